@@ -1,0 +1,112 @@
+use std::time::Duration;
+use switchyard_core::{Classify, Disposition, EnvelopeError};
+use switchyard_io::dynamo::DynamoError;
+use switchyard_io::http::HttpError;
+use switchyard_io::{QueueError, SecretError};
+
+/// Why an ADT event could not be accepted or applied.
+#[derive(Debug, thiserror::Error)]
+pub enum AdtError {
+    /// The queue message is none of ours. Permanent.
+    #[error("reading the queue message")]
+    Envelope(#[source] EnvelopeError),
+    /// The queue names an event that has no row. Permanent.
+    #[error("event {id} has no row")]
+    UnknownEvent {
+        /// The event's id.
+        id: String,
+    },
+    /// The stored payload cannot be read, or retention has removed it. Permanent.
+    #[error("event {id} has no readable payload")]
+    NoPayload {
+        /// The event's id.
+        id: String,
+    },
+    /// Another delivery works on the event. Retried when its lease ends.
+    #[error("another delivery holds event {id}")]
+    Busy {
+        /// The event's id.
+        id: String,
+        /// Until the lease ends.
+        wait: Duration,
+    },
+    /// The event does not say whom it is about. Permanent.
+    #[error("the event's NotificationData names no resident")]
+    NoResident,
+    /// The company has no ALIS credentials and may not use the sandbox's. Permanent.
+    #[error("company has no ALIS credentials and is not enabled for the sandbox's")]
+    NoCredentials,
+    /// ALIS refused or could not be reached: 401, 403 and 404 are permanent.
+    #[error("reading the {what} from ALIS")]
+    Alis {
+        /// `resident`, `basic info`, `leave`, `leaves` or `communities`.
+        what: &'static str,
+        /// The failure.
+        #[source]
+        source: HttpError,
+    },
+    /// ALIS's answer does not say which resident it describes. Permanent.
+    #[error("ALIS answered a resident without ResidentId")]
+    NamelessResident,
+    /// Caspio refused or could not be reached: 400 and 404 are permanent, 401 is retried with a new token.
+    #[error("{action} in Caspio")]
+    Caspio {
+        /// Such as `finding the resident's row`.
+        action: &'static str,
+        /// The failure.
+        #[source]
+        source: HttpError,
+    },
+    /// An address from the settings, completed with an id, is none. Permanent.
+    #[error("building the address of the {what}")]
+    Address {
+        /// What was to be called.
+        what: &'static str,
+    },
+    /// DynamoDB.
+    #[error("keeping the event's state")]
+    Store(#[source] DynamoError),
+    /// SQS.
+    #[error("queueing the event")]
+    Queue(#[source] QueueError),
+    /// Secrets Manager.
+    #[error("fetching credentials")]
+    Secret(#[source] SecretError),
+    /// A value could not be written as JSON. Permanent.
+    #[error("writing JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Classify for AdtError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Busy { wait, .. } => Disposition::Retry { after: Some(*wait) },
+            Self::Alis { source, .. } => source.disposition(),
+            Self::Caspio { source, .. } if source.status() == Some(401) => Disposition::Retry { after: None },
+            Self::Caspio { source, .. } => source.disposition(),
+            Self::Store(source) => source.disposition(),
+            Self::Queue(source) => source.disposition(),
+            Self::Secret(source) => source.disposition(),
+            Self::Envelope(_)
+            | Self::UnknownEvent { .. }
+            | Self::NoPayload { .. }
+            | Self::NoResident
+            | Self::NoCredentials
+            | Self::NamelessResident
+            | Self::Address { .. }
+            | Self::Json(_) => Disposition::Permanent,
+        }
+    }
+}
+
+impl AdtError {
+    /// The processing stage an issue about this error is filed under.
+    pub(crate) fn stage(&self) -> &'static str {
+        match self {
+            Self::NoResident | Self::NoPayload { .. } => "webhook_payload",
+            Self::Caspio { .. } => "caspio_processing",
+            Self::Queue(_) => "queue_enqueue",
+            _ => "event_processing",
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! ADT: ALIS (assisted-living records) tells us that a resident moved, left or changed; Caspio's table follows.
+//!
+//! Read in this order: [`Notification`] is what ALIS sends; [`accept`] stores it once and queues it; [`process`] takes
+//! it from the queue to Caspio; `decide` holds the rules; `store` every row, key and condition; [`sweep`] sends what
+//! was stored but never queued. The contract is `docs/adt.md`.
+
+mod accept;
+mod alis;
+mod caspio;
+mod credentials;
+mod decide;
+mod error;
+mod health;
+mod model;
+mod process;
+mod store;
+mod sweep;
+
+pub use accept::{AcceptDeps, Accepted, accept};
+pub use error::AdtError;
+pub use health::{Health, HealthDeps};
+pub use model::{EventKind, Notification, SchemaErrors};
+pub use process::{Outcome, ProcessDeps, process};
+pub use sweep::{SweepDeps, Swept, sweep};

@@ -1,0 +1,226 @@
+//! The story of one queued event.
+
+use crate::alis::Alis;
+use crate::caspio::{Caspio, Upserted};
+use crate::credentials::Credentials;
+use crate::decide::{FlatEvent, flat_row, masked, normalise, parse_instant, resident_id};
+use crate::error::AdtError;
+use crate::model::{ENVELOPE_KIND, EventKind, LeaveRead, QueuedEvent, Record, Resident};
+use crate::store::{EventRow, Issue, IssueRow, Store, event_key};
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchyard_core::access::BasicCredentials;
+use switchyard_core::{
+    Classify, Clock, Disposition, Env, EnvError, Envelope, Timestamp, error_chain, hex_sha256, metric,
+};
+use switchyard_io::dynamo::Key;
+use switchyard_io::once::{Claim, Owner};
+use switchyard_io::{Aws, Secrets, Table};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+/// What processing needs.
+#[derive(Clone)]
+pub struct ProcessDeps {
+    store: Store,
+    credentials: Credentials,
+    alis: Alis,
+    caspio: Caspio,
+    clock: Clock,
+    delete_after_move_out: Option<Duration>,
+}
+
+impl ProcessDeps {
+    /// Reads the consumer's settings and its Caspio secret.
+    ///
+    /// # Errors
+    /// A setting or a secret's value is missing or wrong; the message names it.
+    pub async fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let secrets = Secrets::new(aws);
+        let days: u64 = env.parsed("RESIDENT_RETENTION_DAYS", 0)?;
+        Ok(Self {
+            store: Store::new(Table::from_env(aws, env, "ADT_TABLE")?),
+            credentials: Credentials::from_env(&secrets, env)?,
+            alis: Alis::from_env(env)?,
+            caspio: Caspio::from_env(&secrets, env).await?,
+            clock: Clock::system(),
+            delete_after_move_out: (days > 0).then(|| Duration::from_secs(days * 86_400)),
+        })
+    }
+}
+
+/// What became of a queued event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Caspio's row holds the resident's state.
+    Processed,
+    /// An earlier delivery had done it.
+    Duplicate,
+    /// It can never succeed as it is: marked failed with its reason, and taken off the queue.
+    Parked,
+}
+
+/// Applies one event: claim its row, read the resident from ALIS, keep their state, bring Caspio's row in line.
+///
+/// Where it may die, and what then: before the claim, nothing happened. Between claim and completion the next delivery
+/// claims again and repeats the reads; the resident's row is overwritten with what ALIS says then, and Caspio's row is
+/// compared before it is written. After completion the next delivery finds the event done.
+///
+/// # Errors
+/// Whatever may pass: the caller returns the message to the queue. What cannot pass is parked and no error.
+pub async fn process(deps: &ProcessDeps, body: &str, owner: &Owner, deadline: Instant) -> Result<Outcome, AdtError> {
+    let envelope = Envelope::<QueuedEvent>::parse(body, ENVELOPE_KIND).map_err(AdtError::Envelope)?;
+    let span = tracing::info_span!(
+        "event",
+        event_id = envelope.id,
+        event_type = envelope.body.event_type,
+        trace_id = envelope.trace.as_deref().unwrap_or_default()
+    );
+    take(deps, envelope, owner, deadline).instrument(span).await
+}
+
+async fn take(
+    deps: &ProcessDeps,
+    envelope: Envelope<QueuedEvent>,
+    owner: &Owner,
+    deadline: Instant,
+) -> Result<Outcome, AdtError> {
+    let QueuedEvent { event_type, event_message_id } = &envelope.body;
+    let key = event_key(&envelope.tenant, event_type, event_message_id);
+    let digest = hex_sha256(&[&envelope.tenant, event_type, event_message_id]);
+    let now = deps.clock.now();
+    let left = i64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(0);
+    let event = match deps.store.claim(&key, &digest, owner, now, now.as_millisecond() + left).await? {
+        Claim::Mine(row) => deps.store.event(row)?,
+        Claim::Done(_) => {
+            metric::count("duplicate", 1);
+            return Ok(Outcome::Duplicate);
+        }
+        Claim::Busy { until_ms } => {
+            let wait = u64::try_from(until_ms - now.as_millisecond()).unwrap_or(0);
+            return Err(AdtError::Busy { id: envelope.id, wait: Duration::from_millis(wait) });
+        }
+        Claim::Missing => return Err(AdtError::UnknownEvent { id: envelope.id }),
+    };
+    let upserted = match apply(deps, &event, now, deadline).await {
+        Ok(upserted) => upserted,
+        Err(error) => return fail(deps, &event, &key, owner, error).await,
+    };
+    if !deps.store.processed(&key, owner, deps.clock.now()).await? {
+        return Err(AdtError::Busy { id: envelope.id, wait: Duration::from_secs(1) });
+    }
+    metric::count(if upserted == Upserted::Unchanged { "unchanged" } else { "processed" }, 1);
+    Ok(Outcome::Processed)
+}
+
+/// Marks the event failed and files an issue. A permanent failure ends here; any other goes back to the queue.
+async fn fail(
+    deps: &ProcessDeps,
+    event: &EventRow,
+    key: &Key,
+    owner: &Owner,
+    error: AdtError,
+) -> Result<Outcome, AdtError> {
+    const MAX_REASON_CHARS: usize = 500;
+    let retryable = error.disposition() != Disposition::Permanent;
+    let reason: String = error_chain(&error).chars().take(MAX_REASON_CHARS).collect();
+    let issue = Issue {
+        stage: error.stage(),
+        message: reason.clone(),
+        retryable,
+        details: masked(&json!({"attempt": owner.attempt, "httpStatus": http_status(&error)})),
+    };
+    let data = event.payload.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let row = IssueRow::new(event, resident_id(&data), deps.clock.new_id().to_string(), issue, deps.clock.now());
+    if let Err(unfiled) = deps.store.file_issue(&row).await {
+        tracing::warn!(error = error_chain(&unfiled), "the issue could not be filed");
+    }
+    deps.store.failed(key, owner, &reason).await?;
+    if retryable {
+        return Err(error);
+    }
+    metric::count("parked", 1);
+    tracing::warn!(event_id = event.id, error = reason, stage = error.stage(), "event parked");
+    Ok(Outcome::Parked)
+}
+
+fn http_status(error: &AdtError) -> Option<u16> {
+    match error {
+        AdtError::Alis { source, .. } | AdtError::Caspio { source, .. } => source.status(),
+        _ => None,
+    }
+}
+
+async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: Instant) -> Result<Upserted, AdtError> {
+    let payload = deps.store.payload(event).await?;
+    let data: Record = serde_json::from_str(&payload).map_err(AdtError::Json)?;
+    let id = resident_id(&data).ok_or(AdtError::NoResident)?;
+    let kind = EventKind::of(&event.event_type);
+
+    let auth = deps.credentials.of(&event.company_key, false).await?;
+    let (resident, leave) = match read_alis(deps, &auth, kind, id, &data, deadline).await {
+        Err(AdtError::Alis { source, .. }) if source.status() == Some(401) => {
+            // The secret may have been rotated since it was fetched.
+            let auth = deps.credentials.of(&event.company_key, true).await?;
+            read_alis(deps, &auth, kind, id, &data, deadline).await?
+        }
+        other => other?,
+    };
+
+    let event_time =
+        parse_instant(&event.event_message_date).or_else(|| parse_instant(&event.received_at)).unwrap_or(now);
+    let delete_after = deps.delete_after_move_out.filter(|_| kind == EventKind::MoveOut);
+    let in_order =
+        deps.store.save_resident(&event.company_key, &resident, event_time.as_millisecond(), delete_after, now).await?;
+
+    let facts = FlatEvent {
+        event_type: &event.event_type,
+        event_message_id: &event.event_message_id,
+        event_message_date: &event.event_message_date,
+        leave: &leave,
+    };
+    let row = flat_row(&event.company_key, event.community_id, &resident, in_order.then_some(facts));
+    deps.caspio.upsert(&["companyKey", "alisResidentId"], &row, deadline).await
+}
+
+/// The resident as ALIS knows them now, and the leave when the event is about one.
+async fn read_alis(
+    deps: &ProcessDeps,
+    auth: &BasicCredentials,
+    kind: EventKind,
+    id: i64,
+    data: &Record,
+    deadline: Instant,
+) -> Result<(Resident, LeaveRead), AdtError> {
+    let (detail, basic, leave) = tokio::try_join!(
+        deps.alis.resident(auth, id, deadline),
+        deps.alis.basic_info(auth, id, deadline),
+        read_leave(deps, auth, kind, id, data, deadline),
+    )?;
+    let resident = normalise(&detail, &basic).ok_or(AdtError::NamelessResident)?;
+    Ok((resident, leave))
+}
+
+async fn read_leave(
+    deps: &ProcessDeps,
+    auth: &BasicCredentials,
+    kind: EventKind,
+    id: i64,
+    data: &Record,
+    deadline: Instant,
+) -> Result<LeaveRead, AdtError> {
+    if !matches!(kind, EventKind::Leave | EventKind::LeaveCancelled) {
+        return Ok(LeaveRead::NotRead);
+    }
+    if let Some(leave_id) = data.id("LeaveId") {
+        match deps.alis.leave(auth, &leave_id, deadline).await? {
+            Some(leave) => return Ok(LeaveRead::Read(Some(leave))),
+            None if kind == EventKind::Leave => return Ok(LeaveRead::NotRead),
+            // A cancelled leave may be gone; what counts then is the leave that remains, if any.
+            None => {}
+        }
+    }
+    let leaves = deps.alis.leaves(auth, id, deadline).await?;
+    let has_id = |leave: &Record| leave.get("LeaveId").or_else(|| leave.get("Id")).is_some_and(|id| *id != Value::Null);
+    Ok(LeaveRead::Read(leaves.into_iter().find(has_id)))
+}

@@ -1,0 +1,32 @@
+use std::error::Error;
+use std::time::Duration;
+
+/// What becomes of work that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// The same work may succeed later; `after` is the far side's own wish (`Retry-After`), if it had one.
+    Retry {
+        /// Wait at least this long.
+        after: Option<Duration>,
+    },
+    /// No later attempt can succeed until somebody changes data, settings or code.
+    Permanent,
+}
+
+/// Errors that know whether trying again can help.
+pub trait Classify: Error {
+    /// Retry or not.
+    fn disposition(&self) -> Disposition;
+}
+
+/// `error` and every source below it, joined by `: `; written once, where the error is handled.
+pub fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,26 @@
+//! The pure part every workflow shares.
+//!
+//! Nothing here opens a socket or reads the clock or the environment by itself; callers hand those in.
+//! Start at [`Envelope`], which is all that workflows know of each other, and [`Disposition`], which says
+//! what becomes of a message that failed.
+
+pub mod access;
+mod clock;
+mod digest;
+mod disposition;
+mod env;
+mod envelope;
+pub mod metric;
+mod problem;
+mod secret;
+
+pub use clock::{Clock, iso_millis};
+pub use digest::hex_sha256;
+pub use disposition::{Classify, Disposition, error_chain};
+pub use env::{Env, EnvError};
+pub use envelope::{Envelope, EnvelopeError};
+pub use problem::Problem;
+pub use secret::Secret;
+
+pub use jiff::Timestamp;
+pub use uuid::Uuid;

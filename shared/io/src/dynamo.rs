@@ -1,0 +1,509 @@
+//! DynamoDB as this project uses it: one table per workflow, `pk` and `sk`, and writes whose refusal is an answer.
+//!
+//! A condition that fails is an outcome ([`Create::Exists`], [`Update::Refused`]) and brings the old row with it
+//! (`ALL_OLD`), so that nothing has to be read before it is written.
+
+use crate::Aws;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use switchyard_core::{Classify, Disposition, Env, EnvError};
+
+pub use aws_sdk_dynamodb::types::AttributeValue;
+
+/// One row.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// A row's primary key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+}
+
+/// A call to DynamoDB that brought no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DynamoError {
+    /// The call failed, after the SDK's own retries.
+    #[error("{action} {table}")]
+    Call {
+        /// Such as `creating a row in`.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// DynamoDB's error code, or the transport's failure.
+        #[source]
+        source: CallError,
+        /// Throttled, timed out, or a fault of the service.
+        transient: bool,
+    },
+    /// A row that does not read as the type it should hold, or a value that does not write as one.
+    #[error("converting a row of {table}")]
+    Shape {
+        /// The table.
+        table: String,
+        /// What did not fit.
+        #[source]
+        source: serde_dynamo::Error,
+    },
+}
+
+/// The SDK's failure as text: code and message, without request or row.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CallError(pub(crate) String);
+
+impl CallError {
+    pub(crate) fn from_sdk<E, R>(error: &SdkError<E, R>) -> (Self, bool)
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+        R: Debug,
+    {
+        match error {
+            SdkError::ServiceError(service) => {
+                let code = service.err().code().unwrap_or("unknown");
+                // Everything the service blames on the request stays wrong; the rest may pass.
+                let permanent =
+                    ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"].contains(&code);
+                (Self(format!("{code}: {}", service.err().message().unwrap_or_default())), !permanent)
+            }
+            other => (Self(DisplayErrorContext(other).to_string()), true),
+        }
+    }
+}
+
+impl Classify for DynamoError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Call { transient: true, .. } => Disposition::Retry { after: None },
+            Self::Call { .. } | Self::Shape { .. } => Disposition::Permanent,
+        }
+    }
+}
+
+/// What became of [`Table::create`].
+#[derive(Debug)]
+pub enum Create {
+    /// The row is new.
+    Created,
+    /// A row with this key was there; here it is.
+    Exists(Item),
+}
+
+/// What became of [`Table::update`].
+#[derive(Debug)]
+pub enum Update {
+    /// The changes are in; here is the row as it now is.
+    Applied(Item),
+    /// The condition did not hold; here is the row, if there is one.
+    Refused(Option<Item>),
+}
+
+/// `SET` and `REMOVE` clauses with a condition, collected by attribute name.
+///
+/// Names and values always travel as placeholders, so reserved words need no care.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    sets: Vec<String>,
+    removes: Vec<String>,
+    conditions: Vec<String>,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+impl Changes {
+    /// No changes yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `attribute` to `value`.
+    #[must_use]
+    pub fn set(mut self, attribute: &str, value: impl IntoAttribute) -> Self {
+        let (name, value) = (self.name(attribute), self.value(value));
+        self.sets.push(format!("{name} = {value}"));
+        self
+    }
+
+    /// Sets `attribute` to `value` unless it has a value already.
+    #[must_use]
+    pub fn set_once(mut self, attribute: &str, value: impl IntoAttribute) -> Self {
+        let (name, value) = (self.name(attribute), self.value(value));
+        self.sets.push(format!("{name} = if_not_exists({name}, {value})"));
+        self
+    }
+
+    /// Sets `attribute` to `value`, or removes it when there is none.
+    #[must_use]
+    pub fn set_or_remove(self, attribute: &str, value: Option<impl IntoAttribute>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(attribute),
+        }
+    }
+
+    /// Removes `attribute`.
+    #[must_use]
+    pub fn remove(mut self, attribute: &str) -> Self {
+        let name = self.name(attribute);
+        self.removes.push(name);
+        self
+    }
+
+    /// Adds a condition in DynamoDB's own syntax, where each `?` stands for the next of `values` and every attribute
+    /// is written as `#name`. All conditions must hold.
+    #[must_use]
+    pub fn only_if(mut self, condition: &str, values: impl IntoIterator<Item = AttributeValue>) -> Self {
+        let mut values = values.into_iter();
+        let mut text = String::new();
+        let mut rest = condition.chars().peekable();
+        while let Some(char) = rest.next() {
+            match char {
+                '?' => {
+                    if let Some(value) = values.next() {
+                        text.push_str(&self.value(value));
+                    }
+                }
+                '#' => {
+                    let mut attribute = String::new();
+                    while let Some(next) = rest.next_if(|next| next.is_alphanumeric() || *next == '_') {
+                        attribute.push(next);
+                    }
+                    text.push_str(&self.name(&attribute));
+                }
+                other => text.push(other),
+            }
+        }
+        self.conditions.push(format!("({text})"));
+        self
+    }
+
+    fn name(&mut self, attribute: &str) -> String {
+        let placeholder = format!("#{attribute}");
+        self.names.insert(placeholder.clone(), attribute.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: impl IntoAttribute) -> String {
+        let placeholder = format!(":v{}", self.values.len());
+        self.values.insert(placeholder.clone(), value.into_attribute());
+        placeholder
+    }
+
+    fn update_expression(&self) -> String {
+        let clause = |word: &str, parts: &[String]| match parts {
+            [] => String::new(),
+            parts => format!("{word} {} ", parts.join(", ")),
+        };
+        format!("{}{}", clause("SET", &self.sets), clause("REMOVE", &self.removes))
+    }
+}
+
+/// Plain values that DynamoDB can hold.
+pub trait IntoAttribute {
+    /// The attribute value.
+    fn into_attribute(self) -> AttributeValue;
+}
+
+impl IntoAttribute for AttributeValue {
+    fn into_attribute(self) -> AttributeValue {
+        self
+    }
+}
+
+impl IntoAttribute for &str {
+    fn into_attribute(self) -> AttributeValue {
+        AttributeValue::S(self.to_owned())
+    }
+}
+
+impl IntoAttribute for String {
+    fn into_attribute(self) -> AttributeValue {
+        AttributeValue::S(self)
+    }
+}
+
+impl IntoAttribute for i64 {
+    fn into_attribute(self) -> AttributeValue {
+        AttributeValue::N(self.to_string())
+    }
+}
+
+/// One DynamoDB table with string keys `pk` and `sk`.
+#[derive(Clone)]
+pub struct Table {
+    client: Client,
+    name: String,
+}
+
+impl Table {
+    /// A handle on the table that the setting `variable` names. Opens no connection.
+    ///
+    /// # Errors
+    /// The setting is missing.
+    pub fn from_env(aws: &Aws, env: &Env, variable: &str) -> Result<Self, EnvError> {
+        Ok(Self { client: Client::new(&aws.0), name: env.required(variable)? })
+    }
+
+    /// Writes `row` unless its key is taken.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB, or a row it refuses.
+    pub async fn create<T: Serialize>(&self, row: &T) -> Result<Create, DynamoError> {
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(self.to_item(row)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(Create::Created),
+            Err(error) => match error.as_service_error().map(|service| service.is_conditional_check_failed_exception())
+            {
+                Some(true) => Ok(Create::Exists(refused_item(error).unwrap_or_default())),
+                _ => Err(self.failed("creating a row in", &error)),
+            },
+        }
+    }
+
+    /// Writes `row` and `more` in one transaction, unless `row`'s key is taken.
+    ///
+    /// # Errors
+    /// As [`Table::create`]; also a conflict with another transaction, which is transient.
+    pub async fn create_with<T: Serialize, M: Serialize>(&self, row: &T, more: &[M]) -> Result<Create, DynamoError> {
+        let shape = |source| DynamoError::Shape { table: self.name.clone(), source };
+        let put = |item: Item, condition: Option<&str>| {
+            let put = Put::builder()
+                .table_name(&self.name)
+                .set_item(Some(item))
+                .set_condition_expression(condition.map(str::to_owned))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .build()
+                .map_err(|error| shape(serde::ser::Error::custom(error)))?;
+            Ok(TransactWriteItem::builder().put(put).build())
+        };
+        let mut call = self
+            .client
+            .transact_write_items()
+            .transact_items(put(self.to_item(row)?, Some("attribute_not_exists(pk)"))?);
+        for row in more {
+            call = call.transact_items(put(self.to_item(row)?, None)?);
+        }
+        let error = match call.send().await {
+            Ok(_) => return Ok(Create::Created),
+            Err(error) => error,
+        };
+        let refused = error.as_service_error().and_then(|service| {
+            match service {
+            aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
+                cancelled,
+            ) => cancelled
+                .cancellation_reasons()
+                .first()
+                .filter(|reason| reason.code() == Some("ConditionalCheckFailed"))
+                .map(|reason| reason.item().cloned().unwrap_or_default()),
+            _ => None,
+        }
+        });
+        match refused {
+            Some(old) => Ok(Create::Exists(old)),
+            None => Err(self.failed("creating rows in", &error)),
+        }
+    }
+
+    /// Changes one row; without a condition it is created when absent.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB, or changes it refuses.
+    pub async fn update(&self, key: &Key, changes: Changes) -> Result<Update, DynamoError> {
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key_item(key)))
+            .update_expression(changes.update_expression())
+            .set_condition_expression(Some(changes.conditions.join(" AND ")).filter(|text| !text.is_empty()))
+            .set_expression_attribute_names(Some(changes.names))
+            .set_expression_attribute_values(Some(changes.values).filter(|values| !values.is_empty()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(output) => Ok(Update::Applied(output.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error().map(|service| service.is_conditional_check_failed_exception())
+            {
+                Some(true) => Ok(Update::Refused(refused_item(error).filter(|item| !item.is_empty()))),
+                _ => Err(self.failed("updating a row in", &error)),
+            },
+        }
+    }
+
+    /// One row, strongly consistent.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB.
+    pub async fn get(&self, key: &Key) -> Result<Option<Item>, DynamoError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key_item(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| self.failed("reading a row from", &error))?;
+        Ok(answer.item)
+    }
+
+    /// Rows of one partition whose sort key begins with `prefix`, in key order.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB.
+    pub async fn rows(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, DynamoError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut rows = Vec::new();
+        while let Some(row) = pages.next().await {
+            rows.push(row.map_err(|error| self.failed("querying", &error))?);
+        }
+        Ok(rows)
+    }
+
+    /// At most `limit` rows of `shard` in the index `due` whose `due_at` is at or before `now_ms`, most overdue first.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB.
+    pub async fn due(&self, shard: &str, now_ms: i64, limit: i32) -> Result<Vec<Item>, DynamoError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name("due")
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", AttributeValue::S(shard.to_owned()))
+            .expression_attribute_values(":now", AttributeValue::N(now_ms.to_string()))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| self.failed("querying the due index of", &error))?;
+        Ok(answer.items.unwrap_or_default())
+    }
+
+    /// Writes `row`, replacing whatever was there.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB, or a row it refuses.
+    pub async fn put<T: Serialize>(&self, row: &T) -> Result<(), DynamoError> {
+        self.client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(self.to_item(row)?))
+            .send()
+            .await
+            .map_err(|error| self.failed("writing a row to", &error))?;
+        Ok(())
+    }
+
+    /// Whether the table answers: reads one key that is never written.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), DynamoError> {
+        self.get(&Key { pk: "PING".into(), sk: "PING".into() }).await.map(drop)
+    }
+
+    /// Reads a row as `T`.
+    ///
+    /// # Errors
+    /// The row does not hold one.
+    pub fn read<T: DeserializeOwned>(&self, item: Item) -> Result<T, DynamoError> {
+        serde_dynamo::from_item(item).map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
+    }
+
+    fn to_item<T: Serialize>(&self, row: &T) -> Result<Item, DynamoError> {
+        serde_dynamo::to_item(row).map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
+    }
+
+    fn failed<E, R>(&self, action: &'static str, error: &SdkError<E, R>) -> DynamoError
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+        R: Debug,
+    {
+        let (source, transient) = CallError::from_sdk(error);
+        DynamoError::Call { action, table: self.name.clone(), source, transient }
+    }
+}
+
+fn key_item(key: &Key) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), AttributeValue::S(key.pk.clone())),
+        ("sk".to_owned(), AttributeValue::S(key.sk.clone())),
+    ])
+}
+
+/// The old row that came with a refusal.
+fn refused_item<E: HasRefusedItem, R>(error: SdkError<E, R>) -> Option<Item> {
+    match error {
+        SdkError::ServiceError(service) => service.into_err().refused_item(),
+        _ => None,
+    }
+}
+
+trait HasRefusedItem {
+    fn refused_item(self) -> Option<Item>;
+}
+
+impl HasRefusedItem for aws_sdk_dynamodb::operation::put_item::PutItemError {
+    fn refused_item(self) -> Option<Item> {
+        match self {
+            Self::ConditionalCheckFailedException(refusal) => refusal.item,
+            _ => None,
+        }
+    }
+}
+
+impl HasRefusedItem for aws_sdk_dynamodb::operation::update_item::UpdateItemError {
+    fn refused_item(self) -> Option<Item> {
+        match self {
+            Self::ConditionalCheckFailedException(refusal) => refusal.item,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_write_placeholders_for_names_and_values() {
+        let changes = Changes::new()
+            .set("status", "queued")
+            .set("lease_until", 7_i64)
+            .remove("due_at")
+            .only_if("attribute_exists(#pk) AND #status <> ?", [AttributeValue::S("done".into())]);
+        assert_eq!(changes.update_expression(), "SET #status = :v0, #lease_until = :v1 REMOVE #due_at ");
+        assert_eq!(changes.conditions, ["(attribute_exists(#pk) AND #status <> :v2)"]);
+        assert_eq!(changes.names["#status"], "status");
+        assert_eq!(changes.values[":v2"], AttributeValue::S("done".into()));
+    }
+}

@@ -1,0 +1,235 @@
+//! HTTP clients for third parties: one per process, with deadlines, capped answers and no redirects.
+//!
+//! [`Http::plain`] is for addresses from our own settings. [`Http::guarded`] is for addresses that customers gave: it
+//! connects only to public addresses, checked when the name resolves, so that the address checked is the one used.
+
+mod guard;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::sync::Once;
+use std::time::Duration;
+use switchyard_core::{Classify, Disposition, EnvError};
+
+pub use guard::is_public;
+pub use reqwest::{Method, RequestBuilder as Request, Url};
+
+/// The most of an answer that is ever read.
+pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
+/// Attempts at one call unless a setting says otherwise, the first included.
+pub const ATTEMPTS: u32 = 3;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const RETRY_BASE: Duration = Duration::from_millis(250);
+const RETRY_AFTER_CAP: Duration = Duration::from_secs(5);
+
+/// A call to a third party that brought no usable answer. `Display` never shows address or body.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No answer: refused, reset, timed out.
+    #[error("{service} did not answer")]
+    NoAnswer {
+        /// Whom we called.
+        service: &'static str,
+        /// The transport's failure, without the address.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// An answer that is not 2xx.
+    #[error("{service} answered {status}")]
+    Status {
+        /// Whom we called.
+        service: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// The far side's own wish, capped.
+        retry_after: Option<Duration>,
+        /// The answer's body, for code that reads error codes. Never log it.
+        body: Bytes,
+    },
+    /// An answer longer than [`MAX_ANSWER_BYTES`].
+    #[error("{service} answered more than {MAX_ANSWER_BYTES} bytes")]
+    TooLong {
+        /// Whom we called.
+        service: &'static str,
+    },
+    /// A customer's address that leads, as written, to no public host.
+    #[error("{service} has an address that may not be called")]
+    Refused {
+        /// Whom we should have called.
+        service: &'static str,
+    },
+    /// A 2xx whose body is not the JSON we expect.
+    #[error("{service} answered with unexpected content")]
+    Content {
+        /// Whom we called.
+        service: &'static str,
+        /// Where it differs; holds positions, not values.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl HttpError {
+    /// The HTTP status, if there was an answer that was not 2xx.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+impl Classify for HttpError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::NoAnswer { .. } => Disposition::Retry { after: None },
+            Self::Status { status: 408 | 429 | 500.., retry_after, .. } => Disposition::Retry { after: *retry_after },
+            Self::Status { .. } | Self::TooLong { .. } | Self::Refused { .. } | Self::Content { .. } => {
+                Disposition::Permanent
+            }
+        }
+    }
+}
+
+/// One HTTP client.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: Client,
+    public_only: bool,
+}
+
+impl Http {
+    /// A client for addresses from our own settings; `timeout` bounds each attempt as a whole.
+    ///
+    /// # Errors
+    /// The machine's root certificates cannot be read.
+    pub fn plain(timeout: Duration) -> Result<Self, EnvError> {
+        Self::build(builder(timeout), false)
+    }
+
+    /// A client for addresses from customers: `https` only (unless `allow_private`, as `cargo dev` sets it), public
+    /// addresses only, whatever the name resolves to.
+    ///
+    /// # Errors
+    /// The machine's root certificates cannot be read.
+    pub fn guarded(timeout: Duration, allow_private: bool) -> Result<Self, EnvError> {
+        let builder = builder(timeout);
+        let builder = if allow_private { builder } else { builder.https_only(true).dns_resolver(guard::PublicOnly) };
+        Self::build(builder, !allow_private)
+    }
+
+    fn build(builder: reqwest::ClientBuilder, public_only: bool) -> Result<Self, EnvError> {
+        let client = builder
+            .build()
+            .map_err(|error| EnvError::Invalid { name: "HTTP client".into(), reason: error.to_string() })?;
+        Ok(Self { client, public_only })
+    }
+
+    /// Starts a request to `service`.
+    ///
+    /// # Errors
+    /// [`HttpError::Refused`] when a guarded client is given a private address written out: such a host is never
+    /// resolved, so the resolver's check would not see it.
+    pub fn request(&self, service: &'static str, method: Method, url: Url) -> Result<RequestBuilder, HttpError> {
+        if self.public_only && !guard::host_may_be_public(&url) {
+            return Err(HttpError::Refused { service });
+        }
+        Ok(self.client.request(method, url))
+    }
+}
+
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
+    static PROVIDER: Once = Once::new();
+    // A second installation fails harmlessly: the first one stands.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Sends one request and reads its answer.
+///
+/// # Errors
+/// See [`HttpError`].
+pub async fn call(service: &'static str, request: RequestBuilder) -> Result<Bytes, HttpError> {
+    let no_answer = |error: reqwest::Error| HttpError::NoAnswer { service, source: error.without_url() };
+    let response = request.send().await.map_err(no_answer)?;
+    let (status, retry_after) = (response.status(), retry_after(&response));
+    let body = read_capped(service, response).await?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    Err(HttpError::Status { service, status: status.as_u16(), retry_after, body })
+}
+
+/// Sends one request and reads its answer as JSON.
+///
+/// # Errors
+/// See [`HttpError`].
+pub async fn call_json<T: DeserializeOwned>(service: &'static str, request: RequestBuilder) -> Result<T, HttpError> {
+    let body = call(service, request).await?;
+    serde_json::from_slice(&body).map_err(|source| HttpError::Content { service, source })
+}
+
+/// Makes up to `attempts` attempts, with full jitter between them, for as long as the error says that another can help
+/// and the wait fits in before `deadline`.
+///
+/// This is the one retry layer towards third parties; what it gives up on goes back to the queue.
+///
+/// # Errors
+/// The last attempt's.
+pub async fn with_retries<T, E, F>(
+    attempts: u32,
+    deadline: tokio::time::Instant,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, E>
+where
+    E: Classify,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut made = 0;
+    loop {
+        let error = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        made += 1;
+        let Disposition::Retry { after } = error.disposition() else { return Err(error) };
+        let ceiling = RETRY_BASE * 2_u32.pow(made - 1);
+        let wait = after.unwrap_or_default() + ceiling.mul_f64(fastrand::f64());
+        if made >= attempts || tokio::time::Instant::now() + wait >= deadline {
+            return Err(error);
+        }
+        #[expect(clippy::disallowed_methods, reason = "under a second, and cheaper than another delivery")]
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS && response.status() != StatusCode::SERVICE_UNAVAILABLE {
+        return None;
+    }
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_CAP))
+}
+
+async fn read_capped(service: &'static str, mut response: Response) -> Result<Bytes, HttpError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| HttpError::NoAnswer { service, source: error.without_url() })?
+    {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(HttpError::TooLong { service });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}

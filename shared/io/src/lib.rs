@@ -1,0 +1,17 @@
+//! Every socket the functions open.
+//!
+//! The rest of the workspace reaches AWS only through the handles here: [`Table`] and the conditional writes in
+//! [`dynamo`], the once-only guard in [`once`], [`Queue`], [`Secrets`], and the HTTP clients in [`http`].
+
+mod aws;
+pub mod dynamo;
+pub mod http;
+pub mod once;
+pub mod outbox;
+mod queue;
+mod secrets;
+
+pub use aws::Aws;
+pub use dynamo::Table;
+pub use queue::{Queue, QueueError};
+pub use secrets::{SecretError, SecretValues, Secrets};

@@ -1,0 +1,85 @@
+//! The unsent mark: how a row says that a message about it is still owed to a queue.
+//!
+//! An accepted row is written with its mark in the same write, then the message is sent. The consumer's first write
+//! takes the mark off. Whatever still carries a mark when it falls due was never sent or never taken, and the sweeper
+//! sends it again. The sparse index `due` holds only marked rows, spread over [`SHARDS`] partitions, since one
+//! partition of an index takes about 1,000 writes a second.
+
+use crate::dynamo::{Changes, DynamoError, IntoAttribute, Item, Key, Table, Update};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Partitions of the index `due`, per workflow.
+pub const SHARDS: u32 = 8;
+
+/// How long a mark may stand before the sweeper acts on it.
+pub const GRACE: Duration = Duration::from_secs(120);
+
+/// Rows the sweeper takes from one shard in one run.
+pub const SWEEP_LIMIT: i32 = 100;
+
+/// The columns of a due row, flattened into it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// `<workflow>#<0..SHARDS>`.
+    pub due_shard: String,
+    /// Epoch milliseconds.
+    pub due_at: i64,
+    /// How often the sweeper has acted on it.
+    #[serde(default)]
+    pub due_count: u32,
+}
+
+impl Due {
+    /// Due at `at_ms`, on a shard chosen by `key_digest` (hex).
+    pub fn at(workflow: &str, key_digest: &str, at_ms: i64) -> Self {
+        Self { due_shard: shard(workflow, key_digest), due_at: at_ms, due_count: 0 }
+    }
+}
+
+/// The shard for a key's hex digest.
+pub fn shard(workflow: &str, key_digest: &str) -> String {
+    let first = key_digest.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    format!("{workflow}#{}", first % SHARDS)
+}
+
+/// All shards of a workflow.
+pub fn shards(workflow: &str) -> impl Iterator<Item = String> {
+    (0..SHARDS).map(move |number| format!("{workflow}#{number}"))
+}
+
+/// `changes` that take the mark off.
+#[must_use]
+pub fn settled(changes: Changes) -> Changes {
+    changes.remove("due_shard").remove("due_at").remove("due_count")
+}
+
+/// Puts a due row off before acting on it, so that two sweepers never act on the same one, and doubles the wait each
+/// time, so that a long backlog is not sent over and over. Answers the row, or `None` when another was faster.
+///
+/// # Errors
+/// Transient faults of DynamoDB.
+pub async fn put_off(table: &Table, key: &Key, due: &Due, now_ms: i64) -> Result<Option<Item>, DynamoError> {
+    let wait = GRACE * 2_u32.pow(due.due_count.min(5));
+    let next = now_ms + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    let changes = Changes::new()
+        .set("due_at", next)
+        .set("due_count", i64::from(due.due_count) + 1)
+        .only_if("#due_at = ?", [due.due_at.into_attribute()]);
+    Ok(match table.update(key, changes).await? {
+        Update::Applied(row) => Some(row),
+        Update::Refused(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_spread_over_all_shards() {
+        let used: std::collections::BTreeSet<_> =
+            (0..200).map(|n| shard("adt", &switchyard_core::hex_sha256(&[&n.to_string()]))).collect();
+        assert_eq!(used, shards("adt").collect());
+    }
+}

@@ -1,0 +1,95 @@
+use crate::Aws;
+use crate::dynamo::CallError;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use std::fmt::Debug;
+use std::time::Duration;
+use switchyard_core::{Classify, Disposition, Env, EnvError};
+
+/// A call to SQS that failed, after the SDK's own retries. Always worth another try.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} the queue")]
+pub struct QueueError {
+    action: &'static str,
+    #[source]
+    source: CallError,
+}
+
+impl Classify for QueueError {
+    fn disposition(&self) -> Disposition {
+        Disposition::Retry { after: None }
+    }
+}
+
+/// One SQS queue.
+#[derive(Clone)]
+pub struct Queue {
+    client: Client,
+    url: String,
+}
+
+impl Queue {
+    /// A handle on the queue whose URL the setting `variable` holds. Opens no connection.
+    ///
+    /// # Errors
+    /// The setting is missing.
+    pub fn from_env(aws: &Aws, env: &Env, variable: &str) -> Result<Self, EnvError> {
+        Ok(Self { client: Client::new(&aws.0), url: env.required(variable)? })
+    }
+
+    /// Sends one message to a FIFO queue: in order within `group`, once per `dedup` id and five minutes.
+    ///
+    /// # Errors
+    /// SQS could not be reached or refused.
+    pub async fn send_fifo(&self, body: &str, group: &str, dedup: &str) -> Result<(), QueueError> {
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .message_group_id(group)
+            .message_deduplication_id(dedup)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("sending to", &error))
+    }
+
+    /// Makes a received message visible again after `wait` (whole seconds, at most 12 hours).
+    ///
+    /// # Errors
+    /// SQS could not be reached, or the message is no longer ours.
+    pub async fn return_after(&self, receipt_handle: &str, wait: Duration) -> Result<(), QueueError> {
+        self.client
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(receipt_handle)
+            .visibility_timeout(i32::try_from(wait.as_secs()).unwrap_or(i32::MAX).min(43_200))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("returning a message to", &error))
+    }
+
+    /// Whether the queue answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), QueueError> {
+        self.client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .attribute_names(aws_sdk_sqs::types::QueueAttributeName::QueueArn)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("asking after", &error))
+    }
+}
+
+fn failed<E, R>(action: &'static str, error: &SdkError<E, R>) -> QueueError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: Debug,
+{
+    QueueError { action, source: CallError::from_sdk(error).0 }
+}

@@ -1,0 +1,219 @@
+use crate::deadline::{epoch_ms, work_deadline};
+use crate::logs::flush_metrics;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use lambda_runtime::{LambdaEvent, service_fn};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use switchyard_core::{Classify, Disposition, error_chain, metric};
+use switchyard_io::Queue;
+use switchyard_io::once::Owner;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+/// How a consumer treats its queue.
+pub struct BatchSettings {
+    /// The queue the records come from.
+    pub queue: Queue,
+    /// The queue's `maxReceiveCount`; after that many deliveries a record leaves for the dead-letter queue.
+    pub max_receives: u32,
+    /// Groups (FIFO) or records (standard) worked on at a time.
+    pub concurrency: usize,
+}
+
+/// One record, as the handler sees it.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message's text.
+    pub body: String,
+    /// Which delivery of which message.
+    pub owner: Owner,
+    /// When work must have ended.
+    pub deadline: Instant,
+}
+
+/// The first wait after a failure; doubles with every delivery, with full jitter.
+const BACKOFF_BASE: Duration = Duration::from_secs(1);
+const BACKOFF_CAP: Duration = Duration::from_secs(900);
+
+/// Serves SQS batches with `handle`, record by record.
+///
+/// A record that fails or panics fails alone: it is reported in `batchItemFailures` and becomes visible again after a
+/// growing wait. In a FIFO group the records behind it wait with it, unless it is on its last delivery: then it leaves
+/// for the dead-letter queue, and holding the others back would only drag them along. Near the deadline nothing new is
+/// started and the rest is reported.
+///
+/// # Errors
+/// The Runtime API cannot be reached.
+pub async fn run_batch<H, F, E>(function: &str, settings: BatchSettings, handle: H) -> Result<(), lambda_runtime::Error>
+where
+    H: Fn(Delivery) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Classify,
+{
+    let (settings, handle) = (&settings, &handle);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
+        let deadline = work_deadline(event.context.deadline);
+        let records = event.payload.records.len();
+        let groups = in_groups(event.payload.records);
+        let failed: Vec<String> = stream::iter(groups)
+            .map(|group| work_through(group, settings, deadline, handle))
+            .buffer_unordered(settings.concurrency)
+            .concat()
+            .await;
+        if !failed.is_empty() {
+            metric::count("batch.partial", 1);
+        }
+        tracing::info!(records, failed = failed.len(), "batch done");
+        flush_metrics(function);
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failed.into_iter().map(failure).collect();
+        Ok::<_, lambda_runtime::Error>(response)
+    }))
+    .await
+}
+
+fn failure(id: String) -> BatchItemFailure {
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = id;
+    failure
+}
+
+/// Records that must be worked on in order stand together; each record of a standard queue stands alone.
+fn in_groups(records: Vec<SqsMessage>) -> Vec<Vec<SqsMessage>> {
+    let mut groups: Vec<(Option<String>, Vec<SqsMessage>)> = Vec::new();
+    for record in records {
+        let group = record.attributes.get("MessageGroupId").cloned();
+        match groups.iter_mut().find(|(known, _)| group.is_some() && *known == group) {
+            Some((_, members)) => members.push(record),
+            None => groups.push((group, vec![record])),
+        }
+    }
+    groups.into_iter().map(|(_, members)| members).collect()
+}
+
+async fn work_through<H, F, E>(
+    group: Vec<SqsMessage>,
+    settings: &BatchSettings,
+    deadline: Instant,
+    handle: &H,
+) -> Vec<String>
+where
+    H: Fn(Delivery) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Classify,
+{
+    let mut failed = Vec::new();
+    // Once set, the rest of the group goes back with this wait.
+    let mut blocked: Option<Duration> = None;
+    for record in group {
+        let id = record.message_id.clone().unwrap_or_default();
+        let attempt = attribute(&record, "ApproximateReceiveCount").unwrap_or(1);
+        let wait = match blocked {
+            None if Instant::now() < deadline => {
+                metric::millis("age", epoch_ms().saturating_sub(attribute(&record, "SentTimestamp").unwrap_or(0)));
+                let delivery = Delivery {
+                    body: record.body.clone().unwrap_or_default(),
+                    owner: Owner { message_id: id.clone(), attempt },
+                    deadline,
+                };
+                let span = tracing::info_span!("record", message_id = %id, attempt);
+                match work_on(delivery, handle).instrument(span).await {
+                    None => continue,
+                    Some(wait) => {
+                        if attempt < settings.max_receives {
+                            blocked = Some(wait);
+                        }
+                        wait
+                    }
+                }
+            }
+            None => Duration::ZERO,
+            Some(wait) => wait,
+        };
+        if let Some(receipt) = &record.receipt_handle
+            && let Err(error) = settings.queue.return_after(receipt, wait).await
+        {
+            tracing::warn!(error = %error_chain(&error), "the queue's own visibility timeout stands");
+        }
+        failed.push(id);
+    }
+    failed
+}
+
+/// `None` when the record is done with, else how long it should wait.
+async fn work_on<H, F, E>(delivery: Delivery, handle: &H) -> Option<Duration>
+where
+    H: Fn(Delivery) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Classify,
+{
+    let (attempt, deadline) = (delivery.owner.attempt, delivery.deadline);
+    let outcome = tokio::time::timeout_at(deadline, AssertUnwindSafe(handle(delivery)).catch_unwind()).await;
+    let (reason, disposition) = match outcome {
+        Ok(Ok(Ok(()))) => return None,
+        Ok(Ok(Err(error))) => (error_chain(&error), error.disposition()),
+        Ok(Err(_)) => ("panicked".to_owned(), Disposition::Retry { after: None }),
+        Err(_) => ("ran into the deadline".to_owned(), Disposition::Retry { after: None }),
+    };
+    metric::count("failed", 1);
+    let wait = match disposition {
+        Disposition::Retry { after } => after.unwrap_or_default() + backoff(attempt),
+        // Nothing will change by waiting; the dead-letter queue is where somebody will look.
+        Disposition::Permanent => Duration::ZERO,
+    };
+    let permanent = disposition == Disposition::Permanent;
+    tracing::warn!(
+        error = reason,
+        wait_ms = wait.as_secs_f64() * 1e3,
+        disposition = if permanent { "permanent" } else { "retry" },
+        "record failed"
+    );
+    Some(wait)
+}
+
+fn backoff(attempt: u32) -> Duration {
+    let ceiling = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(BACKOFF_CAP);
+    ceiling.mul_f64(fastrand::f64())
+}
+
+fn attribute<T: std::str::FromStr>(record: &SqsMessage, name: &str) -> Option<T> {
+    record.attributes.get(name)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str, group: Option<&str>) -> SqsMessage {
+        let mut record = SqsMessage::default();
+        record.message_id = Some(id.to_owned());
+        if let Some(group) = group {
+            record.attributes.insert("MessageGroupId".into(), group.into());
+        }
+        record
+    }
+
+    #[test]
+    fn fifo_records_stay_in_order_within_their_group() {
+        let groups = in_groups(vec![record("1", Some("a")), record("2", Some("b")), record("3", Some("a"))]);
+        let ids: Vec<Vec<_>> = groups
+            .iter()
+            .map(|group| group.iter().filter_map(|record| record.message_id.as_deref()).collect())
+            .collect();
+        assert_eq!(ids, [vec!["1", "3"], vec!["2"]]);
+    }
+
+    #[test]
+    fn records_of_a_standard_queue_stand_alone() {
+        assert_eq!(in_groups(vec![record("1", None), record("2", None)]).len(), 2);
+    }
+
+    #[test]
+    fn backoff_never_exceeds_its_ceiling() {
+        for attempt in 1..40 {
+            assert!(backoff(attempt) <= BACKOFF_CAP);
+        }
+        assert!(backoff(1) <= BACKOFF_BASE);
+    }
+}

@@ -1,0 +1,14 @@
+use crate::logs;
+use switchyard_core::Env;
+
+/// First line of every `main`: sets up logs and the panic hook, and answers the function's settings.
+pub fn start() -> Env {
+    let env = Env::process();
+    logs::install(&env);
+    // A panic's message may quote data, so only its place is logged.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panicked");
+    }));
+    env
+}
