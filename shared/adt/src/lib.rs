@@ -15,6 +15,8 @@ mod model;
 mod process;
 mod store;
 mod sweep;
+#[cfg(test)]
+mod vectors;
 
 pub use accept::{AcceptDeps, Accepted, accept};
 pub use error::AdtError;

@@ -1,0 +1,76 @@
+//! Where the function binaries come from.
+
+use anyhow::{Context as _, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How functions are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// `cargo build`.
+    Dev,
+    /// `cargo build --release`.
+    Release,
+}
+
+/// A folder of function binaries.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    folder: PathBuf,
+}
+
+impl Binaries {
+    /// Binaries that are there already.
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Builds `functions` of the workspace at `root` with the cargo that runs us.
+    ///
+    /// # Errors
+    /// Cargo cannot be run or a function does not compile.
+    pub fn build(root: &Path, functions: &[String], profile: Profile, extra: &[&str]) -> Result<Self> {
+        let mut cargo = Command::new(cargo());
+        cargo.current_dir(root).arg("build").args(extra);
+        for function in functions {
+            cargo.args(["--package", function]);
+        }
+        let folder = match profile {
+            Profile::Dev => "debug",
+            Profile::Release => {
+                cargo.arg("--release");
+                "release"
+            }
+        };
+        let status = cargo.status().context("running cargo")?;
+        if !status.success() {
+            bail!("the functions did not build");
+        }
+        let target = extra.iter().position(|word| *word == "--target-dir").and_then(|at| extra.get(at + 1));
+        Ok(Self { folder: target.map_or_else(|| target_folder(root), PathBuf::from).join(folder) })
+    }
+
+    /// The binary of one function.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn path(&self, function: &str) -> Result<PathBuf> {
+        let path = self.folder.join(function);
+        if !path.is_file() {
+            bail!("{} is missing; build it with `cargo build --package {function}`", path.display());
+        }
+        Ok(path)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "cargo tells its children where it is; this is no setting of ours")]
+fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+/// The workspace's target folder: the host's own binary lies in one of its profiles, or deeper when it is a test.
+fn target_folder(root: &Path) -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let profile = own.ancestors().find(|path| path.ends_with("debug") || path.ends_with("release"));
+    profile.and_then(Path::parent).map_or_else(|| root.join("target"), Path::to_path_buf)
+}

@@ -1,0 +1,113 @@
+//! What survives a restart: one file of JSON lines, only ever appended to.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+const FILE_NAME: &str = "journal.jsonl";
+
+/// One line.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// An [`Entry`](crate::Entry) of the ledger; its rows are rebuilt from it too.
+    Effect(Box<RawValue>),
+    /// The ledger was emptied. Rows stay.
+    LedgerCleared,
+    /// A stand-in's state was changed through its control routes.
+    Control {
+        /// Whose.
+        service: String,
+        /// What, in that stand-in's own form.
+        change: Box<RawValue>,
+    },
+}
+
+/// Why a state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file system refused.
+    #[error("opening the sandbox's state {path}")]
+    File {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A line before the last cannot be read, so what follows it would not mean the same.
+    #[error("reading line {line} of the sandbox's state {path}")]
+    Line {
+        /// Which file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The open file, or nothing when state is kept in memory only.
+pub(crate) struct Journal(Option<Mutex<Tail>>);
+
+struct Tail {
+    file: File,
+    length: u64,
+}
+
+impl Journal {
+    /// Opens the journal in `directory` and answers the lines in it.
+    ///
+    /// A process killed while writing leaves a torn last line; it was never answered, so it is cut off.
+    pub(crate) fn open(directory: Option<&Path>) -> Result<(Self, Vec<Line>), OpenError> {
+        let Some(directory) = directory else { return Ok((Self(None), Vec::new())) };
+        let path = directory.join(FILE_NAME);
+        let failed = |source| OpenError::File { path: path.clone(), source };
+        fs::create_dir_all(directory).map_err(failed)?;
+        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        let content = fs::read(&path).map_err(failed)?;
+        let (mut lines, mut length) = (Vec::new(), 0);
+        for text in content.split_inclusive(|byte| *byte == b'\n') {
+            let whole = text.ends_with(b"\n");
+            match serde_json::from_slice(text) {
+                Ok(line) if whole => lines.push(line),
+                Err(source) if length + text.len() < content.len() => {
+                    return Err(OpenError::Line { path, line: lines.len() + 1, source });
+                }
+                _ => break,
+            }
+            length += text.len();
+        }
+        if length < content.len() {
+            tracing::warn!(bytes = content.len() - length, "the sandbox's journal ended in a torn line; it was cut off");
+            file.set_len(length as u64).map_err(failed)?;
+        }
+        Ok((Self(Some(Mutex::new(Tail { file, length: length as u64 }))), lines))
+    }
+
+    /// Writes all of `lines` or none; once written they survive the death of this process.
+    pub(crate) fn append(&self, lines: &[Line]) -> io::Result<()> {
+        let Some(tail) = &self.0 else { return Ok(()) };
+        let mut text = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut text, line)?;
+            text.push(b'\n');
+        }
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = tail.file.write_all(&text) {
+            tail.file.set_len(tail.length)?;
+            return Err(error);
+        }
+        tail.length += text.len() as u64;
+        Ok(())
+    }
+
+    /// Whether lines go anywhere; saves the making of them.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.0.is_some()
+    }
+}

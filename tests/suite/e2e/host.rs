@@ -1,0 +1,84 @@
+//! The platform's own routes, and the functions' answers to their sample events.
+
+use super::client;
+use serde_json::{Value, json};
+use switchyard_tests::root;
+
+#[tokio::test]
+async fn health_tells_of_the_platform_and_deep_health_of_each_dependency() {
+    let (client, _) = client();
+    let health = client.get("/health").await.unwrap();
+    assert_eq!((health.status, &health.body["status"]), (200, &json!("ok")));
+    assert!(health.body["timestamp"].is_string() && health.body["uptime"].is_number() && health.body["version"].is_string());
+    let deps = client.get("/health/deps").await.unwrap();
+    let all = json!({"status": "ok", "alis": "ok", "database": "ok", "redis": "ok", "queue": "ok"});
+    assert_eq!((deps.status, deps.body), (200, all));
+}
+
+#[tokio::test]
+async fn unknown_paths_are_404() {
+    let (client, _) = client();
+    assert_eq!(client.get("/nowhere").await.unwrap().status, 404);
+}
+
+/// Status that each sample event of `adt-webhook` must answer with.
+const WEBHOOK_SAMPLES: [(&str, u16); 11] = [
+    ("forged-forwarded-for", 403),
+    ("health", 200),
+    ("health-deps", 200),
+    ("ignored", 202),
+    ("invalid-payload", 400),
+    ("malformed-json", 400),
+    ("method-not-allowed", 405),
+    ("queued", 202),
+    ("queued-base64", 202),
+    ("test-event", 202),
+    ("unauthorized", 401),
+];
+
+fn sample(function: &str, case: &str) -> Value {
+    let path = root().join("events").join(function).join(format!("{case}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn samples(function: &str) -> Vec<String> {
+    let files = std::fs::read_dir(root().join("events").join(function)).unwrap();
+    let mut names: Vec<_> =
+        files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn v06_every_sample_of_the_webhook_answers_as_it_should() {
+    let (client, _) = client();
+    assert_eq!(samples("adt-webhook"), WEBHOOK_SAMPLES.map(|(case, _)| case), "each sample has its expected status");
+    for (case, status) in WEBHOOK_SAMPLES {
+        let answer = client.invoke("adt-webhook", &sample("adt-webhook", case)).await.unwrap();
+        let accepted = [status, if status == 202 { 200 } else { status }];
+        let got = answer.body["statusCode"].as_u64().unwrap_or_default();
+        assert!(accepted.iter().any(|status| u64::from(*status) == got), "{case}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn samples_of_the_consumer_report_exactly_the_records_that_failed() {
+    let (client, _) = client();
+    for (case, failed) in [("empty-batch", json!([])), ("malformed-record", json!(["m2"])), ("unknown-event", json!(["m1"]))] {
+        let answer = client.invoke("adt-consumer", &sample("adt-consumer", case)).await.unwrap();
+        let ids: Vec<_> = answer.body["batchItemFailures"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{case}: {}", answer.body))
+            .iter()
+            .map(|failure| failure["itemIdentifier"].clone())
+            .collect();
+        assert_eq!(json!(ids), failed, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn the_sweeper_answers_what_it_did() {
+    let (client, _) = client();
+    let answer = client.invoke("retry-sweeper", &sample("retry-sweeper", "scheduled")).await.unwrap();
+    assert!(answer.body["adt"]["resent"].is_number(), "{}", answer.body);
+}

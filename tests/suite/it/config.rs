@@ -1,0 +1,65 @@
+//! A wrong or missing setting stops a function's start and is named.
+
+use std::process::Command;
+use switchyard_tests::root;
+use switchyard_tests::stack::Stack;
+
+/// Runs a function's binary with the shared stack's settings, some of them changed; answers what it said before it
+/// ended. It must end by itself, for the Runtime API it is given does not exist.
+fn start(function: &str, changes: &[(&str, Option<&str>)]) -> (bool, String) {
+    let stack = Stack::shared().expect("the stack starts");
+    let functions = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = switchyard_tests::client::Client::new(stack).unwrap();
+        runtime.block_on(async { client.local_functions().await.unwrap() })
+    });
+    let functions = functions.join().unwrap();
+    let target = root().join("target").join("debug").join(function);
+    let binary = std::env::current_exe()
+        .unwrap()
+        .ancestors()
+        .find(|path| path.ends_with("debug"))
+        .map_or(target, |folder| folder.join(function));
+    let mut command = Command::new(binary);
+    command.env_clear().env("AWS_REGION", "us-east-1").env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+    command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1").env("AWS_LAMBDA_FUNCTION_NAME", function);
+    command.env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128").env("AWS_LAMBDA_FUNCTION_VERSION", "1");
+    for (name, value) in functions[function]["environment"].as_object().unwrap() {
+        command.env(name, value.as_str().unwrap());
+    }
+    for (name, value) in changes {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (output.status.success(), said)
+}
+
+#[test]
+fn every_setting_that_is_needed_is_named_when_it_is_missing_or_wrong() {
+    for (function, name, value) in [
+        ("adt-webhook", "ADT_TABLE", None),
+        ("adt-webhook", "ADT_QUEUE_URL", None),
+        ("adt-webhook", "ADT_WEBHOOK_SECRET", None),
+        ("adt-webhook", "ALIS_SANDBOX_SECRET", None),
+        ("adt-webhook", "ALIS_API_BASE", Some("not an address")),
+        ("adt-consumer", "ADT_TABLE", Some(" ")),
+        ("adt-consumer", "ADT_QUEUE_URL", None),
+        ("adt-consumer", "ALIS_API_BASE", None),
+        ("adt-consumer", "ALIS_SECRET_PREFIX", None),
+        ("adt-consumer", "CASPIO_TOKEN_URL", Some("ftp://x")),
+        ("adt-consumer", "CASPIO_TABLE_ENDPOINT", None),
+        ("adt-consumer", "CASPIO_SECRET", Some("no-such-secret")),
+        ("adt-consumer", "CASPIO_TIMEOUT_MS", Some("soon")),
+        ("adt-consumer", "REQUEST_TIMEOUT_MS", Some("-1")),
+        ("adt-consumer", "QUEUE_MAX_RECEIVES", Some("five")),
+        ("retry-sweeper", "ADT_TABLE", None),
+    ] {
+        let (ended_well, said) = start(function, &[(name, value)]);
+        assert!(!ended_well, "{function} started without {name}");
+        assert!(said.contains(name), "{function} does not name {name}: {said}");
+    }
+}

@@ -1,0 +1,181 @@
+//! House rules that a machine can hold.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use switchyard_local::Template;
+use switchyard_tests::root;
+
+fn template() -> Template {
+    Template::read(&root().join("template.yaml"), "http://aws").unwrap()
+}
+
+fn of_kind(kind: &str) -> BTreeMap<String, Value> {
+    template().resources(kind).unwrap().into_iter().collect()
+}
+
+#[test]
+fn queue_arithmetic_holds() {
+    let queues = of_kind("AWS::SQS::Queue");
+    let functions = template().functions().unwrap();
+    let dlqs: BTreeSet<_> = queues.keys().filter(|id| id.ends_with("Dlq")).cloned().collect();
+    for (id, queue) in queues.iter().filter(|(id, _)| !dlqs.contains(*id)) {
+        let redrive = &queue["RedrivePolicy"];
+        assert!(redrive["maxReceiveCount"].as_u64().unwrap() >= 5, "{id}: maxReceiveCount >= 5");
+        let dlq = redrive["deadLetterTargetArn"].as_str().unwrap().rsplit(':').next().unwrap();
+        let dlq = &queues[dlq.trim_end_matches(".fifo")];
+        assert_eq!(dlq["MessageRetentionPeriod"], 1_209_600, "{id}: the DLQ keeps 14 days");
+        assert_eq!(dlq["FifoQueue"], queue["FifoQueue"], "{id}: queue and DLQ are of one kind");
+    }
+    for mapping in template().mappings().unwrap() {
+        let id = mapping.queue.trim_end_matches(".fifo");
+        let function = functions.iter().find(|function| function.name == mapping.function).unwrap();
+        let visibility = queues[id]["VisibilityTimeout"].as_u64().unwrap();
+        assert!(visibility >= 6 * function.timeout_s, "{id}: visibility >= 6 x timeout of {}", function.name);
+        assert!(mapping.partial, "{} reports single records", function.name);
+        let receives = &function.variables["QUEUE_MAX_RECEIVES"].value;
+        assert_eq!(*receives, queues[id]["RedrivePolicy"]["maxReceiveCount"].to_string(), "{id}: the function knows its limit");
+    }
+    for function in &functions {
+        for (name, variable) in function.variables.iter().filter(|(name, _)| name.ends_with("TIMEOUT_MS")) {
+            let timeout: u64 = variable.value.parse().unwrap();
+            assert!(timeout < function.timeout_s * 1000, "{}: {name} is below the function's timeout", function.name);
+        }
+    }
+}
+
+#[test]
+fn every_queue_has_an_alarm_and_a_runbook() {
+    let alarms: Vec<_> = of_kind("AWS::CloudWatch::Alarm").into_values().collect();
+    let watches = |queue: &str, metric: &str| {
+        alarms.iter().any(|alarm| {
+            alarm["MetricName"] == metric
+                && alarm["Dimensions"][0]["Value"].as_str().is_some_and(|name| name.trim_end_matches(".fifo") == queue)
+        })
+    };
+    for id in of_kind("AWS::SQS::Queue").keys() {
+        if let Some(name) = id.strip_suffix("Dlq") {
+            assert!(watches(id, "ApproximateNumberOfMessagesVisible"), "{id} has an alarm");
+            let runbook = root().join(format!("docs/runbooks/{}-queue.md", name.to_lowercase()));
+            assert!(runbook.is_file(), "{} exists", runbook.display());
+        } else {
+            assert!(watches(id, "ApproximateAgeOfOldestMessage"), "{id} has an alarm");
+        }
+    }
+}
+
+#[test]
+fn no_role_grants_everything_and_none_scans() {
+    for (id, function) in of_kind("AWS::Serverless::Function") {
+        let statements = function["Policies"][0]["Statement"].as_array().unwrap_or_else(|| panic!("{id} has a policy"));
+        for statement in statements {
+            let texts = |value: &Value| -> Vec<String> {
+                match value {
+                    Value::Array(values) => values.iter().map(|value| value.as_str().unwrap_or_default().to_owned()).collect(),
+                    value => vec![value.as_str().unwrap_or_default().to_owned()],
+                }
+            };
+            for action in texts(&statement["Action"]) {
+                assert!(!action.contains('*') && !action.ends_with(":Scan"), "{id}: {action}");
+            }
+            for resource in texts(&statement["Resource"]) {
+                assert!(!resource.is_empty() && resource != "*", "{id}: {resource}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_keep_their_data_and_logs_end() {
+    for (id, table) in of_kind("AWS::DynamoDB::Table") {
+        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true, "{id}");
+        assert_eq!(table["SSESpecification"]["SSEEnabled"], true, "{id}");
+    }
+    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    assert_eq!(text.matches("Type: AWS::DynamoDB::Table").count(), text.matches("DeletionPolicy: Retain").count());
+    for (id, group) in of_kind("AWS::Logs::LogGroup") {
+        assert!(group["RetentionInDays"].as_u64().is_some(), "{id}");
+    }
+    for (id, function) in of_kind("AWS::Serverless::Function") {
+        assert!(function["LoggingConfig"]["LogGroup"].is_string(), "{id} writes to a log group that ends");
+    }
+}
+
+#[test]
+fn one_name_everywhere() {
+    for function in template().functions().unwrap() {
+        let name = &function.name;
+        let main = root().join("functions").join(name).join("src/main.rs");
+        let text = std::fs::read_to_string(&main).unwrap_or_else(|_| panic!("{} exists", main.display()));
+        assert!(text.lines().count() <= 40, "{name}: main.rs is wiring");
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("if ")), "{name}: main.rs does not branch");
+        let samples = std::fs::read_dir(root().join("events").join(name)).unwrap_or_else(|_| panic!("events/{name} exists"));
+        assert!(samples.count() > 0, "{name} has sample events");
+    }
+    let folders = std::fs::read_dir(root().join("functions")).unwrap().count();
+    assert_eq!(folders, template().functions().unwrap().len(), "every function is in the template");
+}
+
+/// Direct dependencies on our own crates, without those for tests.
+fn own_dependencies(manifest: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(manifest).unwrap();
+    let section = text.split("[dependencies]").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    section.lines().filter_map(|line| line.strip_prefix("switchyard-")?.split(['.', ' ']).next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn arrows_run_one_way() {
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("core", &[][..]),
+        ("io", &["core"][..]),
+        ("lambda", &["core", "io"][..]),
+        // A domain sees core and io, and never another domain.
+        ("adt", &["core", "io"][..]),
+    ]);
+    for folder in folders(&root().join("shared")) {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let permitted = allowed.get(name.as_str()).unwrap_or_else(|| panic!("shared/{name} has its place in this test"));
+        for dependency in own_dependencies(&folder.join("Cargo.toml")) {
+            assert!(permitted.contains(&dependency.as_str()), "shared/{name} may not depend on {dependency}");
+        }
+    }
+    for folder in folders(&root().join("functions")) {
+        for dependency in own_dependencies(&folder.join("Cargo.toml")) {
+            assert!(!["local", "sandbox", "sqs", "tests"].contains(&dependency.as_str()), "{} ships no host", folder.display());
+        }
+    }
+    for folder in folders(&root().join("infra")) {
+        for dependency in own_dependencies(&folder.join("Cargo.toml")) {
+            assert!(["local", "sandbox", "sqs"].contains(&dependency.as_str()), "{} knows no workflow", folder.display());
+        }
+    }
+}
+
+#[test]
+fn the_aws_sdk_stays_in_io() {
+    for folder in ["shared/adt", "shared/core", "shared/lambda", "functions"] {
+        for file in rust_files(&root().join(folder)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("aws_sdk_"), "{} goes through switchyard-io", file.display());
+        }
+    }
+}
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.join("Cargo.toml").is_file()).collect()
+}
+
+fn rust_files(of: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(of).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
