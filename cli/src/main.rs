@@ -1,1 +1,63 @@
-fn main() {}
+//! `cargo switchyard`: what an operator does with a running stack, local or deployed.
+
+mod dlq;
+mod health;
+mod invoke;
+mod target;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use target::Target;
+
+/// Operate a running Switchyard: the one that `cargo dev` serves, or a deployed stage.
+#[derive(Parser)]
+#[command(name = "switchyard", version)]
+struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Invoke a function with an event file and print its answer.
+    Invoke {
+        /// The function's name, such as adt-webhook.
+        function: String,
+        /// The event, such as events/adt-webhook/queued.json.
+        #[arg(long)]
+        event: PathBuf,
+    },
+    /// Ask the HTTP API how the platform and what it depends on are.
+    Health,
+    /// Look at dead-letter queues and send messages back.
+    Dlq {
+        #[command(subcommand)]
+        command: dlq::Command,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let Arguments { target, command } = Arguments::parse();
+    let outcome = match command {
+        Command::Invoke { function, event } => invoke::run(&target, &function, &event).await,
+        Command::Health => health::run(&target).await,
+        Command::Dlq { command } => dlq::run(&target, command).await,
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            say(&format!("       {}", target.advice()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's own output")]
+fn say(line: &str) {
+    println!("{line}");
+}

@@ -197,7 +197,8 @@ impl Client {
     /// # Errors
     /// No answer.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Answer> {
-        let url = format!("{}/2015-03-31/functions/{function}/invocations", self.stack.aws);
+        let name = format!("{}{function}", self.stack.function_prefix);
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.stack.aws);
         answer(self.http.post(url).json(event)).await
     }
 
@@ -207,6 +208,23 @@ impl Client {
     /// No answer; a deployed stack has none.
     pub async fn local_functions(&self) -> Result<Value> {
         Ok(answer(self.http.get(format!("{}/_local/functions", self.stack.aws))).await?.body)
+    }
+
+    /// Calls that the local host's AWS endpoint has served, by `x-amz-target`.
+    ///
+    /// # Errors
+    /// No answer; a deployed stack has none.
+    pub async fn aws_calls(&self) -> Result<Value> {
+        Ok(answer(self.http.get(format!("{}/_local/calls", self.stack.aws))).await?.body)
+    }
+
+    /// How many effects third parties have received in all.
+    ///
+    /// # Errors
+    /// The sandbox does not answer.
+    pub async fn effect_count(&self) -> Result<u64> {
+        let ledger = self.sandbox("GET", "/_sandbox/ledger?limit=0", None).await?;
+        ledger["count"].as_u64().context("the ledger's count")
     }
 
     /// Fires a schedule now; answers what its function answered.

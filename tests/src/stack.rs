@@ -24,6 +24,10 @@ pub struct Stack {
     pub adt_queue: String,
     /// The ADT dead-letter queue's URL.
     pub adt_dlq: String,
+    /// What comes before a function's name in its deployed name.
+    pub function_prefix: String,
+    /// Deployed, as opposed to served by the local host.
+    pub is_deployed: bool,
     /// Lines the functions have written, when the stack was started here.
     pub logs: Option<LogSink>,
     webhook: (String, String),
@@ -53,6 +57,8 @@ impl Stack {
             adt_table: env.required("ADT_TABLE")?,
             adt_queue: env.required("ADT_QUEUE_URL")?,
             adt_dlq: env.required("ADT_DLQ_URL")?,
+            function_prefix: env.optional("FUNCTION_PREFIX").unwrap_or_default(),
+            is_deployed: true,
             logs: None,
             webhook: (env.required("WEBHOOK_BASIC_USER")?, env.required("WEBHOOK_BASIC_PASS")?),
         })
@@ -84,16 +90,25 @@ impl Stack {
     /// The stack that `host` serves.
     pub fn of(host: &Host, logs: Option<LogSink>) -> Self {
         let urls = host.urls();
-        let setting = |name: &str| host.setting(name).unwrap_or_default().to_owned();
+        let sandbox = urls.sandbox.clone().unwrap_or_default();
+        Self { logs, ..Self::at(urls.http.clone(), urls.aws.clone(), sandbox) }
+    }
+
+    /// A host that runs as a process of its own, with the sandbox's demo credentials.
+    pub fn at(http: String, aws: String, sandbox: String) -> Self {
+        let settings = Settings::default().with(switchyard_sandbox::Sandbox::settings(&sandbox));
+        let setting = |name: &str| settings.get(name).unwrap_or_default().to_owned();
         Self {
-            http: urls.http.clone(),
-            aws: urls.aws.clone(),
-            sandbox: urls.sandbox.clone().unwrap_or_default(),
+            adt_queue: format!("{aws}/000000000000/AdtQueue.fifo"),
+            adt_dlq: format!("{aws}/000000000000/AdtDlq.fifo"),
             adt_table: "AdtTable".to_owned(),
-            adt_queue: format!("{}/000000000000/AdtQueue.fifo", urls.aws),
-            adt_dlq: format!("{}/000000000000/AdtDlq.fifo", urls.aws),
-            logs,
+            function_prefix: String::new(),
+            logs: None,
             webhook: (setting("WEBHOOK_BASIC_USER"), setting("WEBHOOK_BASIC_PASS")),
+            is_deployed: false,
+            http,
+            aws,
+            sandbox,
         }
     }
 
@@ -128,7 +143,8 @@ pub async fn start(data: Data, ports: Ports, logs: LogSink, more: Settings) -> R
     let template = root.join("template.yaml");
     let functions = switchyard_local::Template::read(&template, "")?.functions()?;
     let names: Vec<_> = functions.into_iter().map(|function| function.name).collect();
-    let binaries = tokio::task::spawn_blocking(move || Binaries::build(&root, &names, Profile::Dev, &["--quiet"])).await??;
+    let binaries =
+        tokio::task::spawn_blocking(move || Binaries::build(&root, &names, Profile::Dev, &["--quiet"])).await??;
     start_with(binaries, template, data, ports, logs, more).await
 }
 

@@ -34,7 +34,11 @@ fn queue_arithmetic_holds() {
         assert!(visibility >= 6 * function.timeout_s, "{id}: visibility >= 6 x timeout of {}", function.name);
         assert!(mapping.partial, "{} reports single records", function.name);
         let receives = &function.variables["QUEUE_MAX_RECEIVES"].value;
-        assert_eq!(*receives, queues[id]["RedrivePolicy"]["maxReceiveCount"].to_string(), "{id}: the function knows its limit");
+        assert_eq!(
+            *receives,
+            queues[id]["RedrivePolicy"]["maxReceiveCount"].to_string(),
+            "{id}: the function knows its limit"
+        );
     }
     for function in &functions {
         for (name, variable) in function.variables.iter().filter(|(name, _)| name.ends_with("TIMEOUT_MS")) {
@@ -71,7 +75,9 @@ fn no_role_grants_everything_and_none_scans() {
         for statement in statements {
             let texts = |value: &Value| -> Vec<String> {
                 match value {
-                    Value::Array(values) => values.iter().map(|value| value.as_str().unwrap_or_default().to_owned()).collect(),
+                    Value::Array(values) => {
+                        values.iter().map(|value| value.as_str().unwrap_or_default().to_owned()).collect()
+                    }
                     value => vec![value.as_str().unwrap_or_default().to_owned()],
                 }
             };
@@ -109,7 +115,8 @@ fn one_name_everywhere() {
         let text = std::fs::read_to_string(&main).unwrap_or_else(|_| panic!("{} exists", main.display()));
         assert!(text.lines().count() <= 40, "{name}: main.rs is wiring");
         assert!(!text.lines().any(|line| line.trim_start().starts_with("if ")), "{name}: main.rs does not branch");
-        let samples = std::fs::read_dir(root().join("events").join(name)).unwrap_or_else(|_| panic!("events/{name} exists"));
+        let samples =
+            std::fs::read_dir(root().join("events").join(name)).unwrap_or_else(|_| panic!("events/{name} exists"));
         assert!(samples.count() > 0, "{name} has sample events");
     }
     let folders = std::fs::read_dir(root().join("functions")).unwrap().count();
@@ -121,7 +128,10 @@ fn own_dependencies(manifest: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string(manifest).unwrap();
     let section = text.split("[dependencies]").nth(1).unwrap_or_default();
     let section = section.split("\n[").next().unwrap_or_default();
-    section.lines().filter_map(|line| line.strip_prefix("switchyard-")?.split(['.', ' ']).next().map(str::to_owned)).collect()
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("switchyard-")?.split(['.', ' ']).next().map(str::to_owned))
+        .collect()
 }
 
 #[test]
@@ -135,19 +145,28 @@ fn arrows_run_one_way() {
     ]);
     for folder in folders(&root().join("shared")) {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        let permitted = allowed.get(name.as_str()).unwrap_or_else(|| panic!("shared/{name} has its place in this test"));
+        let permitted =
+            allowed.get(name.as_str()).unwrap_or_else(|| panic!("shared/{name} has its place in this test"));
         for dependency in own_dependencies(&folder.join("Cargo.toml")) {
             assert!(permitted.contains(&dependency.as_str()), "shared/{name} may not depend on {dependency}");
         }
     }
     for folder in folders(&root().join("functions")) {
         for dependency in own_dependencies(&folder.join("Cargo.toml")) {
-            assert!(!["local", "sandbox", "sqs", "tests"].contains(&dependency.as_str()), "{} ships no host", folder.display());
+            assert!(
+                !["local", "sandbox", "sqs", "tests"].contains(&dependency.as_str()),
+                "{} ships no host",
+                folder.display()
+            );
         }
     }
     for folder in folders(&root().join("infra")) {
         for dependency in own_dependencies(&folder.join("Cargo.toml")) {
-            assert!(["local", "sandbox", "sqs"].contains(&dependency.as_str()), "{} knows no workflow", folder.display());
+            assert!(
+                ["local", "sandbox", "sqs"].contains(&dependency.as_str()),
+                "{} knows no workflow",
+                folder.display()
+            );
         }
     }
 }

@@ -17,7 +17,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use switchyard_sqs::Sqs;
 
 pub(crate) struct Aws {
@@ -32,6 +33,8 @@ pub(crate) struct Aws {
 
 struct Shared {
     aws: Aws,
+    /// Calls served, by `x-amz-target`.
+    calls: Mutex<BTreeMap<String, u64>>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -41,10 +44,11 @@ impl Aws {
         Router::new()
             .route("/_local/schedules/{name}", post(fire))
             .route("/_local/functions", get(functions))
+            .route("/_local/calls", get(calls))
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
             .fallback(handle)
             .layer(DefaultBodyLimit::max(16 * 1024 * 1024))
-            .with_state(Arc::new(Shared { aws: self, client }))
+            .with_state(Arc::new(Shared { aws: self, calls: Mutex::default(), client }))
     }
 }
 
@@ -56,15 +60,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     };
     let target =
         parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default().to_owned();
+    *shared.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(target.clone()).or_default() += 1;
     match target.split_once('.') {
         Some((service, _)) if service.starts_with("DynamoDB") => dynamo(&shared, parts.headers, body).await,
-        Some(("AmazonSQS", _)) => {
-            let answer = shared.aws.sqs.handle(&target, &body, &shared.aws.url).await;
-            let mut response = Response::new(Body::from(answer.body));
-            *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            response.headers_mut().extend(answer.headers);
-            response
-        }
+        Some(("AmazonSQS", _)) => shared.aws.sqs.handle(&target, &body, &shared.aws.url).await.map(Body::from),
         Some(("secretsmanager", action)) => {
             let request = serde_json::from_slice(&body).unwrap_or_default();
             let (status, answer) = shared.aws.secrets.handle(action, &request);
@@ -128,4 +127,9 @@ async fn functions(State(shared): State<Arc<Shared>>) -> Json<Value> {
         (pool.spec.name.clone(), json!({"environment": environment, "processes": pool.pids()}))
     };
     Json(shared.aws.pools.iter().map(about).collect())
+}
+
+/// `GET /_local/calls`: how many calls of each kind have been served, for whoever counts what an event costs.
+async fn calls(State(shared): State<Arc<Shared>>) -> Json<BTreeMap<String, u64>> {
+    Json(shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use switchyard_sandbox::Sandbox;
-use switchyard_sqs::{Location, Sqs};
+use switchyard_sqs::{Clock, Location, Sqs, TextMap};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -123,7 +123,7 @@ impl Host {
         };
         let database = database.map_err(|error| anyhow!("opening DynamoDB's engine: {error}"))?;
         create_tables(&template, &database)?;
-        let sqs = Sqs::open(file("sqs.sqlite").map_or(Location::Memory, Location::File))?;
+        let sqs = Sqs::open(&file("sqs.sqlite").map_or(Location::Memory, Location::File), Clock::system())?;
         create_queues(&template, &sqs)?;
         sqs.release_in_flight()?;
         let secrets = Arc::new(Secrets::open(file("secrets.json"))?);
@@ -139,7 +139,7 @@ impl Host {
         let mut pools = Vec::new();
         for spec in served(&template, &options.only)? {
             let binary = options.binaries.path(&spec.name)?;
-            let variables = variables(&spec, &settings, &url(&aws)?, &dynamo_address);
+            let variables = variables(&spec, &settings, &url(&aws)?);
             pools.push(Pool::new(spec, binary, variables, runtime_address.clone(), options.logs.clone()));
         }
         // Set once, before any process exists that could ask.
@@ -272,7 +272,7 @@ fn served(template: &Template, only: &[String]) -> Result<Vec<FunctionSpec>> {
 
 /// What a process finds in its environment: the template's variables, where a setting of the same name wins unless the
 /// variable names a resource; and where AWS is.
-fn variables(spec: &FunctionSpec, settings: &Settings, aws_url: &str, dynamo: &str) -> Vec<(String, String)> {
+fn variables(spec: &FunctionSpec, settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
     let mut variables: Vec<_> = spec
         .variables
         .iter()
@@ -282,8 +282,6 @@ fn variables(spec: &FunctionSpec, settings: &Settings, aws_url: &str, dynamo: &s
         })
         .collect();
     variables.push(("AWS_ENDPOINT_URL".to_owned(), aws_url.to_owned()));
-    // Straight to the engine; the AWS endpoint would only pass the call on.
-    variables.push(("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), format!("http://{dynamo}")));
     variables
 }
 
@@ -326,11 +324,20 @@ fn create_queues(template: &Template, sqs: &Sqs) -> Result<()> {
         "RedrivePolicy",
         "VisibilityTimeout",
     ];
-    for (id, properties) in template.resources("AWS::SQS::Queue")? {
-        let attributes =
-            ATTRIBUTES.iter().filter_map(|name| Some(((*name).to_owned(), text_of(properties.get(*name)?))));
+    let mut queues = template.resources("AWS::SQS::Queue")?;
+    // A dead-letter queue has to be there before the queue that names it.
+    queues.sort_by_key(|(_, properties)| properties.get("RedrivePolicy").is_some());
+    let known = sqs.queues()?;
+    for (id, properties) in queues {
         let name = template.queue_name(&id);
-        sqs.create_or_update_queue(&name, attributes.collect()).with_context(|| format!("queue {name}"))?;
+        let mut attributes: TextMap =
+            ATTRIBUTES.iter().filter_map(|name| Some(((*name).to_owned(), text_of(properties.get(*name)?)))).collect();
+        if known.contains(&name) {
+            attributes.remove("FifoQueue");
+            sqs.set_attributes(&name, &attributes).with_context(|| format!("queue {name}"))?;
+        } else {
+            sqs.create_queue(&name, &attributes, TextMap::new()).with_context(|| format!("queue {name}"))?;
+        }
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use crate::functions::{InvokeError, Pool};
 use crate::logs::LogSink;
-use crate::template::{ACCOUNT, Mapping, REGION};
+use crate::template::{Mapping, REGION};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use switchyard_sqs::{Message, Sqs};
+use switchyard_sqs::{MAX_BATCH, Message, Sqs, md5_of_body, queue_arn};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_secs(20);
 
 /// When a batch failed as a whole, its messages are visible again after this. AWS would wait out the visibility
 /// timeout; here somebody is watching, and the process that held them is known to be gone (docs/adr/0004).
-const FAILED_BATCH_RETURNS_AFTER: Duration = Duration::from_secs(1);
+const FAILED_BATCH_RETURNS_AFTER_S: u32 = 1;
 
 /// Polls for ever; aborting the task stops it.
 pub(crate) async fn run(mapping: Mapping, pool: Arc<Pool>, sqs: Sqs, logs: LogSink) {
@@ -44,15 +44,15 @@ pub(crate) async fn run(mapping: Mapping, pool: Arc<Pool>, sqs: Sqs, logs: LogSi
 
 /// A batch: full, or as much as came within the window after the first message.
 async fn receive(mapping: &Mapping, sqs: &Sqs) -> Result<Vec<Message>, switchyard_sqs::Error> {
-    let mut batch = sqs.receive_wait(&mapping.queue, mapping.batch_size.min(10), POLL).await?;
+    let mut batch = sqs.receive_wait(&mapping.queue, mapping.batch_size.min(MAX_BATCH), None, POLL).await?;
     let end = Instant::now() + Duration::from_secs(mapping.window_s);
-    while !batch.is_empty() && (batch.len() as u32) < mapping.batch_size {
+    while !batch.is_empty() && batch.len() < mapping.batch_size {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
         }
-        let room = (mapping.batch_size - batch.len() as u32).min(10);
-        batch.extend(sqs.receive_wait(&mapping.queue, room, left).await?);
+        let room = (mapping.batch_size - batch.len()).min(MAX_BATCH);
+        batch.extend(sqs.receive_wait(&mapping.queue, room, None, left).await?);
     }
     Ok(batch)
 }
@@ -76,15 +76,21 @@ async fn deliver(mapping: &Mapping, pool: &Arc<Pool>, sqs: &Sqs, logs: &LogSink,
             return;
         }
     };
-    for message in batch.iter().filter(|message| !failed.contains(&message.id)) {
-        if let Err(error) = sqs.delete(&mapping.queue, &message.receipt_handle) {
-            logs.host(&mapping.function, &format!("deleting from {}: {error}", mapping.queue));
-        }
+    let done: Vec<_> = batch
+        .iter()
+        .filter(|message| !failed.contains(&message.id))
+        .map(|message| message.receipt_handle.as_str())
+        .collect();
+    let outcomes = if done.is_empty() { Ok(Vec::new()) } else { sqs.delete_batch(&mapping.queue, &done) };
+    for error in
+        outcomes.map_or_else(|error| vec![error], |outcomes| outcomes.into_iter().filter_map(Result::err).collect())
+    {
+        logs.host(&mapping.function, &format!("deleting from {}: {error}", mapping.queue));
     }
 }
 
 fn return_message(mapping: &Mapping, sqs: &Sqs, logs: &LogSink, message: &Message) {
-    if let Err(error) = sqs.change_visibility(&mapping.queue, &message.receipt_handle, FAILED_BATCH_RETURNS_AFTER) {
+    if let Err(error) = sqs.change_visibility(&mapping.queue, &message.receipt_handle, FAILED_BATCH_RETURNS_AFTER_S) {
         logs.host(&mapping.function, &format!("returning to {}: {error}", mapping.queue));
     }
 }
@@ -96,9 +102,9 @@ fn record(mapping: &Mapping, message: &Message) -> Value {
         "body": message.body,
         "attributes": message.system_attributes(),
         "messageAttributes": {},
-        "md5OfBody": message.md5_of_body,
+        "md5OfBody": md5_of_body(&message.body),
         "eventSource": "aws:sqs",
-        "eventSourceARN": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", mapping.queue),
+        "eventSourceARN": queue_arn(&mapping.queue),
         "awsRegion": REGION,
     })
 }

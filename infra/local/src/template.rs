@@ -5,10 +5,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Account and region that local resources pretend to live in.
-pub const ACCOUNT: &str = "000000000000";
-/// See [`ACCOUNT`].
-pub const REGION: &str = "us-east-1";
+pub(crate) use switchyard_sqs::{ACCOUNT, REGION};
 
 /// A SAM template whose intrinsic functions can be resolved against local names.
 #[derive(Clone, Debug)]
@@ -66,7 +63,7 @@ pub struct Mapping {
     /// The function's name.
     pub function: String,
     /// Most records a batch.
-    pub batch_size: u32,
+    pub batch_size: usize,
     /// Seconds to wait for a batch to fill.
     pub window_s: u64,
     /// Most batches at a time.
@@ -206,7 +203,7 @@ impl Template {
             Ok(Mapping {
                 queue: queue.ok_or_else(|| anyhow!("{function} maps no queue"))?.to_owned(),
                 function,
-                batch_size: properties["BatchSize"].as_u64().and_then(|size| u32::try_from(size).ok()).unwrap_or(10),
+                batch_size: properties["BatchSize"].as_u64().and_then(|size| usize::try_from(size).ok()).unwrap_or(10),
                 window_s: properties["MaximumBatchingWindowInSeconds"].as_u64().unwrap_or(0),
                 concurrency: properties["ScalingConfig"]["MaximumConcurrency"]
                     .as_u64()

@@ -52,6 +52,8 @@ pub struct Rule {
     pub path: String,
     /// Only this method.
     pub method: Option<Method>,
+    /// Only requests whose decoded query or body holds this text: one row's writes among many.
+    pub contains: Option<String>,
     /// What happens.
     pub fault: Fault,
     /// How often.
@@ -113,7 +115,7 @@ impl Fault {
 }
 
 impl Rule {
-    /// Reads `{"path", "method"?, "kind", "share"? | "count"?}` and what the kind needs: `status`, `retry_after`?,
+    /// Reads `{"path", "method"?, "contains"?, "kind", "share"? | "count"?}` and what the kind needs: `status`, `retry_after`?,
     /// `body`?; or `delay_ms`.
     ///
     /// # Errors
@@ -127,6 +129,7 @@ impl Rule {
         let method = take::<String>(&mut members, "method")?
             .map(|name| name.to_ascii_uppercase().parse().map_err(|_| BadRule::new("method", "not an HTTP method")))
             .transpose()?;
+        let contains = take(&mut members, "contains")?;
         let fault = Fault::take(&mut members)?;
         let when = match (take(&mut members, "share")?, take(&mut members, "count")?) {
             (None, None) => When::Always,
@@ -137,7 +140,7 @@ impl Rule {
         };
         match members.keys().next() {
             Some(name) => Err(BadRule::new(name, format!("means nothing to the kind {}", fault.kind()))),
-            None => Ok(Self { path, method, fault, when }),
+            None => Ok(Self { path, method, contains, fault, when }),
         }
     }
 
@@ -153,12 +156,16 @@ impl Rule {
     }
 
     fn to_json(&self) -> Object {
-        let mut members = Object::from_iter([("path".into(), json!(self.path)), ("kind".into(), json!(self.fault.kind()))]);
+        let mut members =
+            Object::from_iter([("path".into(), json!(self.path)), ("kind".into(), json!(self.fault.kind()))]);
         let mut set = |name: &str, value: Value| {
             members.insert(name.to_owned(), value);
         };
         if let Some(method) = &self.method {
             set("method", json!(method.as_str()));
+        }
+        if let Some(text) = &self.contains {
+            set("contains", json!(text));
         }
         match &self.fault {
             Fault::Status { status, retry_after, body } => {
@@ -189,10 +196,10 @@ fn take_required<T: DeserializeOwned>(members: &mut Object, field: &str) -> Resu
 
 /// The rules in force. Rules are tried oldest first, and the first that strikes decides.
 #[derive(Default)]
-pub struct Faults(Mutex<State>);
+pub struct Faults(Mutex<InForce>);
 
 #[derive(Default)]
-struct State {
+struct InForce {
     rules: Vec<Active>,
     last_id: u64,
     random: fastrand::Rng,
@@ -207,7 +214,7 @@ struct Active {
 impl Faults {
     /// Puts `rule` in force and answers its id.
     pub fn add(&self, rule: Rule) -> u64 {
-        let mut state = self.state();
+        let mut state = self.in_force();
         state.last_id += 1;
         let id = state.last_id;
         state.rules.push(Active { id, rule, hits: 0 });
@@ -216,7 +223,7 @@ impl Faults {
 
     /// Ends a rule; whether there was one.
     pub fn remove(&self, id: u64) -> bool {
-        let mut state = self.state();
+        let mut state = self.in_force();
         let before = state.rules.len();
         state.rules.retain(|active| active.id != id);
         state.rules.len() < before
@@ -224,35 +231,42 @@ impl Faults {
 
     /// Ends all rules.
     pub fn clear(&self) {
-        self.state().rules.clear();
+        self.in_force().rules.clear();
     }
 
     /// Makes the draws that follow the same each time.
     pub fn seed(&self, seed: u64) {
-        self.state().random.seed(seed);
+        self.in_force().random.seed(seed);
     }
 
     /// How often rule `id` has struck; `None` when it is not in force.
     pub fn hits(&self, id: u64) -> Option<u64> {
-        self.state().rules.iter().find(|active| active.id == id).map(|active| active.hits)
+        self.in_force().rules.iter().find(|active| active.id == id).map(|active| active.hits)
+    }
+
+    /// Whether a rule for this path looks at what the request holds.
+    pub(crate) fn look_inside(&self, method: &Method, path: &str) -> bool {
+        self.in_force().rules.iter().any(|Active { rule, .. }| rule.contains.is_some() && rule.covers(method, path))
     }
 
     /// What happens to this request, if anything; counts as a hit.
-    pub(crate) fn draw(&self, method: &Method, path: &str) -> Option<Fault> {
-        let mut state = self.state();
-        let State { rules, random, .. } = &mut *state;
-        let struck = rules.iter_mut().filter(|active| active.rule.covers(method, path)).find(|active| {
-            match active.rule.when {
-                When::Always => true,
-                When::Share(share) => random.f64() < share,
-                When::Next(count) => active.hits < count,
-            }
+    pub(crate) fn draw(&self, method: &Method, path: &str, content: &str) -> Option<Fault> {
+        let mut state = self.in_force();
+        let InForce { rules, random, .. } = &mut *state;
+        let struck = rules.iter_mut().find(|Active { rule, hits, .. }| {
+            rule.covers(method, path)
+                && rule.contains.as_ref().is_none_or(|text| content.contains(text))
+                && match rule.when {
+                    When::Always => true,
+                    When::Share(share) => random.f64() < share,
+                    When::Next(count) => *hits < count,
+                }
         })?;
         struck.hits += 1;
         Some(struck.rule.fault.clone())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn in_force(&self) -> MutexGuard<'_, InForce> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -267,7 +281,7 @@ pub(crate) fn routes(faults: Arc<Faults>) -> Router {
 }
 
 async fn list(State(faults): State<Arc<Faults>>) -> Json<Value> {
-    let state = faults.state();
+    let state = faults.in_force();
     let described = state.rules.iter().map(|active| {
         let mut members = active.rule.to_json();
         members.insert("id".into(), json!(active.id));
@@ -338,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_rule_reads_back_as_it_was_written() {
-        let value = json!({"path": "/alis/*", "method": "GET", "kind": "status", "status": 429, "retry_after": 3,
+        let value = json!({"path": "/alis/*", "method": "GET", "contains": "7", "kind": "status", "status": 429, "retry_after": 3,
             "body": {"message": "slow down"}, "count": 2});
         assert_eq!(Value::Object(rule(value.clone()).to_json()), value);
     }
@@ -364,7 +378,7 @@ mod tests {
     fn counts_run_out_and_seeded_draws_repeat() {
         let faults = Faults::default();
         let id = faults.add(rule(json!({"path": "/", "kind": "reset", "count": 2})));
-        let struck = |faults: &Faults| faults.draw(&Method::GET, "/x").is_some();
+        let struck = |faults: &Faults| faults.draw(&Method::GET, "/x", "").is_some();
         assert_eq!([struck(&faults), struck(&faults), struck(&faults)], [true, true, false]);
         assert_eq!(faults.hits(id), Some(2));
         assert!(faults.remove(id) && !faults.remove(id));

@@ -1,7 +1,8 @@
 //! What survives a restart: one file of JSON lines, only ever appended to.
 
+use crate::alis;
+use crate::ledger::Entry;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,17 +14,12 @@ const FILE_NAME: &str = "journal.jsonl";
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Line {
-    /// An [`Entry`](crate::Entry) of the ledger; its rows are rebuilt from it too.
-    Effect(Box<RawValue>),
+    /// An entry of the ledger; its row is rebuilt from it too.
+    Effect(Entry),
     /// The ledger was emptied. Rows stay.
     LedgerCleared,
-    /// A stand-in's state was changed through its control routes.
-    Control {
-        /// Whose.
-        service: String,
-        /// What, in that stand-in's own form.
-        change: Box<RawValue>,
-    },
+    /// ALIS was changed through its control routes.
+    Alis(alis::Change),
 }
 
 /// Why a state directory cannot be used.
@@ -83,7 +79,10 @@ impl Journal {
             length += text.len();
         }
         if length < content.len() {
-            tracing::warn!(bytes = content.len() - length, "the sandbox's journal ended in a torn line; it was cut off");
+            tracing::warn!(
+                bytes = content.len() - length,
+                "the sandbox's journal ended in a torn line; it was cut off"
+            );
             file.set_len(length as u64).map_err(failed)?;
         }
         Ok((Self(Some(Mutex::new(Tail { file, length: length as u64 }))), lines))
@@ -104,10 +103,5 @@ impl Journal {
         }
         tail.length += text.len() as u64;
         Ok(())
-    }
-
-    /// Whether lines go anywhere; saves the making of them.
-    pub(crate) fn is_kept(&self) -> bool {
-        self.0.is_some()
     }
 }

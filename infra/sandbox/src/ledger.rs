@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -81,8 +81,9 @@ struct Note {
 }
 
 impl Note {
-    fn new(entry: &Entry, text: Box<RawValue>) -> Self {
-        Self { seq: entry.seq, service: entry.effect.service.clone(), table: entry.effect.table.clone(), entry: text }
+    fn of(entry: &Entry) -> serde_json::Result<Self> {
+        let Entry { seq, effect: Effect { service, table, .. }, .. } = entry;
+        Ok(Self { seq: *seq, service: service.clone(), table: table.clone(), entry: to_raw_value(entry)? })
     }
 }
 
@@ -92,10 +93,10 @@ impl Ledger {
     }
 
     /// Takes in an entry that the journal held.
-    pub(crate) fn replay(&self, entry: &Entry, text: Box<RawValue>) {
+    pub(crate) fn replay(&self, entry: &Entry) {
         let mut kept = self.kept();
         kept.last_seq = entry.seq;
-        kept.notes.push(Note::new(entry, text));
+        kept.notes.extend(Note::of(entry));
     }
 
     /// Takes in that the journal's entries so far were cleared.
@@ -106,16 +107,13 @@ impl Ledger {
     /// Writes down all of `effects`, or none. The caller applies them to its rows only afterwards.
     #[expect(clippy::disallowed_methods, reason = "a stand-in for another company's service has that company's clock")]
     pub(crate) fn record(&self, effects: Vec<Effect>) -> io::Result<()> {
-        let at = Timestamp::now();
+        let at = Timestamp::now().round(Unit::Millisecond).map_err(io::Error::other)?;
         let mut kept = self.kept();
         let (mut notes, mut lines) = (Vec::new(), Vec::new());
         for (seq, effect) in (kept.last_seq + 1..).zip(effects) {
             let entry = Entry { seq, at, effect };
-            let text = to_raw_value(&entry)?;
-            if self.journal.is_kept() {
-                lines.push(Line::Effect(text.clone()));
-            }
-            notes.push(Note::new(&entry, text));
+            notes.push(Note::of(&entry)?);
+            lines.push(Line::Effect(entry));
         }
         self.journal.append(&lines)?;
         kept.last_seq += notes.len() as u64;
@@ -158,14 +156,15 @@ async fn list(
     }
     let wanted = |name: &str, value: &str| query.get(name).is_none_or(|filter| filter == value);
     let after = query.get("after").map(|text| control_number::<u64>("after", text)).transpose()?;
-    let limit =
-        query.get("limit").map(|text| control_number("limit", text)).transpose()?.unwrap_or(DEFAULT_LIMIT);
+    let limit = query.get("limit").map(|text| control_number("limit", text)).transpose()?.unwrap_or(DEFAULT_LIMIT);
 
     let kept = ledger.kept();
     let fitting: Vec<&RawValue> = kept
         .notes
         .iter()
-        .filter(|note| note.seq > after.unwrap_or(0) && wanted("service", &note.service) && wanted("table", &note.table))
+        .filter(|note| {
+            note.seq > after.unwrap_or(0) && wanted("service", &note.service) && wanted("table", &note.table)
+        })
         .map(|note| &*note.entry)
         .collect();
     let count = fitting.len();

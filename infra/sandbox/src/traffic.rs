@@ -1,7 +1,7 @@
 //! The layer every request to a third party passes: faults strike here, and calls are counted.
 
 use crate::faults::{Fault, Faults};
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::{future, stream};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,6 +21,9 @@ use std::time::Duration;
 
 /// How long a request that times out hangs; longer than any client should wait.
 const HANG: Duration = Duration::from_secs(60);
+
+/// Beyond what any handler accepts.
+const LARGEST_BODY: usize = 4 << 20;
 
 /// Whether the caller will hear about the request that a handler carries out.
 pub(crate) struct Answered(pub(crate) bool);
@@ -55,6 +59,11 @@ enum Outcome {
 }
 
 impl Calls {
+    #[cfg(test)]
+    pub(crate) fn clear(&self) {
+        self.counts().clear();
+    }
+
     fn counts(&self) -> MutexGuard<'_, BTreeMap<Call, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,15 +99,19 @@ async fn clear(State(calls): State<Arc<Calls>>) -> StatusCode {
 }
 
 /// Counts the request and lets a fault strike it; the sandbox's own routes pass untouched.
-pub(crate) async fn observe(State(traffic): State<Traffic>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
+pub(crate) async fn observe(State(traffic): State<Traffic>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
     let service = path.split('/').nth(1).unwrap_or_default().to_owned();
     if service.is_empty() || service == "_sandbox" {
         return next.run(request).await;
     }
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = request.method().as_str().to_owned();
-    let fault = traffic.faults.draw(request.method(), path);
+    let mut content = String::new();
+    if traffic.faults.look_inside(request.method(), &path) {
+        (request, content) = read_content(request).await;
+    }
+    let fault = traffic.faults.draw(request.method(), &path, &content);
     let count = |outcome| {
         *traffic.calls.counts().entry(Call { service, route, method, outcome }).or_default() += 1;
     };
@@ -119,6 +132,18 @@ pub(crate) async fn observe(State(traffic): State<Traffic>, request: Request, ne
     };
     count(Outcome::Answered(answer.status().as_u16()));
     answer
+}
+
+/// The request's decoded query and its body as text, and the request as it was.
+async fn read_content(request: Request) -> (Request, String) {
+    let (parts, body) = request.into_parts();
+    let query = parts.uri.query().unwrap_or_default().replace('+', " ");
+    let mut content = percent_decode_str(&query).decode_utf8_lossy().into_owned();
+    // A body that breaks off is the handler's to refuse; it gets an empty one.
+    let body = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
+    content.push('\n');
+    content.push_str(&String::from_utf8_lossy(&body));
+    (Request::from_parts(parts, Body::from(body)), content)
 }
 
 fn refuse(status: StatusCode, retry_after: Option<u64>, body: Option<Value>) -> Response {

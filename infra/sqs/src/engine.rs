@@ -182,9 +182,8 @@ impl Engine {
     pub(crate) fn counts(&mut self, queue: &Queue, now: i64) -> Result<QueueCounts> {
         let tx = begin(&mut self.db)?;
         expire(&tx, queue, now)?;
-        let total: u64 = tx
-            .prepare_cached("SELECT messages FROM queue WHERE id = ?1")?
-            .query_row([queue.id], |row| row.get(0))?;
+        let total: u64 =
+            tx.prepare_cached("SELECT messages FROM queue WHERE id = ?1")?.query_row([queue.id], |row| row.get(0))?;
         let (in_flight, delayed): (u64, u64) = tx
             .prepare_cached(
                 "SELECT COUNT(*) FILTER (WHERE receive_count > 0), COUNT(*) FILTER (WHERE receive_count = 0)

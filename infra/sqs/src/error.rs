@@ -50,7 +50,9 @@ pub enum Error {
         sent: usize,
     },
     /// The body holds characters that XML 1.0 does not allow.
-    #[error("Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF")]
+    #[error(
+        "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
+    )]
     InvalidMessageContents,
     /// The named queue or task is not there.
     #[error("{0}")]

@@ -303,8 +303,7 @@ impl Sqs {
         destination_arn: Option<&str>,
         max_per_second: Option<u32>,
     ) -> Result<String> {
-        let handle =
-            self.0.call(|engine, now| engine.start_move(source_arn, destination_arn, max_per_second, now))?;
+        let handle = self.0.call(|engine, now| engine.start_move(source_arn, destination_arn, max_per_second, now))?;
         tokio::spawn(run_move(Arc::downgrade(&self.0), handle.clone(), max_per_second));
         Ok(handle)
     }

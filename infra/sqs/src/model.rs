@@ -107,7 +107,8 @@ impl NewMessage {
         if self.body.is_empty() {
             return Err(Error::MissingParameter("MessageBody"));
         }
-        let allowed = |c: char| !matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
+        let allowed =
+            |c: char| !matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
         if !self.body.chars().all(allowed) {
             return Err(Error::InvalidMessageContents);
         }
@@ -124,11 +125,10 @@ impl NewMessage {
             )));
         }
         self.attributes.iter().try_for_each(|(name, attribute)| attribute.check(name))?;
-        for (name, value) in
-            [("MessageGroupId", &self.group_id), ("MessageDeduplicationId", &self.deduplication_id)]
-        {
+        for (name, value) in [("MessageGroupId", &self.group_id), ("MessageDeduplicationId", &self.deduplication_id)] {
             if value.as_ref().is_some_and(|id| !is_fifo_id(id)) {
-                let reason = format!("{name} can only include alphanumeric and punctuation characters. 1 to 128 in length.");
+                let reason =
+                    format!("{name} can only include alphanumeric and punctuation characters. 1 to 128 in length.");
                 return Err(Error::parameter(name, value.as_deref().unwrap_or_default(), &reason));
             }
         }
@@ -319,9 +319,8 @@ impl QueueAttributes {
 
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let invalid = || Error::InvalidAttributeValue(name.to_owned());
-        let number = |range: RangeInclusive<u32>| {
-            value.parse().ok().filter(|number| range.contains(number)).ok_or_else(invalid)
-        };
+        let number =
+            |range: RangeInclusive<u32>| value.parse().ok().filter(|number| range.contains(number)).ok_or_else(invalid);
         let flag = || value.to_ascii_lowercase().parse::<bool>().map_err(|_| invalid());
         match name {
             "DelaySeconds" => self.delay_s = number(0..=900)?,
@@ -358,8 +357,7 @@ impl QueueAttributes {
         set("MaximumMessageSize", self.maximum_message_bytes.to_string());
         set("ReceiveMessageWaitTimeSeconds", self.receive_wait_s.to_string());
         if let Some(RedrivePolicy { dead_letter_target_arn, max_receive_count }) = &self.redrive {
-            let policy =
-                json!({ "deadLetterTargetArn": dead_letter_target_arn, "maxReceiveCount": max_receive_count });
+            let policy = json!({ "deadLetterTargetArn": dead_letter_target_arn, "maxReceiveCount": max_receive_count });
             set("RedrivePolicy", policy.to_string());
         }
         if self.fifo {

@@ -318,7 +318,11 @@ fn batch_answer<E, T>(entries: &[(String, E)], outcomes: Vec<Result<T>>, show: i
             })),
         }
     }
-    if failed.is_empty() { json!({ "Successful": successful }) } else { json!({ "Successful": successful, "Failed": failed }) }
+    if failed.is_empty() {
+        json!({ "Successful": successful })
+    } else {
+        json!({ "Successful": successful, "Failed": failed })
+    }
 }
 
 /// One page of queue URLs; the token is the last name of the page before.

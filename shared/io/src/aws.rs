@@ -30,6 +30,20 @@ impl Aws {
             .endpoint_url(endpoint);
         Self(loader.load().await)
     }
+
+    /// The operator's own account: environment, shared profiles, and whatever else AWS tools read.
+    pub async fn from_profile(profile: Option<&str>) -> Self {
+        let mut loader = loader();
+        if let Some(profile) = profile {
+            loader = loader.profile_name(profile);
+        }
+        Self(loader.load().await)
+    }
+
+    /// For clients of services that only one command uses.
+    pub fn sdk_config(&self) -> &SdkConfig {
+        &self.0
+    }
 }
 
 fn loader() -> ConfigLoader {

@@ -4,6 +4,7 @@
 //! [`dynamo`], the once-only guard in [`once`], [`Queue`], [`Secrets`], and the HTTP clients in [`http`].
 
 mod aws;
+pub mod dlq;
 pub mod dynamo;
 pub mod http;
 pub mod once;

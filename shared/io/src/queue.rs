@@ -86,7 +86,7 @@ impl Queue {
     }
 }
 
-fn failed<E, R>(action: &'static str, error: &SdkError<E, R>) -> QueueError
+pub(crate) fn failed<E, R>(action: &'static str, error: &SdkError<E, R>) -> QueueError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
     R: Debug,

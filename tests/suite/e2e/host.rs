@@ -9,7 +9,9 @@ async fn health_tells_of_the_platform_and_deep_health_of_each_dependency() {
     let (client, _) = client();
     let health = client.get("/health").await.unwrap();
     assert_eq!((health.status, &health.body["status"]), (200, &json!("ok")));
-    assert!(health.body["timestamp"].is_string() && health.body["uptime"].is_number() && health.body["version"].is_string());
+    assert!(
+        health.body["timestamp"].is_string() && health.body["uptime"].is_number() && health.body["version"].is_string()
+    );
     let deps = client.get("/health/deps").await.unwrap();
     let all = json!({"status": "ok", "alis": "ok", "database": "ok", "redis": "ok", "queue": "ok"});
     assert_eq!((deps.status, deps.body), (200, all));
@@ -64,7 +66,9 @@ async fn v06_every_sample_of_the_webhook_answers_as_it_should() {
 #[tokio::test]
 async fn samples_of_the_consumer_report_exactly_the_records_that_failed() {
     let (client, _) = client();
-    for (case, failed) in [("empty-batch", json!([])), ("malformed-record", json!(["m2"])), ("unknown-event", json!(["m1"]))] {
+    for (case, failed) in
+        [("empty-batch", json!([])), ("malformed-record", json!(["m2"])), ("unknown-event", json!(["m1"]))]
+    {
         let answer = client.invoke("adt-consumer", &sample("adt-consumer", case)).await.unwrap();
         let ids: Vec<_> = answer.body["batchItemFailures"]
             .as_array()

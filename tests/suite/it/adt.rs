@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 fn deps(aws: &Aws, client: &Client, queue: &str) -> AcceptDeps {
     let stack = client.stack();
-    AcceptDeps::from_env(aws, &env(vec![("ADT_TABLE", stack.adt_table.clone()), ("ADT_QUEUE_URL", queue.to_owned())])).unwrap()
+    AcceptDeps::from_env(aws, &env(vec![("ADT_TABLE", stack.adt_table.clone()), ("ADT_QUEUE_URL", queue.to_owned())]))
+        .unwrap()
 }
 
 /// A queue of this test's own, which no function reads.

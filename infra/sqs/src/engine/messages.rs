@@ -298,10 +298,8 @@ pub(super) fn available(tx: &Transaction<'_>, queue: &Queue, max: usize, now: i6
 fn hand_out(tx: &Transaction<'_>, queue: &Queue, stored: Stored, visibility_s: u32, now: i64) -> Result<Message> {
     let receive_count = stored.receive_count + 1;
     let first_received_ms = stored.first_received_ms.unwrap_or(now);
-    tx.prepare_cached(
-        "UPDATE message SET visible_ms = ?2, receive_count = ?3, first_received_ms = ?4 WHERE seq = ?1",
-    )?
-    .execute(params![stored.seq, now + i64::from(visibility_s) * 1000, receive_count, first_received_ms])?;
+    tx.prepare_cached("UPDATE message SET visible_ms = ?2, receive_count = ?3, first_received_ms = ?4 WHERE seq = ?1")?
+        .execute(params![stored.seq, now + i64::from(visibility_s) * 1000, receive_count, first_received_ms])?;
     Ok(Message {
         id: stored.id,
         receipt_handle: Receipt { queue: queue.id, seq: stored.seq, receive_count }.to_handle(),
@@ -393,9 +391,8 @@ struct Held {
 
 /// The message `handle` was given out for; none when it is gone.
 fn held(tx: &Transaction<'_>, queue: &Queue, handle: &str) -> Result<Option<Held>> {
-    let receipt = Receipt::parse(handle)
-        .filter(|receipt| receipt.queue == queue.id)
-        .ok_or(Error::ReceiptHandleIsInvalid)?;
+    let receipt =
+        Receipt::parse(handle).filter(|receipt| receipt.queue == queue.id).ok_or(Error::ReceiptHandleIsInvalid)?;
     Ok(tx
         .prepare_cached("SELECT visible_ms, group_id, receive_count FROM message WHERE seq = ?1 AND queue = ?2")?
         .query_row(params![receipt.seq, queue.id], |row| {

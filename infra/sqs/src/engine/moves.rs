@@ -28,7 +28,11 @@ impl Engine {
         if let Some(arn) = destination_arn {
             let destination = self.queue(queue_name(arn)).map_err(|_| Error::ResourceNotFound(no_destination))?;
             if destination.attributes.fifo != source.attributes.fifo {
-                return Err(Error::parameter("DestinationArn", arn, "Source and destination must be of the same type."));
+                return Err(Error::parameter(
+                    "DestinationArn",
+                    arn,
+                    "Source and destination must be of the same type.",
+                ));
             }
         }
         if max_per_second.is_some_and(|rate| !(1..=500).contains(&rate)) {
@@ -118,7 +122,8 @@ impl Engine {
 
     /// Nobody continues what ran in a process that is gone.
     pub(super) fn fail_interrupted_moves(&mut self) -> Result<()> {
-        self.db.execute("UPDATE move_task SET status = 'FAILED', failure = 'Interrupted' WHERE status = 'RUNNING'", [])?;
+        self.db
+            .execute("UPDATE move_task SET status = 'FAILED', failure = 'Interrupted' WHERE status = 'RUNNING'", [])?;
         Ok(())
     }
 
@@ -127,7 +132,9 @@ impl Engine {
             .prepare_cached(&format!("SELECT {TASK} FROM move_task WHERE handle = ?1"))?
             .query_row([handle], read_task)
             .optional()?
-            .ok_or(Error::ResourceNotFound("The resource that you specified for the TaskHandle parameter doesn't exist."))
+            .ok_or(Error::ResourceNotFound(
+                "The resource that you specified for the TaskHandle parameter doesn't exist.",
+            ))
     }
 
     fn end_move(&self, mut task: MoveTask, outcome: std::result::Result<(), &str>) -> Result<MoveTask> {

@@ -1,0 +1,142 @@
+//! Dead-letter queues, as an operator handles them: count, look, send back.
+
+use crate::Aws;
+use crate::queue::{QueueError, failed};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+
+/// One dead-letter queue.
+#[derive(Clone, Debug)]
+pub struct Dlq {
+    /// Its name.
+    pub name: String,
+    /// Its URL.
+    pub url: String,
+    /// Messages waiting in it.
+    pub waiting: u64,
+}
+
+/// One message in a dead-letter queue.
+#[derive(Clone, Debug)]
+pub struct Dead {
+    /// SQS's id.
+    pub id: String,
+    /// How often it was received.
+    pub receives: u32,
+    /// Epoch milliseconds.
+    pub sent_ms: i64,
+    /// Its text, the envelope.
+    pub body: String,
+}
+
+/// How far sending back has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redrive {
+    /// `RUNNING`, `COMPLETED`, `FAILED` and so on.
+    pub status: String,
+    /// Messages moved so far.
+    pub moved: i64,
+}
+
+/// The dead-letter queues of one stack.
+#[derive(Clone)]
+pub struct Dlqs {
+    client: Client,
+    prefix: String,
+}
+
+impl Dlqs {
+    /// Queues whose name begins with `prefix` (the stack's name; empty for all) and contains `Dlq`.
+    pub fn new(aws: &Aws, prefix: &str) -> Self {
+        Self { client: Client::new(&aws.0), prefix: prefix.to_owned() }
+    }
+
+    /// All of them, with their counts.
+    ///
+    /// # Errors
+    /// SQS could not be reached or refused.
+    pub async fn list(&self) -> Result<Vec<Dlq>, QueueError> {
+        let mut call = self.client.list_queues().max_results(1000);
+        if !self.prefix.is_empty() {
+            call = call.queue_name_prefix(&self.prefix);
+        }
+        let answer = call.send().await.map_err(|error| failed("listing", &error))?;
+        let mut found = Vec::new();
+        for url in answer.queue_urls() {
+            let name = url.rsplit('/').next().unwrap_or(url);
+            if name.contains("Dlq") {
+                let name = name.to_owned();
+                found.push(Dlq { waiting: self.count(url).await?, name, url: url.clone() });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn count(&self, url: &str) -> Result<u64, QueueError> {
+        let name = QueueAttributeName::ApproximateNumberOfMessages;
+        let call = self.client.get_queue_attributes().queue_url(url).attribute_names(name.clone());
+        let answer = call.send().await.map_err(|error| failed("counting", &error))?;
+        let count = answer.attributes().and_then(|attributes| attributes.get(&name)?.parse().ok());
+        Ok(count.unwrap_or(0))
+    }
+
+    /// Up to `limit` messages (at most ten); they stay in the queue.
+    ///
+    /// # Errors
+    /// SQS could not be reached or refused.
+    pub async fn look(&self, dlq: &Dlq, limit: u8) -> Result<Vec<Dead>, QueueError> {
+        let answer = self
+            .client
+            .receive_message()
+            .queue_url(&dlq.url)
+            .max_number_of_messages(i32::from(limit.clamp(1, 10)))
+            .visibility_timeout(0)
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .send()
+            .await
+            .map_err(|error| failed("reading", &error))?;
+        let dead = |message: &aws_sdk_sqs::types::Message| {
+            let attribute =
+                |name| message.attributes().and_then(|attributes| attributes.get(&name)?.parse::<i64>().ok());
+            let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount).unwrap_or(0);
+            Dead {
+                id: message.message_id().unwrap_or_default().to_owned(),
+                receives: u32::try_from(receives).unwrap_or(u32::MAX),
+                sent_ms: attribute(MessageSystemAttributeName::SentTimestamp).unwrap_or(0),
+                body: message.body().unwrap_or_default().to_owned(),
+            }
+        };
+        Ok(answer.messages().iter().map(dead).collect())
+    }
+
+    /// Starts to send all messages back to the queue they came from.
+    ///
+    /// # Errors
+    /// SQS could not be reached or refused, for one because a redrive is running.
+    pub async fn redrive(&self, dlq: &Dlq) -> Result<(), QueueError> {
+        let arn = self.arn(dlq).await?;
+        let call = self.client.start_message_move_task().source_arn(arn);
+        call.send().await.map(drop).map_err(|error| failed("redriving", &error))
+    }
+
+    /// How far the latest redrive has come.
+    ///
+    /// # Errors
+    /// SQS could not be reached or refused.
+    pub async fn progress(&self, dlq: &Dlq) -> Result<Option<Redrive>, QueueError> {
+        let arn = self.arn(dlq).await?;
+        let call = self.client.list_message_move_tasks().source_arn(arn).max_results(1);
+        let answer = call.send().await.map_err(|error| failed("following the redrive of", &error))?;
+        Ok(answer.results().first().map(|task| Redrive {
+            status: task.status().unwrap_or_default().to_owned(),
+            moved: task.approximate_number_of_messages_moved(),
+        }))
+    }
+
+    async fn arn(&self, dlq: &Dlq) -> Result<String, QueueError> {
+        let name = QueueAttributeName::QueueArn;
+        let call = self.client.get_queue_attributes().queue_url(&dlq.url).attribute_names(name.clone());
+        let answer = call.send().await.map_err(|error| failed("asking after", &error))?;
+        Ok(answer.attributes().and_then(|attributes| attributes.get(&name).cloned()).unwrap_or_default())
+    }
+}
