@@ -1,12 +1,7 @@
 //! The one integration-test binary. `tidy` holds the house rules, `it` drives single parts against real engines, `e2e`
 //! knows nothing but URLs and runs against `cargo dev`'s host or a deployed stack alike.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on should say where"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 mod e2e;
 mod it;

@@ -7,11 +7,14 @@ use std::process::Command;
 /// How functions are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// `cargo build`.
+    /// `cargo build`, with the dependencies that the rest of the workspace has compiled already.
     Dev,
-    /// `cargo build --release`.
+    /// `cargo build --release`, each function with its own features only, as it is deployed.
     Release,
 }
+
+/// Variables that cargo sets for what it runs.
+const OUTER: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"];
 
 /// A folder of function binaries.
 #[derive(Clone, Debug)]
@@ -32,8 +35,18 @@ impl Binaries {
     pub fn build(root: &Path, functions: &[String], profile: Profile, extra: &[&str]) -> Result<Self> {
         let mut cargo = Command::new(cargo());
         cargo.current_dir(root).arg("build").args(extra);
+        // What the outer cargo tells about the package it runs would make build scripts (ring's, for one) run again.
+        for (name, _) in std::env::vars_os() {
+            if OUTER.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                cargo.env_remove(name);
+            }
+        }
+        let selector = match profile {
+            Profile::Dev => "--bin",
+            Profile::Release => "--package",
+        };
         for function in functions {
-            cargo.args(["--package", function]);
+            cargo.args([selector, function]);
         }
         let folder = match profile {
             Profile::Dev => "debug",
@@ -46,8 +59,7 @@ impl Binaries {
         if !status.success() {
             bail!("the functions did not build");
         }
-        let target = extra.iter().position(|word| *word == "--target-dir").and_then(|at| extra.get(at + 1));
-        Ok(Self { folder: target.map_or_else(|| target_folder(root), PathBuf::from).join(folder) })
+        Ok(Self { folder: target_folder(root).join(folder) })
     }
 
     /// The binary of one function.

@@ -202,7 +202,7 @@ impl Pool {
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .envs([
-                ("AWS_LAMBDA_RUNTIME_API", format!("{}/{id}", self.runtime)),
+                ("AWS_LAMBDA_RUNTIME_API", format!("http://{}/{id}", self.runtime)),
                 ("AWS_LAMBDA_FUNCTION_NAME", name.clone()),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", self.spec.memory_mb.to_string()),

@@ -52,10 +52,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(seed: u64, deliveries: usize, once_off: bool) -> Result<()> {
-    let target = switchyard_tests::root().join("target/chaos-once-off");
-    let target = target.to_string_lossy();
-    let extra: &[&str] =
-        if once_off { &["--features", "switchyard-io/chaos-once-off", "--target-dir", &target] } else { &[] };
+    let extra: &[&str] = if once_off { &["--features", "switchyard-io/chaos-once-off"] } else { &[] };
     let binaries = build(Profile::Dev, extra)?;
     let data = std::env::temp_dir().join(format!("switchyard-chaos-{}", std::process::id()));
     let options = HostOptions {
