@@ -1,6 +1,7 @@
 //! Ways to make a third party misbehave, by rules.
 
 use crate::answer::{Object, Refusal, control_body};
+use crate::journal::{Journal, Line};
 use crate::wildcard;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
@@ -194,9 +195,13 @@ fn take_required<T: DeserializeOwned>(members: &mut Object, field: &str) -> Resu
     take(members, field)?.ok_or_else(|| BadRule::new(field, "is missing"))
 }
 
-/// The rules in force. Rules are tried oldest first, and the first that strikes decides.
+/// The rules in force. Rules are tried oldest first, and the first that strikes decides. They survive a restart, so that
+/// what must fail also fails in the first moments after it; their hits do not.
 #[derive(Default)]
-pub struct Faults(Mutex<InForce>);
+pub struct Faults {
+    state: Mutex<InForce>,
+    journal: Arc<Journal>,
+}
 
 #[derive(Default)]
 struct InForce {
@@ -211,14 +216,48 @@ struct Active {
     hits: u64,
 }
 
+impl InForce {
+    fn add(&mut self, rule: Rule) -> u64 {
+        self.last_id += 1;
+        self.rules.push(Active { id: self.last_id, rule, hits: 0 });
+        self.last_id
+    }
+}
+
 impl Faults {
+    pub(crate) fn new(journal: Arc<Journal>) -> Self {
+        Self { state: Mutex::default(), journal }
+    }
+
     /// Puts `rule` in force and answers its id.
     pub fn add(&self, rule: Rule) -> u64 {
         let mut state = self.in_force();
-        state.last_id += 1;
-        let id = state.last_id;
-        state.rules.push(Active { id, rule, hits: 0 });
+        let id = state.add(rule);
+        self.keep(&state);
         id
+    }
+
+    fn add_all(&self, rules: Vec<Rule>) -> Vec<u64> {
+        let mut state = self.in_force();
+        let ids = rules.into_iter().map(|rule| state.add(rule)).collect();
+        self.keep(&state);
+        ids
+    }
+
+    /// Puts the rules in force that a former process had kept.
+    pub(crate) fn replay(&self, rules: Vec<Object>) {
+        let mut state = self.in_force();
+        state.rules.clear();
+        for rule in rules.into_iter().filter_map(|rule| Rule::parse(Value::Object(rule)).ok()) {
+            state.add(rule);
+        }
+    }
+
+    fn keep(&self, state: &InForce) {
+        let rules = state.rules.iter().map(|active| active.rule.to_json()).collect();
+        if let Err(error) = self.journal.append(&[Line::Faults(rules)]) {
+            tracing::error!(%error, "the rules in force will not survive a restart");
+        }
     }
 
     /// Ends a rule; whether there was one.
@@ -226,12 +265,15 @@ impl Faults {
         let mut state = self.in_force();
         let before = state.rules.len();
         state.rules.retain(|active| active.id != id);
+        self.keep(&state);
         state.rules.len() < before
     }
 
     /// Ends all rules.
     pub fn clear(&self) {
-        self.in_force().rules.clear();
+        let mut state = self.in_force();
+        state.rules.clear();
+        self.keep(&state);
     }
 
     /// Makes the draws that follow the same each time.
@@ -267,7 +309,7 @@ impl Faults {
     }
 
     fn in_force(&self) -> MutexGuard<'_, InForce> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -296,7 +338,7 @@ async fn add(State(faults): State<Arc<Faults>>, body: Bytes) -> Result<(StatusCo
     let added = match control_body(&body)? {
         Value::Array(rules) => {
             let rules = rules.into_iter().map(Rule::parse).collect::<Result<Vec<_>, _>>()?;
-            json!({"ids": rules.into_iter().map(|rule| faults.add(rule)).collect::<Vec<_>>()})
+            json!({"ids": faults.add_all(rules)})
         }
         rule => json!({"id": faults.add(Rule::parse(rule)?)}),
     };

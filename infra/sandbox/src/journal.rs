@@ -1,6 +1,7 @@
 //! What survives a restart: one file of JSON lines, only ever appended to.
 
 use crate::alis;
+use crate::answer::Object;
 use crate::ledger::Entry;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -20,6 +21,8 @@ pub(crate) enum Line {
     LedgerCleared,
     /// ALIS was changed through its control routes.
     Alis(alis::Change),
+    /// The fault rules in force from here on.
+    Faults(Vec<Object>),
 }
 
 /// Why a state directory cannot be used.
@@ -48,6 +51,7 @@ pub enum OpenError {
 }
 
 /// The open file, or nothing when state is kept in memory only.
+#[derive(Default)]
 pub(crate) struct Journal(Option<Mutex<Tail>>);
 
 struct Tail {

@@ -64,10 +64,10 @@ impl Sandbox {
         let journal = Arc::new(journal);
         let ledger = Arc::new(Ledger::new(Arc::clone(&journal)));
         let sandbox = Self {
-            alis: alis::Alis::new(journal),
+            alis: alis::Alis::new(Arc::clone(&journal)),
             caspio: caspio::Caspio::new(Arc::clone(&ledger)),
             ledger,
-            faults: Arc::default(),
+            faults: Arc::new(Faults::new(journal)),
             calls: Arc::default(),
         };
         for line in lines {
@@ -80,6 +80,7 @@ impl Sandbox {
                 }
                 Line::LedgerCleared => sandbox.ledger.replay_clear(),
                 Line::Alis(change) => sandbox.alis.apply(change),
+                Line::Faults(rules) => sandbox.faults.replay(rules),
             }
         }
         Ok(sandbox)
