@@ -252,14 +252,22 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
 ///
 /// # Errors
 /// It never did within `limit`, or asking failed.
+pub async fn wait_until(limit: Duration, holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    poll(limit, Duration::from_millis(20), holds).await
+}
+
+/// Asks now and then until `holds` says yes.
+///
+/// # Errors
+/// It never did within `limit`, or asking failed.
 #[expect(clippy::disallowed_methods, reason = "a test that polls must pause")]
-pub async fn wait_until(limit: Duration, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+pub async fn poll(limit: Duration, every: Duration, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + limit;
     while !holds().await? {
         if Instant::now() > end {
             bail!("not reached within {limit:?}");
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(every).await;
     }
     Ok(())
 }

@@ -47,12 +47,12 @@ impl HostProcess {
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().context("starting the host")?;
         let stdout = child.stdout.take().context("the host's output")?;
         let mut lines = BufReader::new(stdout).lines();
+        let mut said = Vec::new();
         let ready = loop {
             match lines.next_line().await? {
                 Some(line) if line.starts_with("ready ") => break line,
-                Some(line) if line.starts_with("error") => bail!("the host said: {line}"),
-                Some(_) => {}
-                None => bail!("the host ended before it was ready"),
+                Some(line) => said.push(line),
+                None => bail!("the host ended before it was ready: {}", said.join("\n")),
             }
         };
         tokio::spawn(drain(lines));

@@ -54,7 +54,8 @@ impl Queue {
             .map_err(|error| failed("sending to", &error))
     }
 
-    /// Makes a received message visible again after `wait` (whole seconds, at most 12 hours).
+    /// Makes a received message visible again after `wait`, rounded up to whole seconds, at most 12 hours: rounded down,
+    /// a message that waits for a lease to end would come back just before that, again and again.
     ///
     /// # Errors
     /// SQS could not be reached, or the message is no longer ours.
@@ -63,7 +64,7 @@ impl Queue {
             .change_message_visibility()
             .queue_url(&self.url)
             .receipt_handle(receipt_handle)
-            .visibility_timeout(i32::try_from(wait.as_secs()).unwrap_or(i32::MAX).min(43_200))
+            .visibility_timeout(whole_seconds(wait))
             .send()
             .await
             .map(drop)
@@ -86,10 +87,27 @@ impl Queue {
     }
 }
 
+fn whole_seconds(wait: Duration) -> i32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    i32::try_from(seconds.min(43_200)).unwrap_or(43_200)
+}
+
 pub(crate) fn failed<E, R>(action: &'static str, error: &SdkError<E, R>) -> QueueError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
     R: Debug,
 {
     QueueError { action, source: CallError::from_sdk(error).0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_rounded_up_and_capped() {
+        for (wait, seconds) in [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2), (u64::from(u32::MAX), 43_200)] {
+            assert_eq!(whole_seconds(Duration::from_millis(wait)), seconds, "{wait} ms");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use switchyard_local::Profile;
-use switchyard_tests::client::{Client, wait_until, webhook};
+use switchyard_tests::client::{Client, poll, wait_until, webhook};
 use switchyard_tests::process::{HostOptions, HostProcess, build};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ use tokio::time::Instant;
 const COMPANY: &str = "testco0";
 const POISON: usize = 50;
 const SETTLE: Duration = Duration::from_secs(300);
+/// Each check reads every row.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// One event that ALIS means to deliver.
 #[derive(Clone)]
@@ -92,8 +94,8 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
     say(&format!("all deliveries answered after {:.1} s", started.elapsed().as_secs_f64()));
 
     let healthy: Vec<_> = events.iter().filter(|event| !event.poison).collect();
-    wait_until(SETTLE, async || Ok(unprocessed(&client, &healthy).await.is_ok_and(|left| left == 0))).await?;
-    wait_until(SETTLE, async || Ok(dlq(&client).await.is_ok_and(|count| count >= POISON))).await?;
+    poll(SETTLE, CHECK_EVERY, async || Ok(unprocessed(&client, &healthy).await.is_ok_and(|left| left == 0))).await?;
+    poll(SETTLE, CHECK_EVERY, async || Ok(dlq(&client).await.is_ok_and(|count| count >= POISON))).await?;
     calm.store(true, Ordering::Relaxed);
     let kills = killer.await?;
     say(&format!("settled after {:.1} s and {kills} kills", started.elapsed().as_secs_f64()));
@@ -104,7 +106,7 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
     let arn = "arn:aws:sqs:us-east-1:000000000000:AdtDlq.fifo";
     client.aws("AmazonSQS.StartMessageMoveTask", &json!({"SourceArn": arn})).await?;
     let poisoned: Vec<_> = events.iter().filter(|event| event.poison).collect();
-    wait_until(SETTLE, async || Ok(unprocessed(&client, &poisoned).await.is_ok_and(|left| left == 0))).await?;
+    poll(SETTLE, CHECK_EVERY, async || Ok(unprocessed(&client, &poisoned).await.is_ok_and(|left| left == 0))).await?;
     let all: Vec<_> = events.iter().collect();
     let after = judge(&client, &all).await?;
     say(&format!(
