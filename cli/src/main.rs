@@ -1,5 +1,6 @@
 //! `cargo switchyard`: what an operator does with a running stack, local or deployed.
 
+mod backfill;
 mod dlq;
 mod health;
 mod invoke;
@@ -32,6 +33,8 @@ enum Command {
     },
     /// Ask the HTTP API how the platform and what it depends on are.
     Health,
+    /// Bring every resident that ALIS lists for a company into the store and into Caspio.
+    Backfill(backfill::Arguments),
     /// Look at dead-letter queues and send messages back.
     Dlq {
         #[command(subcommand)]
@@ -45,6 +48,7 @@ async fn main() -> ExitCode {
     let outcome = match command {
         Command::Invoke { function, event } => invoke::run(&target, &function, &event).await,
         Command::Health => health::run(&target).await,
+        Command::Backfill(arguments) => backfill::run(&target, arguments).await,
         Command::Dlq { command } => dlq::run(&target, command).await,
     };
     match outcome {

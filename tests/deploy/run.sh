@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 functions=$(cd functions && ls)
 echo "== building: $(echo $functions)"
 cargo lambda build --release --compiler cargo $(printf -- '--package %s ' $functions)
-cargo build --quiet --package switchyard-sandbox
+cargo build --quiet --bin switchyard-sandbox
 if [ -n "${CARGO_TARGET_DIR:-}" ] && [ ! -e target/lambda ]; then
   mkdir -p target && ln -s "$CARGO_TARGET_DIR/lambda" target/lambda   # where the template's CodeUri looks
 fi
@@ -29,13 +29,13 @@ trap finish EXIT
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 port=$(free_port)
 sandbox_port=$(free_port)
+export AWS_ENDPOINT_URL="http://127.0.0.1:$port" SANDBOX_URL="http://127.0.0.1:$sandbox_port"
 "${CARGO_TARGET_DIR:-target}/debug/switchyard-sandbox" --port "$sandbox_port" > "$work/sandbox.log" 2>&1 &
 pids+=($!)
 BIND_HOST=127.0.0.1 GATEWAY_PORT=$port LAMBDA_EXECUTOR=local LOG_LEVEL=INFO TMPDIR="$work" ministack > "$work/ministack.log" 2>&1 &
 pids+=($!)
 
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1 AWS_REGION=us-east-1
-export AWS_ENDPOINT_URL="http://127.0.0.1:$port" SANDBOX_URL="http://127.0.0.1:$sandbox_port"
 python3 tests/deploy/stack.py wait
 
 echo "== deploying"
@@ -48,7 +48,7 @@ echo "deployed in $(($(date +%s) - started)) s"
 echo "== black-box suite against the deployed stack"
 "$tools/python" tests/deploy/stack.py environment > "$work/environment"
 set -a; . "$work/environment"; set +a
-cargo test --package switchyard-tests --test suite -- e2e::
+cargo test --test suite -- e2e::
 
 echo "== sample events under the runtime interface emulator"
 "$tools/python" tests/deploy/rie.py

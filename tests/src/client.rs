@@ -34,7 +34,14 @@ impl Client {
     pub fn new(stack: Stack) -> Result<Self> {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        let mut builder = reqwest::Client::builder().timeout(Duration::from_secs(60));
+        // RFC 6761: names below `localhost` are this machine; not every resolver knows.
+        let address = reqwest::Url::parse(&stack.http)?;
+        if let Some(host) = address.host_str().filter(|host| host.ends_with(".localhost")) {
+            let port = address.port().unwrap_or(80);
+            builder = builder.resolve(host, std::net::SocketAddr::from(([127, 0, 0, 1], port)));
+        }
+        let http = builder.build()?;
         Ok(Self { http, stack })
     }
 

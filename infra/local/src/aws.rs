@@ -46,6 +46,7 @@ impl Aws {
             .route("/_local/functions", get(functions))
             .route("/_local/calls", get(calls))
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+            .route("/2015-03-31/functions/{name}/configuration", get(configuration))
             .fallback(handle)
             .layer(DefaultBodyLimit::max(16 * 1024 * 1024))
             .with_state(Arc::new(Shared { aws: self, calls: Mutex::default(), client }))
@@ -107,6 +108,27 @@ async fn invoke(State(shared): State<Arc<Shared>>, Path(name): Path<String>, bod
     }
 }
 
+/// `GET /2015-03-31/functions/<name>/configuration`, as far as commands need it.
+async fn configuration(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
+    let Some(pool) = shared.aws.pools.iter().find(|pool| pool.spec.name == name) else { return unknown(&name) };
+    let about = json!({
+        "FunctionName": pool.spec.name,
+        "Timeout": pool.spec.timeout_s,
+        "MemorySize": pool.spec.memory_mb,
+        "Environment": {"Variables": variables(pool)},
+    });
+    Json(about).into_response()
+}
+
+fn variables(pool: &Pool) -> Value {
+    pool.variables().map(|(name, value)| (name.to_owned(), json!(value))).collect()
+}
+
+fn unknown(name: &str) -> Response<Body> {
+    let answer = json!({"Type": "User", "Message": format!("Function not found: {name}")});
+    (StatusCode::NOT_FOUND, [("x-amzn-errortype", "ResourceNotFoundException")], Json(answer)).into_response()
+}
+
 /// `POST /_local/schedules/<name>`: fires a schedule now and answers what its function answered.
 async fn fire(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
     let known: Vec<_> = shared.aws.schedules.iter().map(|scheduled| scheduled.schedule.name.as_str()).collect();
@@ -122,10 +144,8 @@ async fn fire(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Re
 /// `GET /_local/functions`: environment and process ids of every function, for whoever wants to run one elsewhere or to
 /// kill some.
 async fn functions(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let about = |pool: &Arc<Pool>| {
-        let environment: Value = pool.variables().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-        (pool.spec.name.clone(), json!({"environment": environment, "processes": pool.pids()}))
-    };
+    let about =
+        |pool: &Arc<Pool>| (pool.spec.name.clone(), json!({"environment": variables(pool), "processes": pool.pids()}));
     Json(shared.aws.pools.iter().map(about).collect())
 }
 

@@ -1,5 +1,6 @@
 //! ALIS's integration API (`/v1/integration`), read side. HTTP Basic, JSON.
 
+use crate::decide::{ResidentPage, resident_page};
 use crate::error::AdtError;
 use crate::model::Record;
 use serde_json::Value;
@@ -72,6 +73,23 @@ impl Alis {
         Ok(wrapped.list("Leaves"))
     }
 
+    /// One page of a company's residents; pages count from 1.
+    pub(crate) async fn residents(
+        &self,
+        auth: &BasicCredentials,
+        company_key: &str,
+        community_id: Option<i64>,
+        page: u32,
+        page_size: u32,
+        deadline: Instant,
+    ) -> Result<ResidentPage, AdtError> {
+        let mut path = format!("residents?companyKey={}&page={page}&pageSize={page_size}", path_segment(company_key));
+        if let Some(id) = community_id {
+            path.push_str(&format!("&communityId={id}"));
+        }
+        Ok(resident_page(self.get("list of residents", &path, auth, deadline).await?, page_size))
+    }
+
     /// Whether the API answers with these credentials; one attempt.
     pub(crate) async fn ping(&self, auth: &BasicCredentials) -> Result<(), AdtError> {
         self.attempt::<Value>("communities", "communities", auth).await.map(drop)
@@ -106,7 +124,7 @@ impl Alis {
     }
 }
 
-/// An id as one path segment; ids come from payloads.
+/// An id as one path segment or query value; ids come from payloads.
 fn path_segment(id: &str) -> String {
     id.bytes()
         .map(|byte| match byte {

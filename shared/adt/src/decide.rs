@@ -118,6 +118,34 @@ pub(crate) fn flat_row(
     }
 }
 
+/// One page of ALIS's list of residents.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ResidentPage {
+    pub(crate) residents: Vec<Record>,
+    pub(crate) has_more: bool,
+}
+
+/// Reads a page in any of the shapes ALIS uses: an array, `{Residents, Page, TotalPages, HasMore}`, or the newer
+/// `{items, pageNumber, totalPages, hasNextPage}`. A full page without further word means that there may be more.
+pub(crate) fn resident_page(answer: Value, page_size: u32) -> ResidentPage {
+    let wrapped = match answer {
+        Value::Object(members) => Record(members),
+        array => Record(Map::from_iter([("Residents".to_owned(), array)])),
+    };
+    let mut residents = wrapped.list("Residents");
+    if residents.is_empty() {
+        residents = wrapped.list("Items");
+    }
+    let is_full = residents.len() >= page_size as usize;
+    let before_last = || {
+        let page = wrapped.integer("Page").or_else(|| wrapped.integer("PageNumber"))?;
+        Some(page < wrapped.integer("TotalPages")?)
+    };
+    let said = wrapped.flag("HasMore").or_else(|| wrapped.flag("HasNextPage"));
+    let has_more = said.unwrap_or_else(|| before_last().unwrap_or(false) || is_full);
+    ResidentPage { residents, has_more }
+}
+
 /// Whether Caspio's value and ours are the same: equal, the same number in text, or the same instant in another form.
 pub(crate) fn same_value(theirs: &Value, ours: &Value) -> bool {
     match (theirs, ours) {

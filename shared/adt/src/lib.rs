@@ -2,10 +2,12 @@
 //!
 //! Read in this order: [`Notification`] is what ALIS sends; [`accept`] stores it once and queues it; [`process`] takes
 //! it from the queue to Caspio; `decide` holds the rules; `store` every row, key and condition; [`sweep`] sends what
-//! was stored but never queued. The contract is `docs/adt.md`.
+//! was stored but never queued; [`backfill`] brings a
+//! whole company in line. The contract is `docs/adt.md`.
 
 mod accept;
 mod alis;
+mod backfill;
 mod caspio;
 mod credentials;
 mod decide;
@@ -19,6 +21,7 @@ mod sweep;
 mod vectors;
 
 pub use accept::{AcceptDeps, Accepted, accept};
+pub use backfill::{BackfillOptions, BackfillSummary, FailedResident, PAGE_SIZE, backfill};
 pub use error::AdtError;
 pub use health::{Health, HealthDeps};
 pub use model::{EventKind, Notification, SchemaErrors};

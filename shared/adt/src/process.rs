@@ -19,14 +19,17 @@ use switchyard_io::{Aws, Secrets, Table};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+/// The columns that know a resident's row in Caspio.
+pub(crate) const FLAT_KEY: [&str; 2] = ["companyKey", "alisResidentId"];
+
 /// What processing needs.
 #[derive(Clone)]
 pub struct ProcessDeps {
-    store: Store,
-    credentials: Credentials,
-    alis: Alis,
-    caspio: Caspio,
-    clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) credentials: Credentials,
+    pub(crate) alis: Alis,
+    pub(crate) caspio: Caspio,
+    pub(crate) clock: Clock,
     delete_after_move_out: Option<Duration>,
 }
 
@@ -180,7 +183,7 @@ async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: I
         leave: &leave,
     };
     let row = flat_row(&event.company_key, event.community_id, &resident, in_order.then_some(facts));
-    deps.caspio.upsert(&["companyKey", "alisResidentId"], &row, deadline).await
+    deps.caspio.upsert(&FLAT_KEY, &row, deadline).await
 }
 
 /// The resident as ALIS knows them now, and the leave when the event is about one.

@@ -1,6 +1,6 @@
 //! The contract's test vectors that need no network, by number. The others are in `tests/e2e/adt.rs`.
 
-use crate::decide::{FlatEvent, flat_row, masked, normalise, parse_instant, resident_id, same_value};
+use crate::decide::{FlatEvent, flat_row, masked, normalise, parse_instant, resident_id, resident_page, same_value};
 use crate::model::{EventKind, LeaveRead, Notification, Record, SchemaErrors};
 use serde_json::{Map, Value, json};
 use switchyard_core::iso_millis;
@@ -247,6 +247,28 @@ fn v35_personal_values_are_masked_at_any_depth() {
             "PrimaryInsuranceNum": redacted, "ResidentId": 7, "b": {"dateOfBirth": redacted, "FamilyContact1": redacted},
         })
     );
+}
+
+#[test]
+fn v34_a_full_array_may_have_more_after_it_and_an_empty_one_not() {
+    let three = json!([{"residentId": 1}, {"residentId": 2}, {"residentId": 3}]);
+    assert_eq!((resident_page(three.clone(), 3).has_more, resident_page(three, 4).has_more), (true, false));
+    assert_eq!(resident_page(json!([]), 3).residents.len(), 0);
+}
+
+#[test]
+fn v38_every_shape_of_a_page_says_whether_there_is_more() {
+    for (answer, more) in [
+        (json!({"Residents": [{"ResidentId": 1}], "Page": 1, "TotalPages": 2}), true),
+        (json!({"Residents": [{"ResidentId": 1}], "Page": 2, "TotalPages": 2}), false),
+        (json!({"residents": [{"residentId": 1}], "hasMore": true}), true),
+        (json!({"Residents": [{"ResidentId": 1}], "HasMore": false, "Page": 1, "TotalPages": 2}), false),
+        (json!({"items": [{"residentId": 1}], "hasNextPage": true}), true),
+        (json!({"items": [{"residentId": 1}], "pageNumber": 2, "totalPages": 2, "hasNextPage": false}), false),
+    ] {
+        let page = resident_page(answer.clone(), 50);
+        assert_eq!((page.residents.len(), page.has_more), (1, more), "{answer}");
+    }
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use super::{aws, env};
 use serde_json::json;
 use std::time::Duration;
-use switchyard_adt::{AcceptDeps, Accepted, AdtError, Notification, accept, sweep};
+use switchyard_adt::{
+    AcceptDeps, Accepted, AdtError, BackfillOptions, Notification, ProcessDeps, accept, backfill, sweep,
+};
+use switchyard_core::Env;
 use switchyard_io::Aws;
 use switchyard_tests::client::{Client, unique, webhook};
 use tokio::time::Instant;
@@ -92,4 +95,41 @@ async fn the_sweeper_sends_what_was_accepted_but_never_sent_and_removes_old_payl
         assert_eq!(row.get("payload").is_none(), is_test, "{row}");
         assert_eq!(row.get("due_shard").is_none(), is_test, "{row}");
     }
+}
+
+#[tokio::test]
+async fn v34_a_backfill_pages_to_the_end_and_a_dry_run_writes_nothing() {
+    let (aws, client) = aws().await;
+    let functions = client.local_functions().await.unwrap();
+    let variables = functions["adt-consumer"]["environment"].clone();
+    // The sandbox's own company; no other test writes its residents.
+    let lookup = move |name: &str| match name {
+        "ALIS_SANDBOX_COMPANIES" => Some("harborpoint".to_owned()),
+        name => variables[name].as_str().map(str::to_owned),
+    };
+    let deps = ProcessDeps::from_env(&aws, &Env::from_lookup(lookup)).await.unwrap();
+    let mut options = BackfillOptions {
+        company_key: "harborpoint".into(),
+        community_id: Some(79),
+        page_size: 3,
+        dry_run: true,
+        skip_caspio: false,
+    };
+    let mut heard = 0;
+    let dry = backfill(&deps, &options, |_, outcome| heard += u64::from(outcome.is_ok())).await.unwrap();
+    assert!(dry.total > 3 && dry.succeeded == dry.total && dry.failed == 0 && heard == dry.total, "{dry:?}");
+    assert!(u64::from(dry.pages) >= dry.total.div_ceil(3), "{dry:?}");
+    assert!(client.rows("harborpoint", "R#").await.unwrap().is_empty());
+
+    (options.dry_run, options.page_size) = (false, 100);
+    let live = backfill(&deps, &options, |_, _| ()).await.unwrap();
+    assert_eq!((live.succeeded, live.pages), (dry.total, 1));
+    assert_eq!(client.rows("harborpoint", "R#").await.unwrap().len() as u64, live.total);
+    let effects = client.effects("harborpoint").await.unwrap();
+    assert_eq!(effects.len() as u64, live.total);
+    assert_eq!(effects[0]["record"]["eventType"], "backfill.resident");
+    backfill(&deps, &options, |_, _| ()).await.unwrap();
+    let inserts =
+        client.effects("harborpoint").await.unwrap().iter().filter(|effect| effect["operation"] == "insert").count();
+    assert_eq!(inserts as u64, live.total, "a second run inserts nothing");
 }
