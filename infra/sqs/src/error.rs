@@ -64,7 +64,7 @@ pub enum Error {
     #[error("The action {0} is not valid for this endpoint.")]
     InvalidAction(String),
     /// The request body is not a JSON object.
-    #[error("The request body is not a JSON object.")]
+    #[error("The request body is not a JSON object")]
     Serialization(#[source] serde_json::Error),
     /// The database cannot be opened, perhaps because another process has it open.
     #[error("opening the queue database {path}")]

@@ -129,33 +129,21 @@ impl Sqs {
     }
 
     /// Deletes a queue and its messages.
-    ///
-    /// # Errors
-    /// As for all.
     pub fn delete_queue(&self, queue: &str) -> Result<()> {
         self.0.call(|engine, _| engine.delete_queue(queue))
     }
 
     /// Deletes a queue's messages.
-    ///
-    /// # Errors
-    /// As for all.
     pub fn purge_queue(&self, queue: &str) -> Result<()> {
         self.0.call(|engine, _| engine.purge_queue(queue))
     }
 
     /// Names of all queues, sorted.
-    ///
-    /// # Errors
-    /// As for all.
     pub fn queues(&self) -> Result<Vec<String>> {
         self.0.call(|engine, _| Ok(engine.queues().map(|queue| queue.name.clone()).collect()))
     }
 
     /// A queue's settings.
-    ///
-    /// # Errors
-    /// As for all.
     pub fn attributes(&self, queue: &str) -> Result<QueueAttributes> {
         self.0.call(|engine, _| Ok(engine.queue(queue)?.attributes.clone()))
     }
@@ -169,9 +157,6 @@ impl Sqs {
     }
 
     /// How many messages a queue holds.
-    ///
-    /// # Errors
-    /// As for all.
     pub fn counts(&self, queue: &str) -> Result<QueueCounts> {
         self.0.call(|engine, now| {
             let queue = engine.queue(queue)?;
@@ -189,9 +174,6 @@ impl Sqs {
 
     /// Sends messages in one transaction, which is several times faster than one by one. The inner errors concern single
     /// messages, the others are sent.
-    ///
-    /// # Errors
-    /// As for all.
     pub fn send_batch(&self, queue: &str, messages: &[NewMessage]) -> Result<Vec<Result<Sent>>> {
         self.0.call(|engine, now| {
             let queue = engine.queue(queue)?;
@@ -249,9 +231,6 @@ impl Sqs {
     }
 
     /// Deletes received messages in one transaction; the inner errors are those of [`Sqs::delete`].
-    ///
-    /// # Errors
-    /// As for all.
     pub fn delete_batch(&self, queue: &str, receipt_handles: &[&str]) -> Result<Vec<Result<()>>> {
         self.0.call(|engine, now| {
             let queue = engine.queue(queue)?;
@@ -269,9 +248,6 @@ impl Sqs {
     }
 
     /// [`Sqs::change_visibility`] for several in one transaction; the inner errors are those.
-    ///
-    /// # Errors
-    /// As for all.
     pub fn change_visibility_batch(&self, queue: &str, changes: &[(&str, u32)]) -> Result<Vec<Result<()>>> {
         self.0.call(|engine, now| {
             let queue = engine.queue(queue)?;
@@ -281,9 +257,6 @@ impl Sqs {
 
     /// Makes every message in flight visible again, in all queues, and says how many. For the start of a host: whoever
     /// had received them is gone.
-    ///
-    /// # Errors
-    /// As for all.
     pub fn release_in_flight(&self) -> Result<usize> {
         self.0.call(Engine::release_in_flight)
     }
@@ -313,7 +286,7 @@ impl Sqs {
     /// # Errors
     /// [`Error::ResourceNotFound`] without that queue.
     pub fn move_tasks(&self, source_arn: &str, limit: usize) -> Result<Vec<MoveTask>> {
-        self.0.call(|engine, _| engine.moves(source_arn, limit))
+        self.0.call(|engine, _| engine.moves(&*engine.move_source(source_arn)?, limit))
     }
 
     /// Stops a move task; answers how many messages it moved.

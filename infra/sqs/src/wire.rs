@@ -11,6 +11,7 @@ use http::{Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -299,7 +300,9 @@ fn refuse(error: &Error) -> Response<Bytes> {
         true => (StatusCode::BAD_REQUEST, "Sender"),
         false => (StatusCode::INTERNAL_SERVER_ERROR, "Receiver"),
     };
-    let body = json!({ "__type": error.shape(), "message": error.to_string() });
+    // Whoever calls is a developer at this machine, who may know the cause.
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let body = json!({ "__type": error.shape(), "message": format!("{error}{cause}") });
     respond(status, &body, Some(&format!("{};{side}", error.code())))
 }
 

@@ -7,6 +7,10 @@ use switchyard_tests::root;
 #[tokio::test]
 async fn health_tells_of_the_platform_and_deep_health_of_each_dependency() {
     let (client, _) = client();
+    if client.stack().is_deployed {
+        println!("skipped: the emulator answers /health itself; the sample events stand for it there");
+        return;
+    }
     let health = client.get("/health").await.unwrap();
     assert_eq!((health.status, &health.body["status"]), (200, &json!("ok")));
     assert!(

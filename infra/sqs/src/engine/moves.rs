@@ -17,9 +17,8 @@ impl Engine {
         max_per_second: Option<u32>,
         now: i64,
     ) -> Result<String> {
-        let no_source = "The resource that you specified for the SourceArn parameter doesn't exist.";
         let no_destination = "The resource that you specified for the DestinationArn parameter doesn't exist.";
-        let source = self.queue(queue_name(source_arn)).map_err(|_| Error::ResourceNotFound(no_source))?;
+        let source = self.move_source(source_arn)?;
         if self.dead_letter_sources(&source).next().is_none() {
             return Err(Error::InvalidParameterValue(
                 "Source queue must be configured as a Dead Letter Queue.".to_owned(),
@@ -39,7 +38,7 @@ impl Engine {
             let reason = "Must be between 1 and 500.".to_owned();
             return Err(Error::parameter("MaxNumberOfMessagesPerSecond", max_per_second.unwrap_or_default(), &reason));
         }
-        if self.moves(&source.arn(), 1)?.first().is_some_and(|latest| latest.status == "RUNNING") {
+        if self.moves(&source, 1)?.first().is_some_and(|latest| latest.status == "RUNNING") {
             return Err(Error::UnsupportedOperation(
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
             ));
@@ -62,14 +61,20 @@ impl Engine {
         self.queues().filter(is_target)
     }
 
+    /// The queue that a task empties, or is to empty.
+    pub(crate) fn move_source(&self, source_arn: &str) -> Result<Arc<Queue>> {
+        let missing = "The resource that you specified for the SourceArn parameter doesn't exist.";
+        self.queue(queue_name(source_arn)).map_err(|_| Error::ResourceNotFound(missing))
+    }
+
     /// The latest tasks that empty a queue, newest first.
-    pub(crate) fn moves(&self, source_arn: &str, limit: usize) -> Result<Vec<MoveTask>> {
+    pub(crate) fn moves(&self, source: &Queue, limit: usize) -> Result<Vec<MoveTask>> {
         Ok(self
             .db
             .prepare_cached(&format!(
                 "SELECT {TASK} FROM move_task WHERE source = ?1 ORDER BY started_ms DESC, rowid DESC LIMIT ?2"
             ))?
-            .query_map(params![source_arn, limit], read_task)?
+            .query_map(params![source.arn(), limit], read_task)?
             .collect::<rusqlite::Result<_>>()?)
     }
 

@@ -168,6 +168,7 @@ async fn a_move_task_needs_a_dead_letter_queue_and_its_targets() {
     assert_eq!(start("missing", None, None), Err("ResourceNotFoundException"));
     assert_eq!(start(&dead, Some("missing"), None), Err("ResourceNotFoundException"));
     assert_eq!(start(&dead, None, Some(501)), Err("InvalidParameterValue"));
+    assert!(matches!(world.sqs.move_tasks(&queue_arn("missing"), 1), Err(Error::ResourceNotFound(_))));
 
     world.sqs.send(&dead, NewMessage::new("sent here directly")).unwrap();
     start(&dead, None, None).unwrap();
