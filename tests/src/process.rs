@@ -18,6 +18,8 @@ pub struct HostOptions {
     pub data: Option<PathBuf>,
     /// First of four ports; 0 for free ones.
     pub port: u16,
+    /// Further arguments, such as `--count-calls`.
+    pub arguments: Vec<&'static str>,
     /// Settings that override the sandbox's.
     pub settings: Vec<(String, String)>,
 }
@@ -37,7 +39,7 @@ impl HostProcess {
         let companies: Vec<_> = (0..COMPANIES).map(company).collect();
         let mut command = Command::new(options.binaries.join("switchyard-local"));
         command.current_dir(crate::root()).args(["--json-logs", "--port", &options.port.to_string(), "--binaries"]);
-        command.arg(&options.binaries);
+        command.arg(&options.binaries).args(&options.arguments);
         match &options.data {
             Some(folder) => command.arg("--data-dir").arg(folder),
             None => command.arg("--ephemeral"),

@@ -161,5 +161,17 @@ pub async fn start_with(
     more: Settings,
 ) -> Result<Host> {
     let settings = more.over(settings());
-    Host::start(Options { template, binaries, ports, data, sandbox: true, only: Vec::new(), settings, logs }).await
+    let options = Options {
+        template,
+        binaries,
+        ports,
+        data,
+        sandbox: true,
+        only: Vec::new(),
+        consumers: true,
+        count_calls: true,
+        settings,
+        logs,
+    };
+    Host::start(options).await
 }

@@ -59,6 +59,10 @@ pub struct Options {
     pub only: Vec<String>,
     /// Settings that override the sandbox's and the template's.
     pub settings: Settings,
+    /// Whether queues, schedules included, are served to functions. Held, messages stay where they are.
+    pub consumers: bool,
+    /// Whether DynamoDB is reached through the AWS endpoint too, which counts calls; else straight at its engine.
+    pub count_calls: bool,
     /// Where log lines go.
     pub logs: LogSink,
 }
@@ -139,7 +143,8 @@ impl Host {
         let mut pools = Vec::new();
         for spec in served(&template, &options.only)? {
             let binary = options.binaries.path(&spec.name)?;
-            let variables = variables(&spec, &settings, &url(&aws)?);
+            let engine = (!options.count_calls).then_some(dynamo_address.as_str());
+            let variables = variables(&spec, &settings, &url(&aws)?, engine);
             pools.push(Pool::new(spec, binary, variables, runtime_address.clone(), options.logs.clone()));
         }
         // Set once, before any process exists that could ask.
@@ -176,12 +181,13 @@ impl Host {
         tasks.push(serve(http, Gateway::router(template.routes()?, by_name.clone(), options.logs.clone())));
         // The WebSocket API has no routes in the template yet; its port is kept for it and answers 404.
         tasks.push(serve(ws, Router::new()));
-        for mapping in template.mappings()? {
+        let mappings = if options.consumers { template.mappings()? } else { Vec::new() };
+        for mapping in mappings {
             if let Some(pool) = by_name.get(&mapping.function) {
                 tasks.push(tokio::spawn(mapping::run(mapping, pool.clone(), sqs.clone(), options.logs.clone())));
             }
         }
-        for scheduled in schedules {
+        for scheduled in schedules.into_iter().filter(|_| options.consumers) {
             tasks.push(tokio::spawn(scheduled.run(options.logs.clone())));
         }
         Ok(Self { urls, settings, sandbox, pools, tasks })
@@ -272,7 +278,7 @@ fn served(template: &Template, only: &[String]) -> Result<Vec<FunctionSpec>> {
 
 /// What a process finds in its environment: the template's variables, where a setting of the same name wins unless the
 /// variable names a resource; and where AWS is.
-fn variables(spec: &FunctionSpec, settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
+fn variables(spec: &FunctionSpec, settings: &Settings, aws_url: &str, dynamo: Option<&str>) -> Vec<(String, String)> {
     let mut variables: Vec<_> = spec
         .variables
         .iter()
@@ -282,6 +288,9 @@ fn variables(spec: &FunctionSpec, settings: &Settings, aws_url: &str) -> Vec<(St
         })
         .collect();
     variables.push(("AWS_ENDPOINT_URL".to_owned(), aws_url.to_owned()));
+    if let Some(address) = dynamo {
+        variables.push(("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), format!("http://{address}")));
+    }
     variables
 }
 

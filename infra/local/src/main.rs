@@ -38,6 +38,12 @@ struct Arguments {
     /// The template to serve.
     #[arg(long, default_value = "template.yaml")]
     template: PathBuf,
+    /// Hold queues and schedules: messages stay where they are, to be looked at.
+    #[arg(long)]
+    no_consumers: bool,
+    /// Count every AWS call, DynamoDB's included, at GET /_local/calls.
+    #[arg(long)]
+    count_calls: bool,
     /// Run binaries from this folder instead of building them.
     #[arg(long)]
     binaries: Option<PathBuf>,
@@ -76,6 +82,8 @@ async fn serve(arguments: Arguments) -> Result<()> {
         data: if arguments.ephemeral { Data::Ephemeral } else { Data::Folder(root.join(arguments.data_dir)) },
         sandbox: !arguments.no_sandbox,
         only: arguments.only,
+        consumers: !arguments.no_consumers,
+        count_calls: arguments.count_calls,
         settings: Settings::default().with_env_file(&root.join(".env")).with(std::env::vars()),
         logs: LogSink::Print(form),
     })

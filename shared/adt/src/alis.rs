@@ -16,13 +16,14 @@ const SERVICE: &str = "ALIS";
 #[derive(Clone)]
 pub(crate) struct Alis {
     http: Http,
+    timeout: Duration,
     base: String,
 }
 
 impl Alis {
-    pub(crate) fn from_env(env: &Env) -> Result<Self, EnvError> {
+    pub(crate) fn from_env(http: &Http, env: &Env) -> Result<Self, EnvError> {
         let timeout = Duration::from_millis(env.parsed("REQUEST_TIMEOUT_MS", 15_000)?);
-        Ok(Self { http: Http::plain(timeout)?, base: env.base_url("ALIS_API_BASE")? })
+        Ok(Self { http: http.clone(), timeout, base: env.base_url("ALIS_API_BASE")? })
     }
 
     pub(crate) async fn resident(
@@ -118,6 +119,7 @@ impl Alis {
             .http
             .request(SERVICE, Method::GET, url)
             .map_err(failed)?
+            .timeout(self.timeout)
             .header("accept", "application/json")
             .header("authorization", auth.header().expose().as_str());
         http::call_json(SERVICE, request).await.map_err(failed)

@@ -34,6 +34,7 @@ pub(crate) enum Upserted {
 #[derive(Clone)]
 pub(crate) struct Caspio {
     http: Http,
+    timeout: Duration,
     table: Url,
     token_url: Url,
     scope: String,
@@ -56,13 +57,14 @@ struct TokenReply {
 }
 
 impl Caspio {
-    pub(crate) async fn from_env(secrets: &Secrets, env: &Env) -> Result<Self, EnvError> {
+    pub(crate) async fn from_env(http: &Http, secrets: &Secrets, env: &Env) -> Result<Self, EnvError> {
         let url = |name: &str| {
             let invalid = |_| EnvError::Invalid { name: name.to_owned(), reason: "not an address".to_owned() };
             Url::parse(&env.base_url(name)?).map_err(invalid)
         };
         let caspio = Self {
-            http: Http::plain(Duration::from_millis(env.parsed("CASPIO_TIMEOUT_MS", 10_000)?))?,
+            http: http.clone(),
+            timeout: Duration::from_millis(env.parsed("CASPIO_TIMEOUT_MS", 10_000)?),
             table: url("CASPIO_TABLE_ENDPOINT")?,
             token_url: url("CASPIO_TOKEN_URL")?,
             scope: env.optional("CASPIO_SCOPE").unwrap_or_else(|| "resources:all".to_owned()),
@@ -166,8 +168,13 @@ impl Caspio {
     ) -> Result<bytes::Bytes, AdtError> {
         let failed = |source| AdtError::Caspio { action, source };
         let token = self.token().await?;
-        let mut request =
-            self.http.request(SERVICE, method, self.table.clone()).map_err(failed)?.query(query).bearer_auth(&token);
+        let mut request = self
+            .http
+            .request(SERVICE, method, self.table.clone())
+            .map_err(failed)?
+            .timeout(self.timeout)
+            .query(query)
+            .bearer_auth(&token);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -195,7 +202,12 @@ impl Caspio {
             ("client_secret", secret.expose()),
             ("scope", &self.scope),
         ];
-        let request = self.http.request(SERVICE, Method::POST, self.token_url.clone()).map_err(failed)?.form(&form);
+        let request = self
+            .http
+            .request(SERVICE, Method::POST, self.token_url.clone())
+            .map_err(failed)?
+            .timeout(self.timeout)
+            .form(&form);
         let reply: TokenReply = http::call_json(SERVICE, request).await.map_err(failed)?;
         let lifetime = reply.expires_in.map_or(TOKEN_LIFETIME, Duration::from_secs);
         let token = Token {

@@ -5,12 +5,16 @@ use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Env, EnvError};
+use switchyard_io::http::Http;
 use switchyard_io::{Aws, Secrets};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// How long an answer is kept, so that watching costs ALIS two calls a minute at most.
 const KEEP: Duration = Duration::from_secs(30);
+
+/// For a call that sets no timeout of its own.
+const LONGEST_CALL: Duration = Duration::from_secs(10);
 
 const UNREACHABLE: &str = "error: unreachable";
 
@@ -80,7 +84,8 @@ impl HealthDeps {
 
     async fn alis_answers(&self) -> bool {
         let asked = async {
-            let alis = self.alis.get_or_try_init(|| async { Alis::from_env(&self.env) }).await.ok()?;
+            let make = || async { Alis::from_env(&Http::plain(LONGEST_CALL)?, &self.env) };
+            let alis = self.alis.get_or_try_init(make).await.ok()?;
             alis.ping(&self.sandbox.get().await.ok()?).await.ok()
         };
         asked.await.is_some()

@@ -14,6 +14,7 @@ use switchyard_core::{
     Classify, Clock, Disposition, Env, EnvError, Envelope, Timestamp, error_chain, hex_sha256, metric,
 };
 use switchyard_io::dynamo::Key;
+use switchyard_io::http::Http;
 use switchyard_io::once::{Claim, Owner};
 use switchyard_io::{Aws, Secrets, Table};
 use tokio::time::Instant;
@@ -21,6 +22,9 @@ use tracing::Instrument as _;
 
 /// The columns that know a resident's row in Caspio.
 pub(crate) const FLAT_KEY: [&str; 2] = ["companyKey", "alisResidentId"];
+
+/// Bounds a call to a third party that sets no timeout of its own.
+const LONGEST_CALL: Duration = Duration::from_secs(30);
 
 /// What processing needs.
 #[derive(Clone)]
@@ -40,12 +44,13 @@ impl ProcessDeps {
     /// A setting or a secret's value is missing or wrong; the message names it.
     pub async fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         let secrets = Secrets::new(aws);
+        let http = Http::plain(LONGEST_CALL)?;
         let days: u64 = env.parsed("RESIDENT_RETENTION_DAYS", 0)?;
         Ok(Self {
             store: Store::new(Table::from_env(aws, env, "ADT_TABLE")?),
             credentials: Credentials::from_env(&secrets, env)?,
-            alis: Alis::from_env(env)?,
-            caspio: Caspio::from_env(&secrets, env).await?,
+            alis: Alis::from_env(&http, env)?,
+            caspio: Caspio::from_env(&http, &secrets, env).await?,
             clock: Clock::system(),
             delete_after_move_out: (days > 0).then(|| Duration::from_secs(days * 86_400)),
         })

@@ -104,7 +104,8 @@ pub struct Http {
 }
 
 impl Http {
-    /// A client for addresses from our own settings; `timeout` bounds each attempt as a whole.
+    /// A client for addresses from our own settings; `timeout` bounds each attempt as a whole, unless the request has a
+    /// timeout of its own. Making one reads the machine's root certificates, so a process should make one and share it.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.

@@ -62,6 +62,7 @@ async fn run(seed: u64, deliveries: usize, once_off: bool) -> Result<()> {
         data: Some(data.clone()),
         // The host that comes after the crash must answer where the first one did.
         port: four_free_ports()?,
+        arguments: Vec::new(),
         settings: vec![
             ("REQUEST_TIMEOUT_MS".to_owned(), "1000".to_owned()),
             ("CASPIO_TIMEOUT_MS".to_owned(), "1000".to_owned()),
