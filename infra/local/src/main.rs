@@ -84,7 +84,7 @@ async fn serve(arguments: Arguments) -> Result<()> {
         only: arguments.only,
         consumers: !arguments.no_consumers,
         count_calls: arguments.count_calls,
-        settings: Settings::default().with_env_file(&root.join(".env")).with(std::env::vars()),
+        settings: Settings::default().with_env_file(&root.join(".env")).with(environment()),
         logs: LogSink::Print(form),
     })
     .await?;
@@ -120,6 +120,11 @@ async fn stop_signal() -> Result<()> {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("waiting for Ctrl-C"),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+/// The environment, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// `path` here or in the nearest folder above, so that `cargo dev` works anywhere in the checkout.

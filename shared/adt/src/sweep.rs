@@ -1,7 +1,7 @@
 use crate::accept::{AcceptDeps, enqueue};
 use crate::error::AdtError;
-use crate::store::WORKFLOW;
-use switchyard_core::metric;
+use crate::store::{DueRow, WORKFLOW};
+use switchyard_core::{error_chain, metric};
 use switchyard_io::outbox;
 use tokio::time::Instant;
 
@@ -15,41 +15,65 @@ pub struct Swept {
     pub resent: u64,
     /// Payloads removed because their time was up.
     pub payloads_removed: u64,
+    /// Rows that could not be dealt with; they are due again later.
+    pub failed: u64,
+}
+
+enum Done {
+    Resent,
+    PayloadRemoved,
+    /// Another sweep was faster.
+    Nothing,
 }
 
 /// Acts on every row that is due: sends what was accepted but never taken by a consumer, and removes payloads older
-/// than 30 days. Each row is put off before it is acted on, so that sweeps may overlap and die at any point.
+/// than 30 days. Each row is put off before it is acted on, so that sweeps may overlap and die at any point. A row that
+/// fails does not keep the others waiting.
 ///
 /// # Errors
-/// DynamoDB or SQS could not be reached; what remains is due in the next sweep.
+/// The due rows could not be listed.
 pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, AdtError> {
     let mut swept = Swept::default();
-    for shard in outbox::shards(WORKFLOW) {
+    'shards: for shard in outbox::shards(WORKFLOW) {
         loop {
-            let now = deps.clock.now();
-            let rows = deps.store.due(&shard, now).await?;
-            let full = rows.len() >= outbox::SWEEP_LIMIT as usize;
+            let rows = deps.store.due(&shard, deps.clock.now()).await?;
+            let (found, failed_before) = (rows.len(), swept.failed);
             for row in rows {
                 if Instant::now() >= deadline {
-                    return Ok(swept);
+                    break 'shards;
                 }
-                let taken = outbox::put_off(deps.store.table(), &row.key(), &row.due, now.as_millisecond()).await;
-                let Some(item) = taken.map_err(AdtError::Store)? else { continue };
-                let event = deps.store.event(item)?;
-                if event.is_unsent() {
-                    enqueue(&deps.queue, &event).await?;
-                    swept.resent += 1;
-                    metric::count("resent", 1);
-                } else {
-                    deps.store.remove_payload(&event).await?;
-                    swept.payloads_removed += 1;
+                match deal_with(deps, &row).await {
+                    Ok(Done::Resent) => {
+                        swept.resent += 1;
+                        metric::count("resent", 1);
+                    }
+                    Ok(Done::PayloadRemoved) => swept.payloads_removed += 1,
+                    Ok(Done::Nothing) => {}
+                    Err(error) => {
+                        swept.failed += 1;
+                        tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
+                    }
                 }
             }
-            if !full {
+            // A full page means that there may be more; after failures the next run sees to the rest.
+            if found < outbox::SWEEP_LIMIT as usize || swept.failed > failed_before {
                 break;
             }
         }
     }
-    tracing::info!(sent = swept.resent, found = swept.payloads_removed, "swept");
+    tracing::info!(sent = swept.resent, found = swept.payloads_removed, failed = swept.failed, "swept");
     Ok(swept)
+}
+
+async fn deal_with(deps: &SweepDeps, row: &DueRow) -> Result<Done, AdtError> {
+    let now_ms = deps.clock.now().as_millisecond();
+    let taken = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await.map_err(AdtError::Store)?;
+    let Some(item) = taken else { return Ok(Done::Nothing) };
+    let event = deps.store.event(item)?;
+    if event.is_unsent() {
+        enqueue(&deps.queue, &event).await?;
+        return Ok(Done::Resent);
+    }
+    deps.store.remove_payload(&event).await?;
+    Ok(Done::PayloadRemoved)
 }
