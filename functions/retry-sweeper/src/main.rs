@@ -7,8 +7,8 @@ use switchyard_lambda::{Error, run_event, start};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let env = start();
+    let env = start(module_path!());
     let aws = Aws::from_env().await;
     let adt = &AcceptDeps::from_env(&aws, &env)?;
-    run_event("retry-sweeper", |deadline| async move { Ok(json!({"adt": sweep(adt, deadline).await?})) }).await
+    run_event(|deadline| async move { Ok(json!({"adt": sweep(adt, deadline).await?})) }).await
 }

@@ -55,12 +55,12 @@ fn segments(path: &str) -> Vec<Segment> {
         },
         None => Segment::Literal(part.to_owned()),
     };
-    path.trim_start_matches('/').split('/').map(segment).collect()
+    path.strip_prefix('/').unwrap_or(path).split('/').map(segment).collect()
 }
 
 fn matched(segments: &[Segment], path: &str) -> Option<Map<String, Value>> {
     let mut variables = Map::new();
-    let mut parts = path.trim_start_matches('/').split('/');
+    let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
     for segment in segments {
         match segment {
             Segment::Literal(literal) => {

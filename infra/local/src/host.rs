@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, anyhow};
 use axum::Router;
 use dynoxide::Database;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -108,7 +108,8 @@ impl Host {
         let mut tasks = Vec::new();
 
         // Third parties.
-        let mut settings = Settings::default();
+        // Somebody is watching: what failed is tried again soon (docs/adr/0004).
+        let mut settings = Settings::default().with([("QUEUE_RETRY_BASE_MS", "1000")]);
         let (mut sandbox, mut sandbox_url) = (None, None);
         if options.sandbox {
             let opened = Sandbox::open(switchyard_sandbox::Options { state_dir: file("sandbox") })?;
@@ -266,9 +267,12 @@ fn serve(listener: TcpListener, router: Router) -> JoinHandle<()> {
 
 fn served(template: &Template, only: &[String]) -> Result<Vec<FunctionSpec>> {
     let mut functions = template.functions()?;
-    let all: Vec<_> = functions.iter().filter_map(|function| function.workflow.clone()).collect();
-    if let Some(unknown) = only.iter().find(|name| !all.contains(name)) {
-        return Err(anyhow!("there is no workflow {unknown}; the template has {}", all.join(", ")));
+    let all: BTreeSet<_> = functions.iter().filter_map(|function| function.workflow.clone()).collect();
+    if let Some(unknown) = only.iter().find(|name| !all.contains(*name)) {
+        return Err(anyhow!(
+            "there is no workflow {unknown}; the template has {}",
+            all.into_iter().collect::<Vec<_>>().join(", ")
+        ));
     }
     functions.retain(|function| {
         only.is_empty() || function.workflow.as_ref().is_none_or(|workflow| only.contains(workflow))

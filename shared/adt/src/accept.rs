@@ -77,7 +77,7 @@ pub async fn accept(
             metric::count("ignored", 1);
             Ok(Accepted::Ignored)
         }
-        EventKind::Update | EventKind::MoveOut | EventKind::Leave | EventKind::LeaveCancelled => {
+        EventKind::MoveIn | EventKind::Update | EventKind::MoveOut | EventKind::Leave | EventKind::LeaveCancelled => {
             enqueue(&deps.queue, &row).await?;
             metric::count("accepted", 1);
             tracing::info!(event_id = row.id, event_type = row.event_type, "event queued");

@@ -3,6 +3,7 @@ use crate::decide::{FlatEvent, flat_row, normalise, resident_id};
 use crate::error::AdtError;
 use crate::model::LeaveRead;
 use crate::process::{FLAT_KEY, ProcessDeps};
+use crate::store::Retention;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -144,7 +145,7 @@ async fn one(
     let now = deps.clock.now();
     // The state is as old as ALIS says; an event that came since keeps its facts.
     let as_of = resident.updated_at.map_or(0, |at| at.as_millisecond());
-    let in_order = deps.store.save_resident(&options.company_key, &resident, as_of, None, now).await?;
+    let in_order = deps.store.save_resident(&options.company_key, &resident, as_of, Retention::AsIs, now).await?;
     if !options.skip_caspio {
         let facts = FlatEvent {
             event_type: "backfill.resident",

@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Env, EnvError};
 use switchyard_io::http::{self, Http, HttpError, Method, Url};
-use switchyard_io::{Secrets, once};
+use switchyard_io::{SecretValues, Secrets, once};
 use tokio::time::Instant;
 
 const SERVICE: &str = "Caspio";
 
 /// A token is renewed this long before it expires.
 const TOKEN_MARGIN: Duration = Duration::from_secs(60);
+
+/// Whatever the reply says; Caspio documents a day.
+const LONGEST_TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
 /// When the token reply names no lifetime.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
@@ -119,18 +122,19 @@ impl Caspio {
             Err(AdtError::Caspio { source, .. }) if source.status() == Some(404) => return Ok(None),
             other => other?,
         };
-        let content = |source| AdtError::Caspio { action, source: HttpError::Content { service: SERVICE, source } };
-        let rows = match serde_json::from_slice(&body).map_err(content)? {
+        let failed = |source| AdtError::Caspio { action, source };
+        let rows = match http::read_json(SERVICE, &body).map_err(failed)? {
             Value::Object(mut reply) => reply.remove("Result").unwrap_or_default(),
             array => array,
         };
-        Ok(match rows {
-            Value::Array(rows) => rows.into_iter().find_map(|row| match row {
-                Value::Object(row) => Some(row),
-                _ => None,
-            }),
+        // No list is not an empty list: inserting on the strength of it could make a second row.
+        let Value::Array(rows) = rows else {
+            return Err(failed(HttpError::Content { service: SERVICE, what: "no list of rows".to_owned() }));
+        };
+        Ok(rows.into_iter().find_map(|row| match row {
+            Value::Object(row) => Some(row),
             _ => None,
-        })
+        }))
     }
 
     /// Writes a row; columns that the table does not have are left out, once.
@@ -190,8 +194,25 @@ impl Caspio {
         if let Some(token) = known.filter(|token| Instant::now() < token.renew_at) {
             return Ok(token.bearer);
         }
-        let failed = |source| AdtError::Caspio { action: "getting a token", source };
         let values = self.secrets.get(&self.secret_id).await.map_err(AdtError::Secret)?;
+        let reply = match self.request_token(&values).await {
+            Err(AdtError::CaspioToken { source }) if matches!(source.status(), Some(400 | 401)) => {
+                // The secret may have been rotated since it was fetched.
+                let values = self.secrets.refreshed(&self.secret_id).await.map_err(AdtError::Secret)?;
+                self.request_token(&values).await?
+            }
+            other => other?,
+        };
+        let lifetime = reply.expires_in.map_or(TOKEN_LIFETIME, Duration::from_secs).min(LONGEST_TOKEN_LIFETIME);
+        // A short-lived token is used for half its life.
+        let usable = lifetime.saturating_sub(TOKEN_MARGIN).max(lifetime / 2);
+        let token = Token { bearer: reply.access_token.clone(), renew_at: Instant::now() + usable };
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        Ok(reply.access_token)
+    }
+
+    async fn request_token(&self, values: &SecretValues) -> Result<TokenReply, AdtError> {
+        let failed = |source| AdtError::CaspioToken { source };
         let (Ok(id), Ok(secret)) = (values.required("CASPIO_CLIENT_ID"), values.required("CASPIO_CLIENT_SECRET"))
         else {
             return Err(AdtError::NoCredentials);
@@ -202,20 +223,8 @@ impl Caspio {
             ("client_secret", secret.expose()),
             ("scope", &self.scope),
         ];
-        let request = self
-            .http
-            .request(SERVICE, Method::POST, self.token_url.clone())
-            .map_err(failed)?
-            .timeout(self.timeout)
-            .form(&form);
-        let reply: TokenReply = http::call_json(SERVICE, request).await.map_err(failed)?;
-        let lifetime = reply.expires_in.map_or(TOKEN_LIFETIME, Duration::from_secs);
-        let token = Token {
-            bearer: reply.access_token.clone(),
-            renew_at: Instant::now() + lifetime.saturating_sub(TOKEN_MARGIN),
-        };
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
-        Ok(reply.access_token)
+        let request = self.http.request(SERVICE, Method::POST, self.token_url.clone()).map_err(failed)?;
+        http::call_json(SERVICE, request.timeout(self.timeout).form(&form)).await.map_err(failed)
     }
 
     /// Drops the token that was refused, unless another call has replaced it meanwhile.

@@ -57,6 +57,22 @@ pub enum AdtError {
         #[source]
         source: HttpError,
     },
+    /// Caspio gave no token. Always retried: a wrong secret will be put right, and every event waits for it.
+    #[error("getting a token from Caspio")]
+    CaspioToken {
+        /// The failure.
+        #[source]
+        source: HttpError,
+    },
+    /// The invocation's time was up. Retried.
+    #[error("the time for this delivery was up")]
+    OutOfTime,
+    /// Some due rows could not be dealt with; the log says why. They are due again later.
+    #[error("{failed} due rows could not be dealt with")]
+    Sweep {
+        /// How many.
+        failed: u64,
+    },
     /// An address from the settings, completed with an id, is none. Permanent.
     #[error("building the address of the {what}")]
     Address {
@@ -82,6 +98,7 @@ impl Classify for AdtError {
         match self {
             Self::Busy { wait, .. } => Disposition::Retry { after: Some(*wait) },
             Self::Alis { source, .. } => source.disposition(),
+            Self::CaspioToken { .. } | Self::OutOfTime | Self::Sweep { .. } => Disposition::Retry { after: None },
             Self::Caspio { source, .. } if source.status() == Some(401) => Disposition::Retry { after: None },
             Self::Caspio { source, .. } => source.disposition(),
             Self::Store(source) => source.disposition(),
@@ -104,7 +121,7 @@ impl AdtError {
     pub(crate) fn stage(&self) -> &'static str {
         match self {
             Self::NoResident | Self::NoPayload { .. } => "webhook_payload",
-            Self::Caspio { .. } => "caspio_processing",
+            Self::Caspio { .. } | Self::CaspioToken { .. } => "caspio_processing",
             Self::Queue(_) => "queue_enqueue",
             _ => "event_processing",
         }

@@ -9,8 +9,11 @@ use switchyard_core::Timestamp;
 /// The kind of [`switchyard_core::Envelope`] that carries a [`QueuedEvent`].
 pub const ENVELOPE_KIND: &str = "adt.event";
 
-/// Longest company key, event type and message id; each becomes part of a DynamoDB key (2,048 and 1,024 bytes).
-const MAX_KEY_CHARS: usize = 200;
+/// Longest company key: it becomes a DynamoDB partition key, which takes 2,048 bytes, at four bytes a character.
+const MAX_COMPANY_CHARS: usize = 200;
+
+/// Longest event type, message id and date: type and id together become a sort key, which takes 1,024 bytes.
+const MAX_TEXT_CHARS: usize = 100;
 
 /// The queue message: a key only. The payload stays in the event's row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,9 +67,9 @@ impl Notification {
         let notification = Self {
             company_key: reader.company_key(),
             community_id: reader.community_id(),
-            event_type: reader.text("EventType", 0, MAX_KEY_CHARS),
+            event_type: reader.text("EventType", 0, MAX_TEXT_CHARS),
             event_message_id: reader.message_id(),
-            event_message_date: reader.text("EventMessageDate", 0, MAX_KEY_CHARS),
+            event_message_date: reader.text("EventMessageDate", 0, MAX_TEXT_CHARS),
             data: reader.data(),
         };
         if reader.errors == SchemaErrors::default() { Ok(notification) } else { Err(reader.errors) }
@@ -114,11 +117,15 @@ impl Reader<'_> {
         } else if length > max {
             self.refuse(field, format!("String must contain at most {max} character(s)"));
         }
+        // The two characters that JSON can carry but SQS cannot.
+        if text.contains(['\u{FFFE}', '\u{FFFF}']) {
+            self.refuse(field, "String must not contain U+FFFE or U+FFFF");
+        }
         text
     }
 
     fn company_key(&mut self) -> String {
-        self.text("CompanyKey", 1, MAX_KEY_CHARS)
+        self.text("CompanyKey", 1, MAX_COMPANY_CHARS)
     }
 
     fn community_id(&mut self) -> Option<i64> {
@@ -146,8 +153,8 @@ impl Reader<'_> {
             return String::new();
         };
         match kind_of(raw) {
-            "number" => self.bounded(FIELD, raw.get().to_owned(), 1, MAX_KEY_CHARS),
-            "string" => self.text(FIELD, 0, MAX_KEY_CHARS),
+            "number" => self.bounded(FIELD, raw.get().to_owned(), 1, MAX_TEXT_CHARS),
+            "string" => self.text(FIELD, 0, MAX_TEXT_CHARS),
             _ => {
                 self.refuse(FIELD, "Invalid input");
                 String::new()
@@ -192,6 +199,8 @@ fn kind_of(raw: &RawValue) -> &'static str {
 pub enum EventKind {
     /// `test.event`: acknowledged, stored, never queued.
     Test,
+    /// The resident moved in, perhaps again.
+    MoveIn,
     /// A change of the resident's own data, room or stay.
     Update,
     /// The resident moved out; the row may be deleted after the configured time.
@@ -209,11 +218,11 @@ impl EventKind {
     pub fn of(event_type: &str) -> Self {
         match event_type {
             "test.event" => Self::Test,
+            "residents.move_in" => Self::MoveIn,
             "residents.move_out" => Self::MoveOut,
             "residents.leave_start" | "residents.leave_end" => Self::Leave,
             "residents.leave_cancelled" => Self::LeaveCancelled,
-            "residents.move_in"
-            | "residents.basic_info_updated"
+            "residents.basic_info_updated"
             | "residents.created"
             | "residents.health_profile_updated"
             | "residents.move_in_out_info_updated"
@@ -236,7 +245,7 @@ pub struct Record(pub Map<String, Value>);
 impl Record {
     /// The value under `name` (PascalCase), else under its camelCase form.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).or_else(|| {
+        self.0.get(name).filter(|value| !value.is_null()).or_else(|| {
             let mut camel = name.to_owned();
             camel[..1].make_ascii_lowercase();
             self.0.get(&camel)
@@ -256,7 +265,7 @@ impl Record {
     /// A whole number, or a string of one.
     pub fn integer(&self, name: &str) -> Option<i64> {
         match self.get(name)? {
-            Value::Number(number) => number.as_i64(),
+            Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
             Value::String(text) => text.trim().parse().ok(),
             _ => None,
         }
@@ -293,6 +302,12 @@ impl Record {
             _ => Vec::new(),
         }
     }
+}
+
+/// A float that is a whole number a double holds exactly, such as `8100.0` or `1e3`.
+#[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
 }
 
 /// A resident as this product keeps them, in ALIS's terms. Source: `docs/adt.md`, "Normalised resident".

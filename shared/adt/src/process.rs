@@ -6,7 +6,7 @@ use crate::credentials::Credentials;
 use crate::decide::{FlatEvent, flat_row, masked, normalise, parse_instant, resident_id};
 use crate::error::AdtError;
 use crate::model::{ENVELOPE_KIND, EventKind, LeaveRead, QueuedEvent, Record, Resident};
-use crate::store::{EventRow, Issue, IssueRow, Store, event_key};
+use crate::store::{EventRow, Issue, IssueRow, Retention, Store, event_key};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::access::BasicCredentials;
@@ -22,6 +22,9 @@ use tracing::Instrument as _;
 
 /// The columns that know a resident's row in Caspio.
 pub(crate) const FLAT_KEY: [&str; 2] = ["companyKey", "alisResidentId"];
+
+/// Kept of a delivery's time, so that one that takes too long can still be marked failed.
+const TIME_TO_FAIL: Duration = Duration::from_secs(1);
 
 /// Bounds a call to a third party that sets no timeout of its own.
 const LONGEST_CALL: Duration = Duration::from_secs(30);
@@ -110,7 +113,8 @@ async fn take(
         }
         Claim::Missing => return Err(AdtError::UnknownEvent { id: envelope.id }),
     };
-    let upserted = match apply(deps, &event, now, deadline).await {
+    let applied = tokio::time::timeout_at(deadline - TIME_TO_FAIL, apply(deps, &event, now, deadline)).await;
+    let upserted = match applied.unwrap_or(Err(AdtError::OutOfTime)) {
         Ok(upserted) => upserted,
         Err(error) => return fail(deps, &event, &key, owner, error).await,
     };
@@ -175,11 +179,16 @@ async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: I
         other => other?,
     };
 
-    let event_time =
-        parse_instant(&event.event_message_date).or_else(|| parse_instant(&event.received_at)).unwrap_or(now);
-    let delete_after = deps.delete_after_move_out.filter(|_| kind == EventKind::MoveOut);
-    let in_order =
-        deps.store.save_resident(&event.company_key, &resident, event_time.as_millisecond(), delete_after, now).await?;
+    // A date ahead of its own arrival would outrank every later event.
+    let received = parse_instant(&event.received_at).unwrap_or(now);
+    let event_time = parse_instant(&event.event_message_date).unwrap_or(received).min(received);
+    let retention = match (kind, deps.delete_after_move_out) {
+        (EventKind::MoveOut, Some(after)) => Retention::DeleteAfter(after),
+        (EventKind::MoveIn, _) => Retention::Forever,
+        _ => Retention::AsIs,
+    };
+    let event_ms = event_time.as_millisecond();
+    let in_order = deps.store.save_resident(&event.company_key, &resident, event_ms, retention, now).await?;
 
     let facts = FlatEvent {
         event_type: &event.event_type,
@@ -228,7 +237,13 @@ async fn read_leave(
             None => {}
         }
     }
-    let leaves = deps.alis.leaves(auth, id, deadline).await?;
+    let leaves = match deps.alis.leaves(auth, id, deadline).await {
+        Err(AdtError::Alis { source, .. }) if source.status() == Some(404) => match kind {
+            EventKind::LeaveCancelled => Vec::new(),
+            _ => return Ok(LeaveRead::NotRead),
+        },
+        other => other?,
+    };
     let has_id = |leave: &Record| leave.get("LeaveId").or_else(|| leave.get("Id")).is_some_and(|id| *id != Value::Null);
     Ok(LeaveRead::Read(leaves.into_iter().find(has_id)))
 }

@@ -140,6 +140,17 @@ impl EventRow {
     }
 }
 
+/// What an event that comes in order means for how long its resident is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retention {
+    /// Nothing.
+    AsIs,
+    /// The resident is here (again).
+    Forever,
+    /// The resident has left.
+    DeleteAfter(Duration),
+}
+
 /// What became of [`Store::record`].
 #[derive(Debug)]
 pub(crate) enum Recorded {
@@ -234,7 +245,7 @@ impl Store {
         company_key: &str,
         resident: &Resident,
         event_ms: i64,
-        delete_after: Option<Duration>,
+        retention: Retention,
         now: Timestamp,
     ) -> Result<bool, AdtError> {
         let key = resident_key(company_key, resident.resident_id);
@@ -258,10 +269,13 @@ impl Store {
             .set_or_remove("off_prem_date", instant(resident.off_prem_date))
             .set_or_remove("alis_updated_at", instant(resident.updated_at))
             .set_once("created_at", iso_millis(now))
-            .set("updated_at", iso_millis(now))
-            .set_or_remove("expires_at", delete_after.map(|after| seconds_after(now, after)));
-        let in_order = changes
-            .clone()
+            .set("updated_at", iso_millis(now));
+        let in_order = match retention {
+            Retention::AsIs => changes.clone(),
+            Retention::Forever => changes.clone().remove("expires_at"),
+            Retention::DeleteAfter(after) => changes.clone().set("expires_at", seconds_after(now, after)),
+        };
+        let in_order = in_order
             .set("last_event_ms", event_ms)
             .only_if("attribute_not_exists(#last_event_ms) OR #last_event_ms <= ?", [event_ms.into_attribute()]);
         if let Update::Applied(_) = self.table.update(&key, in_order).await.map_err(AdtError::Store)? {

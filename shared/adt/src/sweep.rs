@@ -15,7 +15,7 @@ pub struct Swept {
     pub resent: u64,
     /// Payloads removed because their time was up.
     pub payloads_removed: u64,
-    /// Rows that could not be dealt with; they are due again later.
+    /// Rows that could not be dealt with; then the sweep as a whole is an error.
     pub failed: u64,
 }
 
@@ -31,7 +31,7 @@ enum Done {
 /// fails does not keep the others waiting.
 ///
 /// # Errors
-/// The due rows could not be listed.
+/// The due rows could not be listed, or some could not be dealt with, after all others were.
 pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, AdtError> {
     let mut swept = Swept::default();
     'shards: for shard in outbox::shards(WORKFLOW) {
@@ -61,8 +61,11 @@ pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, AdtErro
             }
         }
     }
-    tracing::info!(sent = swept.resent, found = swept.payloads_removed, failed = swept.failed, "swept");
-    Ok(swept)
+    tracing::info!(sent = swept.resent, removed = swept.payloads_removed, failed = swept.failed, "swept");
+    match swept.failed {
+        0 => Ok(swept),
+        failed => Err(AdtError::Sweep { failed }),
+    }
 }
 
 async fn deal_with(deps: &SweepDeps, row: &DueRow) -> Result<Done, AdtError> {

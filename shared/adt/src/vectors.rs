@@ -77,6 +77,13 @@ fn v04_every_missing_or_mistyped_field_is_named() {
 }
 
 #[test]
+fn characters_that_sqs_cannot_carry_are_refused_by_name() {
+    for field in ["CompanyKey", "EventMessageId", "EventType"] {
+        assert_eq!(field_error(json!({field: "a\u{FFFE}b"}), field), ["String must not contain U+FFFE or U+FFFF"]);
+    }
+}
+
+#[test]
 fn v05_test_events_and_unknown_types_have_kinds_of_their_own() {
     assert_eq!(EventKind::of("test.event"), EventKind::Test);
     assert_eq!(EventKind::of("residents.unheard_of"), EventKind::Unsupported);
@@ -231,6 +238,9 @@ fn v31_an_event_about_nobody_is_told_apart() {
     assert_eq!(resident_id(&record(json!({"ResidentId": "8100"}))), Some(8100));
     assert_eq!(resident_id(&record(json!({"residentId": 8100}))), Some(8100));
     assert_eq!(resident_id(&record(json!({"ResidentId": [1]}))), None);
+    assert_eq!(resident_id(&record(json!({"ResidentId": 8100.0}))), Some(8100));
+    assert_eq!(resident_id(&record(json!({"ResidentId": 8100.5}))), None);
+    assert_eq!(resident_id(&record(json!({"ResidentId": null, "residentId": 7}))), Some(7));
 }
 
 #[test]

@@ -5,13 +5,13 @@
 
 use crate::Aws;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fmt::Debug;
-use switchyard_core::{Classify, Disposition, Env, EnvError};
+use switchyard_core::{Classify, Disposition, Env, EnvError, error_chain};
 
 pub use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -59,6 +59,10 @@ pub enum DynamoError {
 #[error("{0}")]
 pub struct CallError(pub(crate) String);
 
+/// Error codes that blame the request itself; it will not fare better when repeated. A right that is missing is not
+/// among them: somebody will grant it.
+const PERMANENT: [&str; 2] = ["InvalidParameterException", "ValidationException"];
+
 impl CallError {
     pub(crate) fn from_sdk<E, R>(error: &SdkError<E, R>) -> (Self, bool)
     where
@@ -68,12 +72,11 @@ impl CallError {
         match error {
             SdkError::ServiceError(service) => {
                 let code = service.err().code().unwrap_or("unknown");
-                // Everything the service blames on the request stays wrong; the rest may pass.
-                let permanent =
-                    ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"].contains(&code);
-                (Self(format!("{code}: {}", service.err().message().unwrap_or_default())), !permanent)
+                let transient = !PERMANENT.contains(&code);
+                (Self(format!("{code}: {}", service.err().message().unwrap_or_default())), transient)
             }
-            other => (Self(DisplayErrorContext(other).to_string()), true),
+            // Its sources by `Display` only: the debug form can show the raw answer.
+            other => (Self(error_chain(other)), true),
         }
     }
 }

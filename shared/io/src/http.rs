@@ -63,14 +63,13 @@ pub enum HttpError {
         /// Whom we should have called.
         service: &'static str,
     },
-    /// A 2xx whose body is not the JSON we expect.
-    #[error("{service} answered with unexpected content")]
+    /// A 2xx whose body is not what we expect, as a proxy's page in front of the service would be.
+    #[error("{service} answered with unexpected content: {what}")]
     Content {
         /// Whom we called.
         service: &'static str,
-        /// Where it differs; holds positions, not values.
-        #[source]
-        source: serde_json::Error,
+        /// Where it differs; a position, never a value.
+        what: String,
     },
 }
 
@@ -89,9 +88,11 @@ impl Classify for HttpError {
         match self {
             Self::NoAnswer { .. } => Disposition::Retry { after: None },
             Self::Status { status: 408 | 429 | 500.., retry_after, .. } => Disposition::Retry { after: *retry_after },
-            Self::Status { .. } | Self::TooLong { .. } | Self::Refused { .. } | Self::Content { .. } => {
-                Disposition::Permanent
+            // A redirect, a page instead of JSON, an endless answer: something stands between us and the service.
+            Self::Status { status: 300..=399, .. } | Self::TooLong { .. } | Self::Content { .. } => {
+                Disposition::Retry { after: None }
             }
+            Self::Status { .. } | Self::Refused { .. } => Disposition::Permanent,
         }
     }
 }
@@ -177,7 +178,18 @@ pub async fn call(service: &'static str, request: RequestBuilder) -> Result<Byte
 /// See [`HttpError`].
 pub async fn call_json<T: DeserializeOwned>(service: &'static str, request: RequestBuilder) -> Result<T, HttpError> {
     let body = call(service, request).await?;
-    serde_json::from_slice(&body).map_err(|source| HttpError::Content { service, source })
+    read_json(service, &body)
+}
+
+/// Reads an answer's body as JSON. The error says where it differs, not what stands there.
+///
+/// # Errors
+/// [`HttpError::Content`].
+pub fn read_json<T: DeserializeOwned>(service: &'static str, body: &[u8]) -> Result<T, HttpError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let what = format!("{:?} at line {} column {}", error.classify(), error.line(), error.column());
+        HttpError::Content { service, what }
+    })
 }
 
 /// Makes up to `attempts` attempts, with full jitter between them, for as long as the error says that another can help

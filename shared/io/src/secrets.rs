@@ -45,6 +45,8 @@ pub enum SecretError {
         /// The failure.
         #[source]
         source: CallError,
+        /// Throttled, timed out, or a fault of the service.
+        transient: bool,
     },
     /// Its text is no flat JSON object of strings.
     #[error("secret {id} is not a flat JSON object of strings")]
@@ -57,8 +59,8 @@ pub enum SecretError {
 impl Classify for SecretError {
     fn disposition(&self) -> Disposition {
         match self {
-            Self::NotFound { .. } | Self::Shape { .. } => Disposition::Permanent,
-            Self::Call { .. } => Disposition::Retry { after: None },
+            Self::Call { transient: true, .. } => Disposition::Retry { after: None },
+            Self::NotFound { .. } | Self::Shape { .. } | Self::Call { .. } => Disposition::Permanent,
         }
     }
 }
@@ -134,7 +136,10 @@ impl Secrets {
             SdkError::ServiceError(service) if service.err().is_resource_not_found_exception() => {
                 SecretError::NotFound { id: id.to_owned() }
             }
-            _ => SecretError::Call { id: id.to_owned(), source: CallError::from_sdk(&error).0 },
+            _ => {
+                let (source, transient) = CallError::from_sdk(&error);
+                SecretError::Call { id: id.to_owned(), source, transient }
+            }
         })?;
         let values = serde_json::from_str(answer.secret_string().unwrap_or_default())
             .map_err(|_| SecretError::Shape { id: id.to_owned() })?;

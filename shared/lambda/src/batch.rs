@@ -19,6 +19,8 @@ pub struct BatchSettings {
     pub max_receives: u32,
     /// Groups (FIFO) or records (standard) worked on at a time.
     pub concurrency: usize,
+    /// Ceiling of the first wait after a failure; it doubles with every delivery, with full jitter, up to 15 minutes.
+    pub retry_base: Duration,
 }
 
 /// One record, as the handler sees it.
@@ -32,8 +34,6 @@ pub struct Delivery {
     pub deadline: Instant,
 }
 
-/// The first wait after a failure; doubles with every delivery, with full jitter.
-const BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BACKOFF_CAP: Duration = Duration::from_secs(900);
 
 /// Serves SQS batches with `handle`, record by record.
@@ -45,7 +45,7 @@ const BACKOFF_CAP: Duration = Duration::from_secs(900);
 ///
 /// # Errors
 /// The Runtime API cannot be reached.
-pub async fn run_batch<H, F, E>(function: &str, settings: BatchSettings, handle: H) -> Result<(), lambda_runtime::Error>
+pub async fn run_batch<H, F, E>(settings: BatchSettings, handle: H) -> Result<(), lambda_runtime::Error>
 where
     H: Fn(Delivery) -> F,
     F: Future<Output = Result<(), E>>,
@@ -65,7 +65,7 @@ where
             metric::count("batch.partial", 1);
         }
         tracing::info!(records, failed = failed.len(), "batch done");
-        flush_metrics(function);
+        flush_metrics();
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failed.into_iter().map(failure).collect();
         Ok::<_, lambda_runtime::Error>(response)
@@ -118,7 +118,7 @@ where
                     deadline,
                 };
                 let span = tracing::info_span!("record", message_id = %id, attempt);
-                match work_on(delivery, handle).instrument(span).await {
+                match work_on(delivery, settings.retry_base, handle).instrument(span).await {
                     None => continue,
                     Some(wait) => {
                         if attempt < settings.max_receives {
@@ -142,7 +142,7 @@ where
 }
 
 /// `None` when the record is done with, else how long it should wait.
-async fn work_on<H, F, E>(delivery: Delivery, handle: &H) -> Option<Duration>
+async fn work_on<H, F, E>(delivery: Delivery, retry_base: Duration, handle: &H) -> Option<Duration>
 where
     H: Fn(Delivery) -> F,
     F: Future<Output = Result<(), E>>,
@@ -158,7 +158,7 @@ where
     };
     metric::count("failed", 1);
     let wait = match disposition {
-        Disposition::Retry { after } => after.unwrap_or_default() + backoff(attempt),
+        Disposition::Retry { after } => after.unwrap_or_default() + backoff(retry_base, attempt),
         // Nothing will change by waiting; the dead-letter queue is where somebody will look.
         Disposition::Permanent => Duration::ZERO,
     };
@@ -172,8 +172,8 @@ where
     Some(wait)
 }
 
-fn backoff(attempt: u32) -> Duration {
-    let ceiling = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(BACKOFF_CAP);
+fn backoff(base: Duration, attempt: u32) -> Duration {
+    let ceiling = base.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(BACKOFF_CAP);
     ceiling.mul_f64(fastrand::f64())
 }
 
@@ -211,9 +211,10 @@ mod tests {
 
     #[test]
     fn backoff_never_exceeds_its_ceiling() {
+        let base = Duration::from_secs(15);
         for attempt in 1..40 {
-            assert!(backoff(attempt) <= BACKOFF_CAP);
+            assert!(backoff(base, attempt) <= BACKOFF_CAP);
         }
-        assert!(backoff(1) <= BACKOFF_BASE);
+        assert!(backoff(base, 1) <= base);
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 ///
 /// # Errors
 /// The Runtime API cannot be reached. An error of `work` fails only that invocation.
-pub async fn run_event<H, F>(function: &str, work: H) -> Result<(), lambda_runtime::Error>
+pub async fn run_event<H, F>(work: H) -> Result<(), lambda_runtime::Error>
 where
     H: Fn(Instant) -> F,
     F: Future<Output = Result<Value, lambda_runtime::Error>>,
@@ -16,7 +16,7 @@ where
     let work = &work;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
         let answer = work(work_deadline(event.context.deadline)).await;
-        flush_metrics(function);
+        flush_metrics();
         answer
     }))
     .await

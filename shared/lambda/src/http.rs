@@ -91,7 +91,7 @@ impl Reply {
 ///
 /// # Errors
 /// The Runtime API cannot be reached.
-pub async fn run_http<H, F>(function: &str, handle: H) -> Result<(), lambda_runtime::Error>
+pub async fn run_http<H, F>(handle: H) -> Result<(), lambda_runtime::Error>
 where
     H: Fn(Call) -> F + Sync,
     F: Future<Output = Reply> + Send,
@@ -110,7 +110,7 @@ where
             cold_start,
             "answered"
         );
-        flush_metrics(function);
+        flush_metrics();
         write(reply)
     }))
     .await

@@ -7,7 +7,7 @@ use crate::deadline::{epoch_ms, timestamp};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use switchyard_core::{Env, iso_millis, metric};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -35,6 +35,7 @@ const ALLOWED: &[&str] = &[
     "place",
     "reason",
     "records",
+    "removed",
     "requestId",
     "sent",
     "service",
@@ -49,22 +50,29 @@ const ALLOWED: &[&str] = &[
 /// Counters and measures since the last flush; one metrics line per invocation keeps the log small.
 static METRICS: LazyLock<Mutex<Metrics>> = LazyLock::new(Mutex::default);
 
+/// The function's name as deployed, which tells stages apart in one account.
+static FUNCTION: OnceLock<String> = OnceLock::new();
+
 /// Unit and values by name.
 type Metrics = BTreeMap<String, (String, Vec<u64>)>;
 
 /// Installs the process's subscriber. `LOG_LEVEL` (trace … error) applies to our own crates, default `info`.
-pub(crate) fn install(env: &Env) {
+/// `own` is the crate whose events count as ours beside the shared ones.
+pub(crate) fn install(env: &Env, own: &'static str) {
     let level = env.optional("LOG_LEVEL").and_then(|text| text.parse().ok()).unwrap_or(LevelFilter::INFO);
     let function = env.optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    let subscriber = tracing_subscriber::registry().with(JsonLines { level, function });
+    let subscriber = tracing_subscriber::registry().with(JsonLines { level, function: function.clone(), own });
+    // As with the subscriber: the first installation stands.
+    drop(FUNCTION.set(function));
     // A second installation (in tests) leaves the first in place.
     drop(tracing::subscriber::set_global_default(subscriber));
 }
 
 /// Writes what was counted since the last flush as one line of CloudWatch's embedded metric format.
-pub(crate) fn flush_metrics(function: &str) {
+pub(crate) fn flush_metrics() {
     let taken = std::mem::take(&mut *METRICS.lock().unwrap_or_else(PoisonError::into_inner));
     if !taken.is_empty() {
+        let function = FUNCTION.get().map_or("", String::as_str);
         write_line(&metrics_line(function, epoch_ms(), &taken));
     }
 }
@@ -87,11 +95,12 @@ fn metrics_line(function: &str, at_ms: u64, taken: &Metrics) -> Value {
 struct JsonLines {
     level: LevelFilter,
     function: String,
+    own: &'static str,
 }
 
 impl JsonLines {
-    fn is_ours(target: &str) -> bool {
-        target.starts_with("switchyard")
+    fn is_ours(&self, target: &str) -> bool {
+        target.starts_with("switchyard") || target.starts_with(self.own)
     }
 }
 
@@ -101,7 +110,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         if target == metric::TARGET {
             return true;
         }
-        let level = if Self::is_ours(target) || (metadata.is_span() && target.starts_with("lambda_runtime")) {
+        let level = if self.is_ours(target) || (metadata.is_span() && target.starts_with("lambda_runtime")) {
             self.level
         } else {
             LevelFilter::ERROR
@@ -147,7 +156,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         }
         let mut fields = Fields::default();
         event.record(&mut fields);
-        if Self::is_ours(event.metadata().target()) {
+        if self.is_ours(event.metadata().target()) {
             line.extend(fields.0);
         } else {
             line.insert("message".into(), format!("{} reports a failure", event.metadata().target()).into());

@@ -67,6 +67,26 @@ async fn v02_v03_v04_bad_bodies_name_the_field() {
 }
 
 #[tokio::test]
+async fn the_longest_keys_are_taken_and_longer_ones_refused_by_name() {
+    let (client, _) = client();
+    // Four bytes a character: the worst that the limits let through must still fit DynamoDB's keys.
+    let wide = |count: usize| "\u{1F6CC}".repeat(count);
+    let body = |company: usize, text: usize| {
+        let mut body = webhook(&wide(company), &wide(text), json!({}));
+        body["EventType"] = json!(wide(text));
+        body["EventMessageDate"] = json!(wide(text));
+        body
+    };
+    let answer = client.webhook(&body(200, 100)).await.unwrap();
+    assert_eq!((answer.status, answer.body), (202, json!({"status": "ignored"})));
+    let answer = client.webhook(&body(201, 101)).await.unwrap();
+    assert_eq!(answer.status, 400);
+    for field in ["CompanyKey", "EventType", "EventMessageId", "EventMessageDate"] {
+        assert!(answer.body["details"]["fieldErrors"][field].is_array(), "{field}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn v05_test_and_unknown_events_are_stored_and_never_queued() {
     let (client, company) = client();
     let test = client.webhook(&webhook(&company, "t", json!({"EventType": "test.event"}))).await.unwrap();
@@ -220,6 +240,55 @@ async fn an_unknown_resident_is_terminal_and_says_so() {
     assert_eq!(client.webhook(&body).await.unwrap().status, 202);
     let row = client.wait_for_status(&company, "residents.move_in", "u", "failed", SOON).await.unwrap();
     assert!(row["error"]["S"].as_str().unwrap().contains("404"), "{row}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_list_of_rows_makes_no_second_row() {
+    let (client, company) = client();
+    let resident = 1_810_000 + unique();
+    let event = |date: &str| json!({"EventMessageDate": date, "NotificationData": {"ResidentId": resident}});
+    processed(&client, &webhook(&company, "first", event("2026-02-03T00:00:00Z"))).await;
+    let path = "/caspio/integrations/rest/v3/tables/Residents_API/records";
+    let answer = json!({"path": path, "contains": company, "method": "GET", "kind": "status", "status": 200,
+        "body": {"Message": "maintenance"}, "count": 1});
+    client.sandbox("POST", "/_sandbox/faults", Some(&answer)).await.unwrap();
+    processed(&client, &webhook(&company, "second", event("2026-02-04T00:00:00Z"))).await;
+    let effects = client.effects(&company).await.unwrap();
+    assert_eq!(effects.iter().filter(|effect| effect["operation"] == "insert").count(), 1, "{effects:?}");
+}
+
+#[tokio::test]
+async fn a_refused_token_or_a_redirect_is_tried_again() {
+    let (client, company) = client();
+    let resident = 1_820_000 + unique();
+    let path = format!("/alis/v1/integration/residents/{resident}");
+    let redirect = json!({"path": path, "kind": "status", "status": 302, "count": 1});
+    client.sandbox("POST", "/_sandbox/faults", Some(&redirect)).await.unwrap();
+    let row = processed(&client, &webhook(&company, "r", json!({"NotificationData": {"ResidentId": resident}}))).await;
+    assert!(row.get("error").is_none());
+}
+
+#[tokio::test]
+async fn a_leave_event_whose_leaves_alis_does_not_know_is_processed() {
+    let (client, company) = client();
+    let resident = 1_830_000 + unique();
+    let path = format!("/alis/v1/integration/residents/{resident}/leaves");
+    let gone = json!({"path": path, "kind": "status", "status": 404});
+    client.sandbox("POST", "/_sandbox/faults", Some(&gone)).await.unwrap();
+    let data = json!({"EventType": "residents.leave_start", "NotificationData": {"ResidentId": resident}});
+    processed(&client, &webhook(&company, "l", data)).await;
+}
+
+#[tokio::test]
+async fn an_event_from_the_future_does_not_outrank_those_after_it() {
+    let (client, company) = client();
+    let data = json!({"ResidentId": 1_840_000 + unique()});
+    let event = |date: &str| json!({"EventMessageDate": date, "NotificationData": data});
+    processed(&client, &webhook(&company, "future", event("9999-12-31T00:00:00Z"))).await;
+    let now = switchyard_core::iso_millis(switchyard_core::Clock::system().now());
+    processed(&client, &webhook(&company, "now", event(&now))).await;
+    let effects = client.effects(&company).await.unwrap();
+    assert_eq!(effects.last().unwrap()["record"]["eventMessageId"], "now");
 }
 
 #[tokio::test]

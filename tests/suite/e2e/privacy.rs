@@ -39,6 +39,15 @@ async fn canary_values_never_reach_a_log_line() {
     client.webhook(&webhook(&company, "refused", data("refused"))).await.unwrap();
     client.wait_for_status(&company, "residents.move_in", "refused", "failed", soon).await.unwrap();
 
+    // A page instead of JSON, naming somebody.
+    let page = json!({
+        "path": format!("/alis/v1/integration/residents/{resident}/basicInfo"), "kind": "status", "status": 200,
+        "body": CANARY, "count": 1,
+    });
+    client.sandbox("POST", "/_sandbox/faults", Some(&page)).await.unwrap();
+    client.webhook(&webhook(&company, "page", data("page"))).await.unwrap();
+    client.wait_for_status(&company, "residents.move_in", "page", "processed", soon).await.unwrap();
+
     let lines = logs.kept();
     assert!(lines.iter().any(|(_, line)| line.contains("event parked")), "the functions' lines are kept");
     let leaked: Vec<_> = lines.iter().filter(|(_, line)| line.contains(CANARY)).collect();
