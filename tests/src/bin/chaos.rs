@@ -100,7 +100,7 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
 
     let healthy: Vec<_> = events.iter().filter(|event| !event.poison).collect();
     poll(SETTLE, CHECK_EVERY, async || Ok(unprocessed(&client, &healthy).await.is_ok_and(|left| left == 0))).await?;
-    poll(SETTLE, CHECK_EVERY, async || Ok(dlq(&client).await.is_ok_and(|count| count >= POISON))).await?;
+    poll(SETTLE, CHECK_EVERY, async || Ok(waiting(&client).await.is_ok_and(|count| count == 0))).await?;
     calm.store(true, Ordering::Relaxed);
     let kills = killer.await?;
     say(&format!("settled after {:.1} s and {kills} kills", started.elapsed().as_secs_f64()));
@@ -132,9 +132,12 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
     }
     match (once_off, after.doubled.is_empty()) {
         (true, true) => bail!("without the guards there should have been double effects; this run proves nothing"),
+        (true, false) => Ok(()),
         (false, false) => bail!("there were double effects"),
         _ if !after.lost.is_empty() => bail!("events were lost"),
-        _ if in_dlq != POISON => bail!("the DLQ holds other than the poisoned events"),
+        // More than the poisoned ones may be there: an event that is done, but whose message was in a batch that was
+        // killed five times. Its redrive is answered `Done`; what is not done counts as lost.
+        _ if in_dlq < POISON => bail!("the DLQ lacks poisoned events"),
         _ => Ok(()),
     }
 }
@@ -269,6 +272,15 @@ async fn unprocessed(client: &Client, events: &[&Event]) -> Result<usize> {
         .filter_map(|row| row["event_message_id"]["S"].as_str())
         .collect();
     Ok(events.iter().filter(|event| !processed.contains(event.id.as_str())).count())
+}
+
+/// Messages in the queue itself, in flight or not.
+async fn waiting(client: &Client) -> Result<usize> {
+    let request = json!({"QueueUrl": client.stack().adt_queue, "AttributeNames": ["All"]});
+    let answer = client.aws("AmazonSQS.GetQueueAttributes", &request).await?;
+    let count =
+        |name: &str| answer["Attributes"][name].as_str().and_then(|text| text.parse::<usize>().ok()).context("a count");
+    Ok(count("ApproximateNumberOfMessages")? + count("ApproximateNumberOfMessagesNotVisible")?)
 }
 
 async fn dlq(client: &Client) -> Result<usize> {
