@@ -11,7 +11,7 @@ async fn main() -> Result<(), Error> {
     let aws = Aws::from_env().await;
     let settings = BatchSettings {
         queue: Queue::from_env(&aws, &env, "ADT_QUEUE_URL")?,
-        max_receives: env.parsed("QUEUE_MAX_RECEIVES", 5)?,
+        max_receives: env.parsed("QUEUE_MAX_RECEIVES", 8)?,
         concurrency: env.parsed("WORKER_CONCURRENCY", 5)?,
         retry_base: Duration::from_millis(env.parsed("QUEUE_RETRY_BASE_MS", 15_000)?),
     };

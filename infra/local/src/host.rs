@@ -109,7 +109,7 @@ impl Host {
 
         // Third parties.
         // Somebody is watching: what failed is tried again soon (docs/adr/0004).
-        let mut settings = Settings::default().with([("QUEUE_RETRY_BASE_MS", "1000")]);
+        let mut settings = Settings::default().with([("QUEUE_RETRY_BASE_MS", "250")]);
         let (mut sandbox, mut sandbox_url) = (None, None);
         if options.sandbox {
             let opened = Sandbox::open(switchyard_sandbox::Options { state_dir: file("sandbox") })?;

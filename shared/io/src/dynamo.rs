@@ -6,6 +6,7 @@
 use crate::Aws;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -114,6 +115,7 @@ pub enum Update {
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     sets: Vec<String>,
+    adds: Vec<String>,
     removes: Vec<String>,
     conditions: Vec<String>,
     names: HashMap<String, String>,
@@ -149,6 +151,14 @@ impl Changes {
             Some(value) => self.set(attribute, value),
             None => self.remove(attribute),
         }
+    }
+
+    /// Adds `amount` to the number in `attribute`; absent counts as zero.
+    #[must_use]
+    pub fn add(mut self, attribute: &str, amount: i64) -> Self {
+        let (name, amount) = (self.name(attribute), self.value(amount));
+        self.adds.push(format!("{name} {amount}"));
+        self
     }
 
     /// Removes `attribute`.
@@ -204,8 +214,39 @@ impl Changes {
             [] => String::new(),
             parts => format!("{word} {} ", parts.join(", ")),
         };
-        format!("{}{}", clause("SET", &self.sets), clause("REMOVE", &self.removes))
+        format!("{}{}{}", clause("SET", &self.sets), clause("ADD", &self.adds), clause("REMOVE", &self.removes))
     }
+
+    fn condition_expression(&self) -> Option<String> {
+        Some(self.conditions.join(" AND ")).filter(|text| !text.is_empty())
+    }
+}
+
+/// One write of a transaction; see [`Table::transact`].
+#[derive(Debug)]
+pub enum Write {
+    /// Writes a row unless its key is taken.
+    Create(Item),
+    /// Writes a row, replacing whatever was there.
+    Put(Item),
+    /// Changes a row, on the changes' own condition.
+    Update(Key, Changes),
+    /// Removes a row, on the changes' condition; what they would set is ignored.
+    Delete(Key, Changes),
+}
+
+/// What became of [`Table::transact`].
+#[derive(Debug)]
+pub enum Transact {
+    /// Every write is in.
+    Done,
+    /// Nothing is: the condition of the write at `index` did not hold; here is its row, if there is one.
+    Refused {
+        /// Position of the first write whose condition failed.
+        index: usize,
+        /// Its row as it is.
+        row: Option<Item>,
+    },
 }
 
 /// Plain values that DynamoDB can hold.
@@ -237,6 +278,54 @@ impl IntoAttribute for i64 {
         AttributeValue::N(self.to_string())
     }
 }
+
+/// What a query walks: the table itself, strongly consistent, or an index `<name>` over `<name>_pk` and `<name>_sk`.
+#[derive(Clone, Copy, Debug)]
+pub enum Index {
+    /// The table, by `pk` and `sk`.
+    Table,
+    /// A global secondary index; its rows lag behind the table's.
+    Named(&'static str),
+}
+
+impl Index {
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Table => None,
+            Self::Named(name) => Some(name),
+        }
+    }
+
+    fn hash(self) -> String {
+        self.name().map_or_else(|| "pk".to_owned(), |name| format!("{name}_pk"))
+    }
+
+    fn range(self) -> String {
+        self.name().map_or_else(|| "sk".to_owned(), |name| format!("{name}_sk"))
+    }
+}
+
+/// A query for one page.
+#[derive(Debug)]
+pub struct Page {
+    /// Where to look.
+    pub index: Index,
+    /// The partition.
+    pub hash: String,
+    /// First and last sort key wanted, both included; all without.
+    pub range: Option<(AttributeValue, AttributeValue)>,
+    /// Whether the highest sort key comes first.
+    pub newest_first: bool,
+    /// Most rows wanted.
+    pub limit: i32,
+    /// Where the page before ended.
+    pub after: Option<Item>,
+}
+
+/// Attempts at a transaction that another one gets in the way of.
+const CONFLICT_ATTEMPTS: u32 = 8;
+/// Longest wait before the second attempt; it grows with each.
+const CONFLICT_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// One DynamoDB table with string keys `pk` and `sk`.
 #[derive(Clone)]
@@ -281,46 +370,101 @@ impl Table {
     /// Writes `row` and `more` in one transaction, unless `row`'s key is taken.
     ///
     /// # Errors
-    /// As [`Table::create`]; also a conflict with another transaction, which is transient.
+    /// As [`Table::create`] and [`Table::transact`].
     pub async fn create_with<T: Serialize, M: Serialize>(&self, row: &T, more: &[M]) -> Result<Create, DynamoError> {
-        let shape = |source| DynamoError::Shape { table: self.name.clone(), source };
+        let mut writes = vec![Write::Create(self.to_item(row)?)];
+        for row in more {
+            writes.push(Write::Put(self.to_item(row)?));
+        }
+        Ok(match self.transact(writes).await? {
+            Transact::Done => Create::Created,
+            Transact::Refused { row, .. } => Create::Exists(row.unwrap_or_default()),
+        })
+    }
+
+    /// All of `writes` (at most 100, each on another row) or none of them.
+    ///
+    /// Another transaction on the same rows is waited for, a few times: such conflicts pass in milliseconds.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB, a conflict that does not pass, or a row it refuses.
+    pub async fn transact(&self, writes: Vec<Write>) -> Result<Transact, DynamoError> {
+        let items = writes.into_iter().map(|write| self.transact_item(write)).collect::<Result<Vec<_>, _>>()?;
+        let mut attempt = 0;
+        loop {
+            let error = match self.client.transact_write_items().set_transact_items(Some(items.clone())).send().await {
+                Ok(_) => return Ok(Transact::Done),
+                Err(error) => error,
+            };
+            let reasons = match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    cancelled.cancellation_reasons()
+                }
+                _ => &[],
+            };
+            let refused = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
+            if let Some(index) = refused {
+                let row = reasons[index].item().filter(|item| !item.is_empty()).cloned();
+                return Ok(Transact::Refused { index, row });
+            }
+            let conflict = reasons.iter().any(|reason| reason.code() == Some("TransactionConflict"));
+            attempt += 1;
+            if !conflict || attempt == CONFLICT_ATTEMPTS {
+                return Err(self.failed("writing a transaction to", &error));
+            }
+            #[expect(clippy::disallowed_methods, reason = "a conflict lasts milliseconds; a redelivery costs seconds")]
+            tokio::time::sleep(CONFLICT_WAIT.mul_f64(f64::from(attempt) * fastrand::f64())).await;
+        }
+    }
+
+    fn transact_item(&self, write: Write) -> Result<TransactWriteItem, DynamoError> {
+        let all_old = ReturnValuesOnConditionCheckFailure::AllOld;
+        let unbuildable =
+            |error| DynamoError::Shape { table: self.name.clone(), source: serde::ser::Error::custom(error) };
         let put = |item: Item, condition: Option<&str>| {
-            let put = Put::builder()
+            Put::builder()
                 .table_name(&self.name)
                 .set_item(Some(item))
                 .set_condition_expression(condition.map(str::to_owned))
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .return_values_on_condition_check_failure(all_old.clone())
                 .build()
-                .map_err(|error| shape(serde::ser::Error::custom(error)))?;
-            Ok(TransactWriteItem::builder().put(put).build())
         };
-        let mut call = self
-            .client
-            .transact_write_items()
-            .transact_items(put(self.to_item(row)?, Some("attribute_not_exists(pk)"))?);
-        for row in more {
-            call = call.transact_items(put(self.to_item(row)?, None)?);
+        let item = TransactWriteItem::builder();
+        Ok(match write {
+            Write::Create(row) => item.put(put(row, Some("attribute_not_exists(pk)")).map_err(unbuildable)?),
+            Write::Put(row) => item.put(put(row, None).map_err(unbuildable)?),
+            Write::Update(key, changes) => {
+                let update = aws_sdk_dynamodb::types::Update::builder()
+                    .table_name(&self.name)
+                    .set_key(Some(key_item(&key)))
+                    .update_expression(changes.update_expression())
+                    .set_condition_expression(changes.condition_expression())
+                    .set_expression_attribute_names(Some(changes.names))
+                    .set_expression_attribute_values(Some(changes.values).filter(|values| !values.is_empty()))
+                    .return_values_on_condition_check_failure(all_old);
+                item.update(update.build().map_err(unbuildable)?)
+            }
+            Write::Delete(key, changes) => {
+                let delete = aws_sdk_dynamodb::types::Delete::builder()
+                    .table_name(&self.name)
+                    .set_key(Some(key_item(&key)))
+                    .set_condition_expression(changes.condition_expression())
+                    .set_expression_attribute_names(Some(changes.names).filter(|names| !names.is_empty()))
+                    .set_expression_attribute_values(Some(changes.values).filter(|values| !values.is_empty()))
+                    .return_values_on_condition_check_failure(all_old);
+                item.delete(delete.build().map_err(unbuildable)?)
+            }
         }
-        let error = match call.send().await {
-            Ok(_) => return Ok(Create::Created),
-            Err(error) => error,
-        };
-        let refused = error.as_service_error().and_then(|service| {
-            match service {
-            aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
-                cancelled,
-            ) => cancelled
-                .cancellation_reasons()
-                .first()
-                .filter(|reason| reason.code() == Some("ConditionalCheckFailed"))
-                .map(|reason| reason.item().cloned().unwrap_or_default()),
-            _ => None,
-        }
-        });
-        match refused {
-            Some(old) => Ok(Create::Exists(old)),
-            None => Err(self.failed("creating rows in", &error)),
-        }
+        .build())
+    }
+
+    /// Removes a row; a row that is not there is no error.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB.
+    pub async fn delete(&self, key: &Key) -> Result<(), DynamoError> {
+        let call = self.client.delete_item().table_name(&self.name).set_key(Some(key_item(key)));
+        call.send().await.map(drop).map_err(|error| self.failed("removing a row from", &error))
     }
 
     /// Changes one row; without a condition it is created when absent.
@@ -334,7 +478,7 @@ impl Table {
             .table_name(&self.name)
             .set_key(Some(key_item(key)))
             .update_expression(changes.update_expression())
-            .set_condition_expression(Some(changes.conditions.join(" AND ")).filter(|text| !text.is_empty()))
+            .set_condition_expression(changes.condition_expression())
             .set_expression_attribute_names(Some(changes.names))
             .set_expression_attribute_values(Some(changes.values).filter(|values| !values.is_empty()))
             .return_values(ReturnValue::AllNew)
@@ -391,6 +535,34 @@ impl Table {
         Ok(rows)
     }
 
+    /// One page of [`Page`]: its rows, and where the next page starts unless this was the last.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB.
+    pub async fn page(&self, page: Page) -> Result<(Vec<Item>, Option<Item>), DynamoError> {
+        let mut conditions = format!("{} = :hash", page.index.hash());
+        let mut call = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .expression_attribute_values(":hash", AttributeValue::S(page.hash));
+        if let Some((from, to)) = page.range {
+            conditions.push_str(&format!(" AND {} BETWEEN :from AND :to", page.index.range()));
+            call = call.expression_attribute_values(":from", from).expression_attribute_values(":to", to);
+        }
+        let answer = call
+            .key_condition_expression(conditions)
+            .set_index_name(page.index.name().map(str::to_owned))
+            .consistent_read(page.index.name().is_none())
+            .scan_index_forward(!page.newest_first)
+            .limit(page.limit)
+            .set_exclusive_start_key(page.after)
+            .send()
+            .await
+            .map_err(|error| self.failed("querying", &error))?;
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+    }
+
     /// At most `limit` rows of `shard` in the index `due` whose `due_at` is at or before `now_ms`, most overdue first.
     ///
     /// # Errors
@@ -442,7 +614,11 @@ impl Table {
         serde_dynamo::from_item(item).map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
     }
 
-    fn to_item<T: Serialize>(&self, row: &T) -> Result<Item, DynamoError> {
+    /// Writes a row as an item, for [`Write`].
+    ///
+    /// # Errors
+    /// `row` is nothing that DynamoDB can hold.
+    pub fn to_item<T: Serialize>(&self, row: &T) -> Result<Item, DynamoError> {
         serde_dynamo::to_item(row).map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
     }
 

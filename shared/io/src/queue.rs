@@ -2,6 +2,7 @@ use crate::Aws;
 use crate::dynamo::CallError;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use std::fmt::Debug;
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, Env, EnvError};
@@ -54,6 +55,42 @@ impl Queue {
             .map_err(|error| failed("sending to", &error))
     }
 
+    /// Sends one message to a standard queue, to appear there after `delay` (whole seconds, at most 15 minutes).
+    ///
+    /// # Errors
+    /// SQS could not be reached or refused.
+    pub async fn send(&self, body: &str, delay: Duration) -> Result<(), QueueError> {
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(body)
+            .delay_seconds(whole_seconds(delay.min(MAX_DELAY)))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("sending to", &error))
+    }
+
+    /// Sends messages to a standard queue, ten per call.
+    ///
+    /// # Errors
+    /// SQS could not be reached, or refused some; those before may be in the queue.
+    pub async fn send_all(&self, bodies: &[String]) -> Result<(), QueueError> {
+        for chunk in bodies.chunks(10) {
+            let mut call = self.client.send_message_batch().queue_url(&self.url);
+            for (number, body) in chunk.iter().enumerate() {
+                let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
+                let entry = entry.build().map_err(|error| refused(&error.to_string()))?;
+                call = call.entries(entry);
+            }
+            let answer = call.send().await.map_err(|error| failed("sending to", &error))?;
+            if let Some(first) = answer.failed().first() {
+                return Err(refused(first.code()));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a received message visible again after `wait`, rounded up to whole seconds, at most 12 hours: rounded down,
     /// a message that waits for a lease to end would come back just before that, again and again.
     ///
@@ -85,6 +122,13 @@ impl Queue {
             .map(drop)
             .map_err(|error| failed("asking after", &error))
     }
+}
+
+/// The longest delay that SQS takes.
+pub const MAX_DELAY: Duration = Duration::from_secs(900);
+
+fn refused(why: &str) -> QueueError {
+    QueueError { action: "sending to", source: CallError(why.to_owned()) }
 }
 
 fn whole_seconds(wait: Duration) -> i32 {

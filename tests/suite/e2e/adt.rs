@@ -322,7 +322,7 @@ async fn a_poisoned_event_ends_in_the_dlq_and_is_processed_once_after_repair_and
         let answer = client.aws("AmazonSQS.GetQueueAttributes", &request).await?;
         Ok(answer["Attributes"]["ApproximateNumberOfMessages"] == "1")
     };
-    wait_until(Duration::from_secs(60), in_dlq).await.unwrap();
+    wait_until(Duration::from_secs(90), in_dlq).await.unwrap();
     assert_eq!(client.event(&company, "residents.move_in", "poison").await.unwrap().unwrap()["status"]["S"], "failed");
     client.sandbox("DELETE", &format!("/_sandbox/faults/{}", id.to_string().trim_matches('"')), None).await.unwrap();
     let arn = "arn:aws:sqs:us-east-1:000000000000:AdtDlq.fifo";
