@@ -88,6 +88,26 @@ impl Client {
         answer(self.http.get(format!("{}{path}", self.stack.http))).await
     }
 
+    /// POST of a JSON body on the HTTP API.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.send("POST", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    /// Any request on the HTTP API.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Result<Answer> {
+        let mut request = self.http.request(method.parse()?, format!("{}{path}", self.stack.http));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request.body(body)).await
+    }
+
     /// Any method on the sandbox, with an optional JSON body; must answer 2xx.
     ///
     /// # Errors

@@ -229,6 +229,8 @@ pub enum Write {
     Create(Item),
     /// Writes a row, replacing whatever was there.
     Put(Item),
+    /// Replaces a row, on the changes' condition; what they would set is ignored.
+    PutIf(Item, Changes),
     /// Changes a row, on the changes' own condition.
     Update(Key, Changes),
     /// Removes a row, on the changes' condition; what they would set is ignored.
@@ -421,18 +423,22 @@ impl Table {
         let all_old = ReturnValuesOnConditionCheckFailure::AllOld;
         let unbuildable =
             |error| DynamoError::Shape { table: self.name.clone(), source: serde::ser::Error::custom(error) };
-        let put = |item: Item, condition: Option<&str>| {
-            Put::builder()
-                .table_name(&self.name)
-                .set_item(Some(item))
-                .set_condition_expression(condition.map(str::to_owned))
-                .return_values_on_condition_check_failure(all_old.clone())
-                .build()
-        };
+        let put = |item: Item| Put::builder().table_name(&self.name).set_item(Some(item));
         let item = TransactWriteItem::builder();
         Ok(match write {
-            Write::Create(row) => item.put(put(row, Some("attribute_not_exists(pk)")).map_err(unbuildable)?),
-            Write::Put(row) => item.put(put(row, None).map_err(unbuildable)?),
+            Write::Create(row) => {
+                let put = put(row).condition_expression("attribute_not_exists(pk)");
+                item.put(put.return_values_on_condition_check_failure(all_old).build().map_err(unbuildable)?)
+            }
+            Write::Put(row) => item.put(put(row).build().map_err(unbuildable)?),
+            Write::PutIf(row, changes) => {
+                let put = put(row)
+                    .set_condition_expression(changes.condition_expression())
+                    .set_expression_attribute_names(Some(changes.names).filter(|names| !names.is_empty()))
+                    .set_expression_attribute_values(Some(changes.values).filter(|values| !values.is_empty()))
+                    .return_values_on_condition_check_failure(all_old);
+                item.put(put.build().map_err(unbuildable)?)
+            }
             Write::Update(key, changes) => {
                 let update = aws_sdk_dynamodb::types::Update::builder()
                     .table_name(&self.name)

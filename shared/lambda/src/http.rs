@@ -36,6 +36,8 @@ pub struct Call {
     pub origin: Origin,
     /// HTTP method.
     pub method: Method,
+    /// The query string as sent, without its question mark.
+    pub query: String,
     /// Headers as sent; a forwarded-for header proves nothing.
     pub headers: HeaderMap,
     /// The body, decoded when API Gateway had encoded it.
@@ -144,10 +146,12 @@ fn read(request: Request) -> Call {
         _ => String::new(),
     };
     let path = request.raw_http_path().to_owned();
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let (parts, body) = request.into_parts();
     Call {
         origin: Origin { path, request_id: context.request_id },
         method: parts.method,
+        query,
         headers: parts.headers,
         body: match body {
             Body::Text(text) => text.into(),

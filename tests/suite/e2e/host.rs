@@ -55,25 +55,48 @@ fn samples(function: &str) -> Vec<String> {
     names
 }
 
+/// Status that each sample event of `marketplace-api` must answer with.
+const MARKETPLACE_SAMPLES: [(&str, u16); 10] = [
+    ("import-unknown-store", 404),
+    ("malformed-json", 400),
+    ("mock-rate-limited", 429),
+    ("mock-success", 200),
+    ("mock-unauthorized", 401),
+    ("orders-unknown-store", 404),
+    ("register-invalid", 400),
+    ("register-store", 200),
+    ("sync-status-unknown-store", 404),
+    ("unsupported-media-type", 415),
+];
+
 #[tokio::test]
-async fn v06_every_sample_of_the_webhook_answers_as_it_should() {
+async fn v06_every_sample_of_the_http_functions_answers_as_it_should() {
     let (client, _) = client();
-    assert_eq!(samples("adt-webhook"), WEBHOOK_SAMPLES.map(|(case, _)| case), "each sample has its expected status");
-    for (case, status) in WEBHOOK_SAMPLES {
-        let answer = client.invoke("adt-webhook", &sample("adt-webhook", case)).await.unwrap();
-        let accepted = [status, if status == 202 { 200 } else { status }];
-        let got = answer.body["statusCode"].as_u64().unwrap_or_default();
-        assert!(accepted.iter().any(|status| u64::from(*status) == got), "{case}: {}", answer.body);
+    for (function, expected) in [("adt-webhook", &WEBHOOK_SAMPLES[..]), ("marketplace-api", &MARKETPLACE_SAMPLES[..])] {
+        let cases: Vec<_> = expected.iter().map(|(case, _)| (*case).to_owned()).collect();
+        assert_eq!(samples(function), cases, "each sample of {function} has its expected status");
+        for (case, status) in expected {
+            let answer = client.invoke(function, &sample(function, case)).await.unwrap();
+            // What was queued before is a duplicate now.
+            let accepted = [*status, if *status == 202 { 200 } else { *status }];
+            let got = answer.body["statusCode"].as_u64().unwrap_or_default();
+            assert!(accepted.iter().any(|status| u64::from(*status) == got), "{function} {case}: {}", answer.body);
+        }
     }
 }
 
 #[tokio::test]
-async fn samples_of_the_consumer_report_exactly_the_records_that_failed() {
+async fn samples_of_the_consumers_report_exactly_the_records_that_failed() {
     let (client, _) = client();
-    for (case, failed) in
-        [("empty-batch", json!([])), ("malformed-record", json!(["m2"])), ("unknown-event", json!(["m1"]))]
-    {
-        let answer = client.invoke("adt-consumer", &sample("adt-consumer", case)).await.unwrap();
+    for (function, case, failed) in [
+        ("adt-consumer", "empty-batch", json!([])),
+        ("adt-consumer", "malformed-record", json!(["m2"])),
+        ("adt-consumer", "unknown-event", json!(["m1"])),
+        ("order-consumer", "empty-batch", json!([])),
+        ("order-consumer", "malformed-record", json!(["m2"])),
+        ("order-consumer", "unknown-store", json!([])),
+    ] {
+        let answer = client.invoke(function, &sample(function, case)).await.unwrap();
         let ids: Vec<_> = answer.body["batchItemFailures"]
             .as_array()
             .unwrap_or_else(|| panic!("{case}: {}", answer.body))

@@ -1,5 +1,6 @@
 mod adt;
 mod host;
+mod orders;
 mod privacy;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,0 +1,57 @@
+//! From a path to its part.
+
+use crate::access::Caller;
+use crate::mock::Mock;
+use crate::stores::Stores;
+use http::{HeaderName, HeaderValue, Method};
+use serde_json::json;
+use switchyard_core::{Clock, Env, EnvError, error_chain};
+use switchyard_io::Aws;
+use switchyard_lambda::{Call, Reply};
+
+/// Every route of this function.
+pub struct Routes {
+    stores: Stores,
+    mock: Mock,
+    clock: Clock,
+}
+
+impl Routes {
+    /// Reads the settings of all parts.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self { stores: Stores::from_env(aws, env)?, mock: Mock::from_env(env), clock: Clock::system() })
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, call: Call) -> Reply {
+        let path = call.origin.path.as_str();
+        let mock = path.strip_prefix("/mock/").and_then(|rest| rest.strip_suffix("/validate"));
+        if let (&Method::POST, Some(marketplace)) = (&call.method, mock) {
+            return self.mock.answer(&call, marketplace, &self.clock);
+        }
+        let caller = Caller::Open;
+        match self.stores.answer(&call, &caller).await {
+            Ok(Some(reply)) => reply,
+            Ok(None) => unknown(&call),
+            Err(error) => fault(&call, &error),
+        }
+    }
+}
+
+fn unknown(call: &Call) -> Reply {
+    let message = format!("Route {}:{} not found", call.method, call.origin.path);
+    Reply::json(404, &json!({"message": message, "error": "Not Found", "statusCode": 404}))
+}
+
+/// Our own fault: the cause goes to the log, under the id that the client gets.
+fn fault(call: &Call, error: &(dyn std::error::Error + 'static)) -> Reply {
+    tracing::error!(error = error_chain(error), "the request could not be completed");
+    let reply = Reply::json(500, &json!({"error": "internal_server_error", "message": "Internal server error"}));
+    match HeaderValue::from_str(&call.origin.request_id) {
+        Ok(id) => reply.with_header(HeaderName::from_static("x-request-id"), id),
+        Err(_) => reply,
+    }
+}

@@ -1,0 +1,34 @@
+use serde_json::{Value, json};
+use switchyard_core::{Env, EnvError};
+use switchyard_io::Aws;
+use switchyard_lambda::Error;
+use tokio::time::Instant;
+
+/// What every workflow's sweep needs.
+pub struct Sweeps {
+    adt: switchyard_adt::SweepDeps,
+    orders: switchyard_orders::SyncDeps,
+}
+
+impl Sweeps {
+    /// Reads the settings of all workflows.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            adt: switchyard_adt::SweepDeps::from_env(aws, env)?,
+            orders: switchyard_orders::SyncDeps::from_env(aws, env)?,
+        })
+    }
+
+    /// Sweeps side by side, so that one workflow's fault or backlog does not keep the others waiting.
+    ///
+    /// # Errors
+    /// The first workflow's that failed, after all were swept.
+    pub async fn run(&self, deadline: Instant) -> Result<Value, Error> {
+        let (adt, orders) =
+            tokio::join!(switchyard_adt::sweep(&self.adt, deadline), switchyard_orders::sweep(&self.orders, deadline));
+        Ok(json!({"adt": adt?, "orders": orders?}))
+    }
+}

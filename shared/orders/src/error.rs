@@ -1,0 +1,57 @@
+use std::time::Duration;
+use switchyard_core::{Classify, Disposition, EnvelopeError};
+use switchyard_io::QueueError;
+use switchyard_io::dynamo::DynamoError;
+
+/// Why stores and orders could not be dealt with.
+#[derive(Debug, thiserror::Error)]
+pub enum OrdersError {
+    /// The queue message is none of ours. Permanent.
+    #[error("reading the queue message")]
+    Envelope(#[source] EnvelopeError),
+    /// Another process kept changing the same store. Retried.
+    #[error("store {store} changed too often meanwhile")]
+    Contended {
+        /// The store's id.
+        store: String,
+    },
+    /// The lease on a store was lost to another worker. Retried, after that one.
+    #[error("the lease on store {store} was lost")]
+    LeaseLost {
+        /// The store's id.
+        store: String,
+    },
+    /// Some due rows could not be dealt with; the log says why. They are due again later.
+    #[error("{failed} due rows could not be dealt with")]
+    Sweep {
+        /// How many.
+        failed: u64,
+    },
+    /// DynamoDB.
+    #[error("keeping stores and orders")]
+    Store(#[source] DynamoError),
+    /// SQS.
+    #[error("queueing")]
+    Queue(#[source] QueueError),
+    /// A value could not be written as JSON. Permanent.
+    #[error("writing JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Classify for OrdersError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Contended { .. } | Self::Sweep { .. } => Disposition::Retry { after: None },
+            Self::LeaseLost { .. } => Disposition::Retry { after: Some(Duration::from_secs(30)) },
+            Self::Store(source) => source.disposition(),
+            Self::Queue(source) => source.disposition(),
+            Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
+        }
+    }
+}
+
+impl From<DynamoError> for OrdersError {
+    fn from(source: DynamoError) -> Self {
+        Self::Store(source)
+    }
+}

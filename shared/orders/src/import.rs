@@ -1,0 +1,165 @@
+use crate::decide::{Asked, settle};
+use crate::error::OrdersError;
+use crate::marketplace::Marketplaces;
+use crate::model::{LogState, LogStatus, Verdict};
+use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow, public_log};
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchyard_core::{Clock, Env, EnvError, iso_millis, metric};
+use switchyard_io::{Aws, Table};
+
+/// How long a second import of a receipt waits for the first.
+const WAIT: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What registering, importing and asking need.
+#[derive(Clone)]
+pub struct OrdersDeps {
+    pub(crate) store: Store,
+    pub(crate) marketplaces: Marketplaces,
+    pub(crate) clock: Clock,
+    /// Whether open stores with nothing due are left alone after their first sync.
+    pub(crate) only_due: bool,
+}
+
+impl OrdersDeps {
+    /// Reads `ORDERS_TABLE`, `SWEEP_ONLY_DUE` (0 or 1, default 0) and the marketplaces' settings.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            store: Store::new(Table::from_env(aws, env, "ORDERS_TABLE")?),
+            marketplaces: Marketplaces::from_env(env)?,
+            clock: Clock::system(),
+            only_due: env.parsed("SWEEP_ONLY_DUE", 0_u8)? == 1,
+        })
+    }
+}
+
+/// Registers a store, or renames a known one and gives it its new token. Both ids stay what they were.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn register(deps: &OrdersDeps, registration: &Registration) -> Result<StoreIds, OrdersError> {
+    deps.store.register(registration, registration.access_token.clone(), &deps.clock).await
+}
+
+/// What became of an import.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Imported {
+    /// The answer to give, now and on every repetition.
+    Answer(Value),
+    /// No store has this token.
+    UnknownStore,
+}
+
+/// Imports one receipt: the marketplace is asked once, however often and by however many this is called.
+///
+/// The receipt is claimed before the marketplace is asked; then guard, log and store are written in one transaction. A
+/// process that dies in between leaves a claim that another may take over after [`crate::store::CLAIM`].
+///
+/// # Errors
+/// DynamoDB could not be reached; nothing is lost, and the same call may be made again.
+pub async fn import(deps: &OrdersDeps, sync_token: &str, receipt: &str) -> Result<Imported, OrdersError> {
+    let Some(store) = deps.store.by_token(sync_token).await? else { return Ok(Imported::UnknownStore) };
+    let claim = deps.clock.new_id().to_string();
+    let end = tokio::time::Instant::now() + WAIT;
+    loop {
+        let log_id = deps.clock.new_id().to_string();
+        match deps.store.claim_receipt(&store.id, receipt, &claim, log_id, deps.clock.now()).await? {
+            ReceiptClaim::Known(log) => {
+                metric::count("duplicate", 1);
+                return Ok(Imported::Answer(answer(&log.state)));
+            }
+            ReceiptClaim::Mine { log_id } => {
+                if let Some(log) = ask_and_record(deps, &store, receipt, &claim, &log_id).await? {
+                    metric::count("accepted", 1);
+                    return Ok(Imported::Answer(answer(&log.state)));
+                }
+            }
+            ReceiptClaim::Busy if tokio::time::Instant::now() >= end => {
+                return Ok(Imported::Answer(json!({"success": false, "error": "import_in_progress"})));
+            }
+            ReceiptClaim::Busy => {
+                #[expect(clippy::disallowed_methods, reason = "the other import ends within milliseconds")]
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+}
+
+/// `None` when the claim was lost meanwhile.
+async fn ask_and_record(
+    deps: &OrdersDeps,
+    store: &StoreRow,
+    receipt: &str,
+    claim: &str,
+    log_id: &str,
+) -> Result<Option<LogRow>, OrdersError> {
+    let verdict = deps.marketplaces.ask(store, receipt).await;
+    let now = deps.clock.now();
+    let is_paused = verdict == Verdict::Auth;
+    let state = settle(&LogState::new(), verdict, Asked::ByImport, now);
+    let log = LogRow::new(&store.id, log_id, receipt, state, now);
+    deps.store.record(store, claim, &log, now, deps.only_due, is_paused).await
+}
+
+fn answer(state: &LogState) -> Value {
+    if state.status != LogStatus::Success {
+        return json!({"success": false, "error": state.public_error()});
+    }
+    let mut body = json!({"success": true});
+    let columns = [
+        ("orderId", state.order_id.clone().map(Value::from)),
+        ("amount", state.amount.map(|amount| Value::Number(amount.to_json()))),
+        ("currency", state.currency.clone().map(Value::from)),
+        ("importedAt", state.imported_at.map(|at| iso_millis(at).into())),
+    ];
+    for (name, value) in columns.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        body[name] = value;
+    }
+    body
+}
+
+/// A store's summary for `GET /stores/sync-status`, with whose store it is; `None` when no store has this token.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn sync_status(deps: &OrdersDeps, sync_token: &str) -> Result<Option<Value>, OrdersError> {
+    Ok(deps.store.by_token(sync_token).await?.map(|store| {
+        json!({
+            "lastSyncAt": store.last_sync_at.map(iso_millis),
+            "importedOrders": store.imported_success_count,
+            "syncStatus": store.sync_status.name(),
+            "rateLimitedCount": store.rate_limited_count,
+        })
+    }))
+}
+
+/// The organisation of a token's store.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn organization_of(deps: &OrdersDeps, sync_token: &str) -> Result<Option<String>, OrdersError> {
+    Ok(deps.store.by_token(sync_token).await?.map(|store| store.organization_id))
+}
+
+/// One page of a store's receipts, newest first: `{"orders": […], "cursor": …}`.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn orders(
+    deps: &OrdersDeps,
+    sync_token: &str,
+    status: Option<LogStatus>,
+    cursor: Option<&str>,
+    limit: u8,
+) -> Result<Option<Value>, OrdersError> {
+    let Some(store) = deps.store.by_token(sync_token).await? else { return Ok(None) };
+    let rows = deps.store.logs(&store.id, cursor, i32::from(limit)).await?;
+    let cursor = (rows.len() == usize::from(limit)).then(|| rows.last().map(|row| row.id.clone())).flatten();
+    let shown: Vec<_> =
+        rows.iter().filter(|row| status.is_none_or(|wanted| row.state.status == wanted)).map(public_log).collect();
+    Ok(Some(json!({"orders": shown, "cursor": cursor})))
+}

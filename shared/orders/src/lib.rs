@@ -1,0 +1,23 @@
+//! Orders: sellers' stores on marketplaces, and the orders imported from them receipt by receipt.
+//!
+//! Read in this order: [`register`] makes a store; [`import`] asks its marketplace about one receipt, once; [`sweep`]
+//! finds the stores whose unfinished receipts are due and queues a job for each; [`sync`] runs such a job and
+//! announces it to the callbacks. `decide` holds the rules; `store` every row, key and condition; `marketplace` the
+//! marketplaces. The contract is `docs/orders.md`.
+
+mod decide;
+mod error;
+mod import;
+pub mod marketplace;
+mod model;
+mod store;
+mod sweep;
+mod sync;
+
+pub use decide::{backoff, sync_status as status_of};
+pub use error::OrdersError;
+pub use import::{Imported, OrdersDeps, import, orders, organization_of, register, sync_status};
+pub use model::{Amount, Counts, LogState, LogStatus, Marketplace, SyncStatus, UnknownMarketplace, Verdict};
+pub use store::{Registration, StoreIds};
+pub use sweep::{Swept, sweep};
+pub use sync::{SyncDeps, Synced, sync};

@@ -1,0 +1,74 @@
+use crate::error::OrdersError;
+use crate::store::{DueRow, WORKFLOW};
+use crate::sync::{SyncDeps, enqueue, send};
+use serde::Serialize;
+use switchyard_core::{error_chain, metric};
+use switchyard_io::outbox;
+use tokio::time::Instant;
+
+/// What one sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swept {
+    /// Stores looked at.
+    pub scanned_stores: u64,
+    /// Jobs queued.
+    pub enqueued_jobs: u64,
+    /// Events sent that their job could not send.
+    pub resent_events: u64,
+    /// Rows that could not be dealt with; then the sweep as a whole is an error.
+    pub failed: u64,
+}
+
+/// Queues a job for every store that is due, and sends every event whose send did not happen. Each row is marked
+/// before it is acted on, so that sweeps may overlap and die at any point.
+///
+/// # Errors
+/// The due rows could not be listed, or some could not be dealt with, after all others were.
+pub async fn sweep(deps: &SyncDeps, deadline: Instant) -> Result<Swept, OrdersError> {
+    let mut swept = Swept::default();
+    'shards: for shard in outbox::shards(WORKFLOW) {
+        loop {
+            let rows = deps.orders.store.due(&shard, deps.orders.clock.now()).await?;
+            let (found, failed_before) = (rows.len(), swept.failed);
+            for row in rows {
+                if Instant::now() >= deadline {
+                    break 'shards;
+                }
+                if let Err(error) = deal_with(deps, &row, &mut swept).await {
+                    swept.failed += 1;
+                    tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
+                }
+            }
+            if found < outbox::SWEEP_LIMIT as usize || swept.failed > failed_before {
+                break;
+            }
+        }
+    }
+    metric::count("resent", swept.resent_events);
+    tracing::info!(scanned_stores = swept.scanned_stores, enqueued_jobs = swept.enqueued_jobs, "scheduler_run");
+    match swept.failed {
+        0 => Ok(swept),
+        failed => Err(OrdersError::Sweep { failed }),
+    }
+}
+
+async fn deal_with(deps: &SyncDeps, row: &DueRow, swept: &mut Swept) -> Result<(), OrdersError> {
+    let (store, now) = (&deps.orders.store, deps.orders.clock.now());
+    if row.is_event() {
+        let taken = outbox::put_off(store.table(), &row.key(), &row.due, now.as_millisecond()).await?;
+        let Some(item) = taken else { return Ok(()) };
+        let event = store.event(item)?;
+        if event.is_unsent() {
+            send(deps, &event).await?;
+            swept.resent_events += 1;
+        }
+        return Ok(());
+    }
+    swept.scanned_stores += 1;
+    if let Some(store_id) = store.mark_queued(row, now).await? {
+        enqueue(deps, &store_id, None).await?;
+        swept.enqueued_jobs += 1;
+    }
+    Ok(())
+}
