@@ -77,8 +77,7 @@ impl Fields {
         let text = self.any_string(name, &listed);
         if let Some(text) = text.as_ref().filter(|text| !options.contains(&text.as_str())) {
             let message = format!("Invalid enum value. Expected {listed}, received '{text}'");
-            let issue =
-                json!({"received": text, "code": "invalid_enum_value", "options": options, "message": message});
+            let issue = json!({"received": text, "code": "invalid_enum_value", "options": options, "message": message});
             self.issue(name, issue);
         }
         text.unwrap_or_default()

@@ -1,7 +1,7 @@
 //! Stand-ins for third parties, so that every workflow runs on one machine without an account anywhere.
 //!
 //! Each third party is one module that speaks its wire format below its own path: ALIS below `/alis`,
-//! Caspio below `/caspio`. A new one adds a module, a line in [`Sandbox::router`], its variables in
+//! Caspio below `/caspio`, the marketplaces below their names. A new one adds a module, a line in [`Sandbox::router`], its variables in
 //! [`Sandbox::settings`], and, if its state should survive a restart, an arm in [`Sandbox::open`].
 //!
 //! Below `/_sandbox` are the handles for tests and tours: the [`ledger`](Sandbox::ledger) of every effect that was
@@ -14,6 +14,7 @@ mod caspio;
 mod faults;
 mod journal;
 mod ledger;
+mod marketplaces;
 #[cfg(test)]
 mod testing;
 mod traffic;
@@ -52,6 +53,7 @@ pub struct Sandbox {
     calls: Arc<Calls>,
     alis: alis::Alis,
     caspio: caspio::Caspio,
+    marketplaces: marketplaces::Marketplaces,
 }
 
 impl Sandbox {
@@ -68,6 +70,7 @@ impl Sandbox {
             caspio: caspio::Caspio::new(Arc::clone(&ledger)),
             ledger,
             faults: Arc::new(Faults::new(journal)),
+            marketplaces: marketplaces::Marketplaces::default(),
             calls: Arc::default(),
         };
         for line in lines {
@@ -95,6 +98,7 @@ impl Sandbox {
             .route("/_sandbox/settings", get(settings))
             .merge(alis::routes(&self.alis))
             .merge(caspio::routes(&self.caspio))
+            .merge(marketplaces::routes(&self.marketplaces))
             .merge(ledger::routes(Arc::clone(&self.ledger)))
             .merge(faults::routes(Arc::clone(&self.faults)))
             .merge(traffic::routes(Arc::clone(&self.calls)))
@@ -138,6 +142,16 @@ impl Sandbox {
             ("CASPIO_BASE_URL", caspio),
             ("CASPIO_CLIENT_ID", caspio::CLIENT_ID.to_owned()),
             ("CASPIO_CLIENT_SECRET", caspio::CLIENT_SECRET.to_owned()),
+            ("ETSY_BASE_URL", format!("{base_url}/etsy")),
+            ("ETSY_TOKEN_URL", format!("{base_url}/etsy/token")),
+            ("SHOPIFY_BASE_URL_TEMPLATE", format!("{base_url}/shopify/{{shop}}")),
+            ("AMAZON_BASE_URL", format!("{base_url}/amazon")),
+            ("AMAZON_TOKEN_URL", format!("{base_url}/amazon/token")),
+            ("ETSY_CLIENT_ID", marketplaces::ETSY_CLIENT_ID.to_owned()),
+            ("ETSY_SHARED_SECRET", marketplaces::ETSY_SHARED_SECRET.to_owned()),
+            ("SHOPIFY_APP_SECRET", marketplaces::SHOPIFY_APP_SECRET.to_owned()),
+            ("AMAZON_CLIENT_ID", marketplaces::AMAZON_CLIENT_ID.to_owned()),
+            ("AMAZON_CLIENT_SECRET", marketplaces::AMAZON_CLIENT_SECRET.to_owned()),
             ("CASPIO_SCOPE", "resources:all".to_owned()),
             ("WEBHOOK_BASIC_USER", "alis".to_owned()),
             ("WEBHOOK_BASIC_PASS", "webhook-demo-password".to_owned()),
@@ -164,6 +178,9 @@ async fn index() -> Json<Value> {
         "services": {
             "alis": "/alis/v1/integration",
             "caspio": "/caspio/integrations/rest/v3/tables/{table}/records",
+            "etsy": "/etsy/v3/application/shops/{shop}/receipts/{receipt}",
+            "shopify": "/shopify/{shop}/admin/api/{version}/graphql.json",
+            "amazon": "/amazon/orders/2026-01-01/orders/{order}",
         },
         "control": {
             "GET /_sandbox/health": "whether it runs",
@@ -176,6 +193,7 @@ async fn index() -> Json<Value> {
             "POST /_sandbox/alis/credentials": "a further pair that may read",
             "GET /_sandbox/caspio/{table}": "all rows",
             "DELETE /_sandbox/caspio/tokens": "expire every token",
+            "PUT /_sandbox/marketplaces/orders/{name}": "what an order costs, in thousandths",
         },
     }))
 }

@@ -172,6 +172,35 @@ pub async fn call(service: &'static str, request: RequestBuilder) -> Result<Byte
     Err(HttpError::Status { service, status: status.as_u16(), retry_after, body })
 }
 
+/// An answer, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The far side's own wish, whatever the status and however long.
+    pub retry_after: Option<Duration>,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// HTTP's name for the status.
+    pub fn reason(&self) -> &'static str {
+        StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("unknown")
+    }
+}
+
+/// Sends one request and reads its answer, of whatever status.
+///
+/// # Errors
+/// There was none, or it is too long.
+pub async fn answer(service: &'static str, request: RequestBuilder) -> Result<Answer, HttpError> {
+    let no_answer = |error: reqwest::Error| HttpError::NoAnswer { service, source: error.without_url() };
+    let response = request.send().await.map_err(no_answer)?;
+    let (status, retry_after) = (response.status().as_u16(), wished_wait(&response));
+    Ok(Answer { status, retry_after, body: read_capped(service, response).await? })
+}
+
 /// Sends one request and reads its answer as JSON.
 ///
 /// # Errors
@@ -230,8 +259,12 @@ fn retry_after(response: &Response) -> Option<Duration> {
     if response.status() != StatusCode::TOO_MANY_REQUESTS && response.status() != StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_CAP))
+    wished_wait(response).map(|wait| wait.min(RETRY_AFTER_CAP))
+}
+
+/// `Retry-After` in seconds.
+fn wished_wait(response: &Response) -> Option<Duration> {
+    response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 async fn read_capped(service: &'static str, mut response: Response) -> Result<Bytes, HttpError> {

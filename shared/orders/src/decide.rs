@@ -145,8 +145,7 @@ mod tests {
     #[test]
     fn a_longer_wish_of_the_marketplace_counts_and_a_shorter_one_does_not() {
         for (wish, wait) in [(30, 5), (900, 15)] {
-            let limited =
-                Verdict::RateLimited { retry_after: Some(Duration::from_secs(wish)), account_wide: true };
+            let limited = Verdict::RateLimited { retry_after: Some(Duration::from_secs(wish)), account_wide: true };
             assert_eq!(minutes(&settle(&LogState::new(), limited, Asked::ByImport, now())), Some(wait));
         }
     }
@@ -175,11 +174,8 @@ mod tests {
             next_retry_at: Some(now()),
             ..LogState::new()
         };
-        let found = Verdict::Found {
-            order_id: "o".into(),
-            amount: Amount::parse("0").unwrap(),
-            currency: "USD".into(),
-        };
+        let found =
+            Verdict::Found { order_id: "o".into(), amount: Amount::parse("0").unwrap(), currency: "USD".into() };
         let state = settle(&row, found, Asked::BySync, now());
         assert_eq!((state.status, state.attempt), (LogStatus::Success, 3));
         assert_eq!((state.error_details, state.next_retry_at), (None, None));

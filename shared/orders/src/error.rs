@@ -2,6 +2,7 @@ use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvelopeError};
 use switchyard_io::QueueError;
 use switchyard_io::dynamo::DynamoError;
+use switchyard_io::http::HttpError;
 
 /// Why stores and orders could not be dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum OrdersError {
         /// How many.
         failed: u64,
     },
+    /// A marketplace's token endpoint did not answer. Retried.
+    #[error("replacing a store's token")]
+    Token(#[source] HttpError),
     /// DynamoDB.
     #[error("keeping stores and orders")]
     Store(#[source] DynamoError),
@@ -43,6 +47,7 @@ impl Classify for OrdersError {
         match self {
             Self::Contended { .. } | Self::Sweep { .. } => Disposition::Retry { after: None },
             Self::LeaseLost { .. } => Disposition::Retry { after: Some(Duration::from_secs(30)) },
+            Self::Token(source) => source.disposition(),
             Self::Store(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,

@@ -23,6 +23,12 @@ pub struct OrdersDeps {
 }
 
 impl OrdersDeps {
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Reads `ORDERS_TABLE`, `SWEEP_ONLY_DUE` (0 or 1, default 0) and the marketplaces' settings.
     ///
     /// # Errors
@@ -30,7 +36,7 @@ impl OrdersDeps {
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
             store: Store::new(Table::from_env(aws, env, "ORDERS_TABLE")?),
-            marketplaces: Marketplaces::from_env(env)?,
+            marketplaces: Marketplaces::from_env(aws, env)?,
             clock: Clock::system(),
             only_due: env.parsed("SWEEP_ONLY_DUE", 0_u8)? == 1,
         })
@@ -97,7 +103,7 @@ async fn ask_and_record(
     claim: &str,
     log_id: &str,
 ) -> Result<Option<LogRow>, OrdersError> {
-    let verdict = deps.marketplaces.ask(store, receipt).await;
+    let verdict = deps.marketplaces.ask(store, receipt, &deps.store, &deps.clock).await;
     let now = deps.clock.now();
     let is_paused = verdict == Verdict::Auth;
     let state = settle(&LogState::new(), verdict, Asked::ByImport, now);

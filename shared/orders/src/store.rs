@@ -9,6 +9,7 @@
 //! | store by its natural key | `SU#<digest of organisation, marketplace, external id>` | `U` | for ever |
 //! | store by its token | `ST#<digest of the token>` | `T` | for ever |
 //! | lease of the sync | `LOCK#sync-store:<store id>` | `L` | until given back |
+//! | claim on replacing the token | `LOCK#refresh:<store id>` | `L` | until given back |
 //!
 //! | Question | Answered by |
 //! |---|---|
@@ -351,6 +352,10 @@ fn lease_key(store_id: &str) -> Key {
     Key { pk: format!("LOCK#sync-store:{store_id}"), sk: "L".into() }
 }
 
+fn refresh_key(store_id: &str) -> Key {
+    Key { pk: format!("LOCK#refresh:{store_id}"), sk: "L".into() }
+}
+
 /// Epoch milliseconds as text that sorts like the number.
 fn sortable(at_ms: i64) -> String {
     format!("{at_ms:015}")
@@ -428,16 +433,20 @@ impl Store {
             Transact::Done => Ok(ids),
             Transact::Refused { row: Some(known), .. } => {
                 let known: LookupRow = self.table.read(known)?;
-                self.change(&known.ids.store_id, || clock.now(), |row| {
-                    row.store_name.clone_from(&new.store_name);
-                    row.currency.clone_from(&new.currency);
-                    // Another token is a reason to ask again.
-                    if row.access_token != access_token {
-                        row.access_token.clone_from(&access_token);
-                        row.is_paused = false;
-                        row.schedule(None, false);
-                    }
-                })
+                self.change(
+                    &known.ids.store_id,
+                    || clock.now(),
+                    |row| {
+                        row.store_name.clone_from(&new.store_name);
+                        row.currency.clone_from(&new.currency);
+                        // Another token is a reason to ask again.
+                        if row.access_token != access_token {
+                            row.access_token.clone_from(&access_token);
+                            row.is_paused = false;
+                            row.schedule(None, false);
+                        }
+                    },
+                )
                 .await?;
                 Ok(known.ids)
             }
@@ -533,10 +542,8 @@ impl Store {
     ) -> Result<Option<LogRow>, OrdersError> {
         let mut store = store.clone();
         for _ in 0..ATTEMPTS {
-            let guard = Changes::new()
-                .remove("claim")
-                .remove("claim_until")
-                .only_if("#claim = ?", [claim.into_attribute()]);
+            let guard =
+                Changes::new().remove("claim").remove("claim_until").only_if("#claim = ?", [claim.into_attribute()]);
             let next = store.next(now, |row| {
                 row.count(&log.id, None, &log.state);
                 row.last_sync_at = Some(now);
@@ -683,12 +690,28 @@ impl Store {
         }
     }
 
+    /// Claims the right to replace a store's token.
+    pub(crate) async fn claim_refresh(&self, store_id: &str, claim: &str, now: Timestamp) -> Result<bool, OrdersError> {
+        let changes = Changes::new()
+            .set("claim", claim)
+            .set("claim_until", (now + CLAIM).as_millisecond())
+            .only_if("attribute_not_exists(#claim) OR #claim_until < ?", [now.as_millisecond().into_attribute()]);
+        Ok(matches!(self.table.update(&refresh_key(store_id), changes).await?, Update::Applied(_)))
+    }
+
+    /// Gives that right back; another's is left alone.
+    pub(crate) async fn end_refresh(&self, store_id: &str, claim: &str) -> Result<(), OrdersError> {
+        let changes =
+            Changes::new().remove("claim").remove("claim_until").only_if("#claim = ?", [claim.into_attribute()]);
+        self.table.update(&refresh_key(store_id), changes).await?;
+        Ok(())
+    }
+
     /// Holds the lease for longer. `false` when it is another's now.
     pub(crate) async fn keep_lease(&self, store_id: &str, fence: i64, now: Timestamp) -> Result<bool, OrdersError> {
-        let changes = Changes::new().set("expires_ms", (now + LEASE).as_millisecond()).only_if(
-            "attribute_exists(#expires_ms) AND #fence = ?",
-            [fence.into_attribute()],
-        );
+        let changes = Changes::new()
+            .set("expires_ms", (now + LEASE).as_millisecond())
+            .only_if("attribute_exists(#expires_ms) AND #fence = ?", [fence.into_attribute()]);
         Ok(matches!(self.table.update(&lease_key(store_id), changes).await?, Update::Applied(_)))
     }
 

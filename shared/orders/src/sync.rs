@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchyard_core::{Env, EnvError, Envelope, error_chain, iso_millis, metric};
+use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, iso_millis, metric};
 use switchyard_io::once::Owner;
 use switchyard_io::{Aws, Queue};
 use tokio::time::Instant;
@@ -41,6 +41,17 @@ pub struct SyncDeps {
 }
 
 impl SyncDeps {
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { orders: self.orders.with_clock(clock), ..self }
+    }
+
+    /// What importing needs, of the same stores.
+    pub fn orders(&self) -> &OrdersDeps {
+        &self.orders
+    }
+
     /// Reads what [`OrdersDeps`] does, `ORDER_QUEUE_URL`, `CALLBACK_QUEUE_URL` and `SYNC_CHUNK_SIZE` (default 100).
     ///
     /// # Errors
@@ -207,7 +218,7 @@ async fn work_through(
         }
         let asked_store = &*store;
         let verdicts: Vec<_> = stream::iter(&batch)
-            .map(|row| orders.marketplaces.ask(asked_store, &row.receipt))
+            .map(|row| orders.marketplaces.ask(asked_store, &row.receipt, &orders.store, &orders.clock))
             .buffered(CONCURRENCY)
             .collect()
             .await;

@@ -3,6 +3,7 @@
 mod adt;
 mod config;
 mod once;
+mod orders;
 
 use switchyard_core::Env;
 use switchyard_io::Aws;

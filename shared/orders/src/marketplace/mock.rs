@@ -38,7 +38,8 @@ fn amount(units: &[u16]) -> Amount {
 fn order_id(units: &[u16]) -> String {
     // Only the shifted part wraps to 32 bits, as JavaScript's `<<` does; the hash itself does not.
     #[expect(clippy::cast_possible_truncation, reason = "that is what `<<` does to its operand there")]
-    let hash = units.iter().fold(0_i64, |hash, unit| i64::from((hash as i32).wrapping_shl(5)) - hash + i64::from(*unit));
+    let hash =
+        units.iter().fold(0_i64, |hash, unit| i64::from((hash as i32).wrapping_shl(5)) - hash + i64::from(*unit));
     let part = u128::from(hash.unsigned_abs());
     format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part, 2 * part, 3 * part, 4 * part, 5 * part)
 }
@@ -60,11 +61,8 @@ mod tests {
             ("receipt-123", 953, "86dc36e3-10db86dc6-19494a4a9-21b70db8c-0002a24d126f"),
             ("🛒3", 460, "0346b89e-68d713c-9d429da-d1ae278-000010619b16"),
         ] {
-            let wanted = Verdict::Found {
-                order_id: id.to_owned(),
-                amount: Amount::whole(amount),
-                currency: "USD".into(),
-            };
+            let wanted =
+                Verdict::Found { order_id: id.to_owned(), amount: Amount::whole(amount), currency: "USD".into() };
             assert_eq!(verdict(receipt, ""), wanted, "{receipt}");
         }
         for receipt in ["test24", "RL15", "order-115", "order-100", "INV-2026-0039"] {

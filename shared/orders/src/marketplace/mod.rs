@@ -1,53 +1,152 @@
 //! The marketplaces, behind one question: what of this receipt?
 
+mod credential;
+mod live;
 pub mod mock;
 
+use crate::error::OrdersError;
 use crate::model::{Marketplace, Verdict};
-use crate::store::StoreRow;
-use switchyard_core::{Env, EnvError};
+use crate::store::{Store, StoreRow};
+use credential::Credential;
+use live::Live;
+use std::time::Duration;
+use switchyard_core::{Classify, Clock, Disposition, Env, EnvError, error_chain};
+use switchyard_io::{Aws, Secrets};
+
+/// How long to wait for another process that is replacing the same token.
+const REFRESH_LOOKS: u32 = 30;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How each marketplace is asked.
 #[derive(Clone)]
 pub(crate) struct Marketplaces {
-    etsy: Adapter,
-    shopify: Adapter,
-    amazon: Adapter,
+    adapters: [Adapter; 3],
+    live: Option<Live>,
 }
 
 #[derive(Clone)]
 enum Adapter {
     /// The rules of [`mock`], in this process: a function must not call its own gateway.
     Mock,
+    Live(live::Adapter),
 }
 
 impl Marketplaces {
-    /// Reads `ADAPTER_ETSY`, `ADAPTER_SHOPIFY` and `ADAPTER_AMAZON`.
-    pub(crate) fn from_env(env: &Env) -> Result<Self, EnvError> {
-        Ok(Self {
-            etsy: Adapter::from_env(env, "ADAPTER_ETSY")?,
-            shopify: Adapter::from_env(env, "ADAPTER_SHOPIFY")?,
-            amazon: Adapter::from_env(env, "ADAPTER_AMAZON")?,
-        })
+    /// Reads `ADAPTER_ETSY`, `ADAPTER_SHOPIFY` and `ADAPTER_AMAZON` (`mock` or `live`, default `mock`), and of those that
+    /// are live the addresses (`ETSY_BASE_URL`, `ETSY_TOKEN_URL`, `SHOPIFY_BASE_URL_TEMPLATE` with `{shop}` in it,
+    /// `AMAZON_BASE_URL`, `AMAZON_TOKEN_URL`) and `MARKETPLACE_SECRET`.
+    pub(crate) fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let adapters = [
+            Adapter::from_env(env, Marketplace::Etsy)?,
+            Adapter::from_env(env, Marketplace::Shopify)?,
+            Adapter::from_env(env, Marketplace::Amazon)?,
+        ];
+        let is_live = adapters.iter().any(|adapter| matches!(adapter, Adapter::Live(_)));
+        let live = is_live.then(|| Live::from_env(Secrets::new(aws), env)).transpose()?;
+        Ok(Self { adapters, live })
     }
 
-    /// Asks the store's marketplace about one receipt.
-    pub(crate) async fn ask(&self, store: &StoreRow, receipt: &str) -> Verdict {
+    /// Asks the store's marketplace about one receipt. A token that has ended, or that the marketplace refuses, is
+    /// replaced once where the store's credential allows it.
+    pub(crate) async fn ask(&self, store: &StoreRow, receipt: &str, keep: &Store, clock: &Clock) -> Verdict {
         let adapter = match store.marketplace {
-            Marketplace::Etsy => &self.etsy,
-            Marketplace::Shopify => &self.shopify,
-            Marketplace::Amazon => &self.amazon,
+            Marketplace::Etsy => &self.adapters[0],
+            Marketplace::Shopify => &self.adapters[1],
+            Marketplace::Amazon => &self.adapters[2],
         };
-        match adapter {
-            Adapter::Mock => mock::verdict(receipt, &store.currency),
+        let (adapter, live) = match (adapter, &self.live) {
+            (Adapter::Live(adapter), Some(live)) => (adapter, live),
+            _ => return mock::verdict(receipt, &store.currency),
+        };
+        let mut token = store.access_token.clone();
+        let mut was_renewed = false;
+        loop {
+            let credential = Credential::parse(&token);
+            let verdict = if credential.has_expired(clock.now()) && !was_renewed {
+                Verdict::Auth
+            } else {
+                live.ask(adapter, &credential, &store.external_store_id, receipt).await
+            };
+            if verdict != Verdict::Auth || was_renewed || credential.refresh_token.is_none() {
+                return verdict;
+            }
+            was_renewed = true;
+            match renew(live, adapter, store, &token, keep, clock).await {
+                Ok(Renewed::Token(renewed)) => token = renewed,
+                Ok(Renewed::Refused) => return Verdict::Auth,
+                Err(error) => {
+                    tracing::warn!(store_id = store.id, error = error_chain(&error), "the token could not be replaced");
+                    return Verdict::Unavailable;
+                }
+            }
         }
     }
 }
 
+enum Renewed {
+    Token(String),
+    /// The marketplace does not take the refresh token.
+    Refused,
+}
+
+/// Replaces a store's token. One process at a time, since a refresh token may be good for one use only: whoever comes
+/// second takes what the first one got.
+async fn renew(
+    live: &Live,
+    adapter: &live::Adapter,
+    store: &StoreRow,
+    used: &str,
+    keep: &Store,
+    clock: &Clock,
+) -> Result<Renewed, OrdersError> {
+    let claim = clock.new_id().to_string();
+    for _ in 0..REFRESH_LOOKS {
+        let is_ours = keep.claim_refresh(&store.id, &claim, clock.now()).await?;
+        let known = keep.by_id(&store.id).await?.map(|row| row.access_token).unwrap_or_default();
+        if known != used {
+            if is_ours {
+                keep.end_refresh(&store.id, &claim).await?;
+            }
+            return Ok(Renewed::Token(known));
+        }
+        if !is_ours {
+            #[expect(clippy::disallowed_methods, reason = "the other process is waiting for one answer")]
+            tokio::time::sleep(LOOK_EVERY).await;
+            continue;
+        }
+        let answered = live.refresh(adapter, &Credential::parse(used), clock.now()).await;
+        let renewed = match answered {
+            Ok(Some(token)) => {
+                keep.change(&store.id, || clock.now(), |row| row.access_token.clone_from(&token)).await?;
+                Ok(Renewed::Token(token))
+            }
+            Ok(None) => Ok(Renewed::Refused),
+            Err(error) if error.disposition() == Disposition::Permanent => Ok(Renewed::Refused),
+            Err(error) => Err(OrdersError::Token(error)),
+        };
+        keep.end_refresh(&store.id, &claim).await?;
+        return renewed;
+    }
+    Err(OrdersError::Contended { store: store.id.clone() })
+}
+
 impl Adapter {
-    fn from_env(env: &Env, name: &str) -> Result<Self, EnvError> {
-        match env.optional(name).as_deref() {
+    fn from_env(env: &Env, marketplace: Marketplace) -> Result<Self, EnvError> {
+        let name = format!("ADAPTER_{}", marketplace.name().to_uppercase());
+        match env.optional(&name).as_deref() {
             None | Some("mock") => Ok(Self::Mock),
-            Some(_) => Err(EnvError::Invalid { name: name.to_owned(), reason: "expected mock".to_owned() }),
+            Some("live") => Ok(Self::Live(match marketplace {
+                Marketplace::Etsy => live::Adapter::Etsy {
+                    base: env.base_url("ETSY_BASE_URL")?,
+                    token_url: env.base_url("ETSY_TOKEN_URL")?,
+                },
+                Marketplace::Shopify => live::Adapter::Shopify { template: env.base_url("SHOPIFY_BASE_URL_TEMPLATE")? },
+                Marketplace::Amazon => live::Adapter::Amazon {
+                    base: env.base_url("AMAZON_BASE_URL")?,
+                    token_url: env.base_url("AMAZON_TOKEN_URL")?,
+                },
+            })),
+            Some(_) => Err(EnvError::Invalid { name, reason: "expected mock or live".to_owned() }),
         }
     }
 }

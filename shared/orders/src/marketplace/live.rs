@@ -1,0 +1,280 @@
+//! Etsy, Shopify and Amazon as they are on the wire.
+//!
+//! Sources, read 2026-11-24: Etsy Open API v3 `getShopReceipt`; Shopify Admin GraphQL `order`, `orders`; Amazon
+//! Selling Partner API Orders 2026-01-01 `getOrder`.
+
+use super::credential::{Credential, Grant};
+use crate::model::{Amount, Verdict};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use switchyard_core::{Env, EnvError, error_chain};
+use switchyard_io::Secrets;
+use switchyard_io::http::{Answer, Http, HttpError, Method, Request, Url, answer, call_json, read_json};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Version of Shopify's API that the query below is written for.
+const SHOPIFY_VERSION: &str = "2026-01";
+
+const SHOPIFY_FIELDS: &str = "id totalPriceSet { shopMoney { amount currencyCode } }";
+
+/// What every live adapter calls with.
+#[derive(Clone)]
+pub(crate) struct Live {
+    http: Http,
+    secrets: Arc<Secrets>,
+    secret_id: String,
+}
+
+/// One live marketplace's addresses.
+#[derive(Clone)]
+pub(crate) enum Adapter {
+    Etsy { base: String, token_url: String },
+    Shopify { template: String },
+    Amazon { base: String, token_url: String },
+}
+
+impl Live {
+    /// Reads `MARKETPLACE_SECRET`: our own credentials at the marketplaces.
+    pub(crate) fn from_env(secrets: Secrets, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            http: Http::plain(TIMEOUT)?,
+            secrets: Arc::new(secrets),
+            secret_id: env.required("MARKETPLACE_SECRET")?,
+        })
+    }
+
+    /// Asks about one receipt of the shop `shop`.
+    pub(crate) async fn ask(&self, adapter: &Adapter, credential: &Credential, shop: &str, receipt: &str) -> Verdict {
+        let verdict = match adapter {
+            Adapter::Etsy { base, .. } => self.ask_etsy(base, credential, shop, receipt).await,
+            Adapter::Shopify { template } => self.ask_shopify(template, credential, shop, receipt).await,
+            Adapter::Amazon { base, .. } => self.ask_amazon(base, credential, receipt).await,
+        };
+        verdict.unwrap_or_else(|problem| {
+            tracing::warn!(error = problem, "the marketplace could not be asked");
+            Verdict::Unavailable
+        })
+    }
+
+    /// Trades the refresh token in; answers the text to keep. `None` when this marketplace has no such thing.
+    pub(crate) async fn refresh(
+        &self,
+        adapter: &Adapter,
+        credential: &Credential,
+        now: jiff::Timestamp,
+    ) -> Result<Option<String>, HttpError> {
+        let Some(refresh_token) = &credential.refresh_token else { return Ok(None) };
+        let mut form =
+            vec![("grant_type", "refresh_token".to_owned()), ("refresh_token", refresh_token.expose().clone())];
+        let (service, url) = match adapter {
+            Adapter::Etsy { token_url, .. } => {
+                form.push(("client_id", self.own("ETSY_CLIENT_ID").await.unwrap_or_default()));
+                ("Etsy", token_url)
+            }
+            Adapter::Amazon { token_url, .. } => {
+                form.push(("client_id", self.own("AMAZON_CLIENT_ID").await.unwrap_or_default()));
+                form.push(("client_secret", self.own("AMAZON_CLIENT_SECRET").await.unwrap_or_default()));
+                ("Amazon", token_url)
+            }
+            Adapter::Shopify { .. } => return Ok(None),
+        };
+        let url = url.parse().map_err(|_| HttpError::Refused { service })?;
+        let request = self.http.request(service, Method::POST, url)?.form(&form);
+        let grant: Grant = call_json(service, request).await?;
+        Ok(credential.renewed(grant, now).ok())
+    }
+
+    async fn ask_etsy(
+        &self,
+        base: &str,
+        credential: &Credential,
+        shop: &str,
+        receipt: &str,
+    ) -> Result<Verdict, String> {
+        #[derive(Deserialize)]
+        struct Receipt {
+            receipt_id: u64,
+            grandtotal: Money,
+        }
+        #[derive(Deserialize)]
+        struct Money {
+            amount: i64,
+            divisor: i64,
+            currency_code: String,
+        }
+        let key = format!("{}:{}", self.own("ETSY_CLIENT_ID").await?, self.own("ETSY_SHARED_SECRET").await?);
+        let url = address(base, &["v3", "application", "shops", shop, "receipts", receipt])?;
+        let request = self.get("Etsy", url)?.header("x-api-key", key).bearer_auth(credential.access_token.expose());
+        let answer = answer("Etsy", request).await.map_err(|error| error_chain(&error))?;
+        if let Some(verdict) = refusal(&answer) {
+            return Ok(verdict);
+        }
+        let receipt: Receipt = read_json("Etsy", &answer.body).map_err(|error| error_chain(&error))?;
+        let amount = Amount::from_ratio(receipt.grandtotal.amount, receipt.grandtotal.divisor);
+        found(receipt.receipt_id.to_string(), amount, receipt.grandtotal.currency_code)
+    }
+
+    async fn ask_shopify(
+        &self,
+        template: &str,
+        credential: &Credential,
+        shop: &str,
+        receipt: &str,
+    ) -> Result<Verdict, String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Order {
+            id: String,
+            total_price_set: PriceSet,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct PriceSet {
+            shop_money: Price,
+        }
+        let body = if receipt.bytes().all(|byte| byte.is_ascii_digit()) {
+            let query = format!("query($id: ID!) {{ order(id: $id) {{ {SHOPIFY_FIELDS} }} }}");
+            json!({"query": query, "variables": {"id": format!("gid://shopify/Order/{receipt}")}})
+        } else {
+            let query =
+                format!("query($q: String!) {{ orders(first: 1, query: $q) {{ nodes {{ {SHOPIFY_FIELDS} }} }} }}");
+            let name = receipt.replace('\\', "\\\\").replace('"', "\\\"");
+            json!({"query": query, "variables": {"q": format!("name:\"{name}\"")}})
+        };
+        let url = address(&template.replace("{shop}", shop), &["admin", "api", SHOPIFY_VERSION, "graphql.json"])?;
+        let request = self.http.request("Shopify", Method::POST, url).map_err(|error| error_chain(&error))?;
+        let request = request.header("X-Shopify-Access-Token", credential.access_token.expose()).json(&body);
+        let answer = answer("Shopify", request).await.map_err(|error| error_chain(&error))?;
+        // A throttled query says how long to wait, whatever its status.
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        match body["errors"][0]["extensions"]["code"].as_str() {
+            Some("THROTTLED") => {
+                let wait = restored_after(&body["extensions"]["cost"]);
+                return Ok(Verdict::RateLimited { retry_after: wait, account_wide: true });
+            }
+            Some("ACCESS_DENIED") => return Ok(Verdict::Auth),
+            _ => {}
+        }
+        if let Some(verdict) = refusal(&answer) {
+            return Ok(verdict);
+        }
+        if body["errors"].as_array().is_some_and(|errors| !errors.is_empty()) {
+            return Err("Shopify answered errors".to_owned());
+        }
+        let data = &body["data"];
+        let order = if data["orders"].is_null() { &data["order"] } else { &data["orders"]["nodes"][0] };
+        if order.is_null() {
+            return Ok(Verdict::Invalid);
+        }
+        let order: Order =
+            serde_json::from_value(order.clone()).map_err(|_| "Shopify answered unexpected content".to_owned())?;
+        let price = order.total_price_set.shop_money;
+        found(order.id, Amount::parse(&price.amount), price.currency_code)
+    }
+
+    async fn ask_amazon(&self, base: &str, credential: &Credential, receipt: &str) -> Result<Verdict, String> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            order: Order,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Order {
+            order_id: String,
+            proceeds: Proceeds,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Proceeds {
+            grand_total: Price,
+        }
+        let mut url = address(base, &["orders", "2026-01-01", "orders", receipt])?;
+        url.set_query(Some("includedData=PROCEEDS"));
+        let request = self.get("Amazon", url)?.header("x-amz-access-token", credential.access_token.expose());
+        let answer = answer("Amazon", request).await.map_err(|error| error_chain(&error))?;
+        if let Some(verdict) = refusal(&answer) {
+            return Ok(verdict);
+        }
+        let Envelope { order } = read_json("Amazon", &answer.body).map_err(|error| error_chain(&error))?;
+        let total = order.proceeds.grand_total;
+        found(order.order_id, Amount::parse(&total.amount), total.currency_code)
+    }
+
+    fn get(&self, service: &'static str, url: Url) -> Result<Request, String> {
+        self.http.request(service, Method::GET, url).map_err(|error| error_chain(&error))
+    }
+
+    /// One of our own credentials.
+    async fn own(&self, name: &str) -> Result<String, String> {
+        let values = self.secrets.get(&self.secret_id).await.map_err(|error| error_chain(&error))?;
+        Ok(values.required(name).map_err(|error| error_chain(&error))?.expose().clone())
+    }
+}
+
+/// An amount as Shopify and Amazon write it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Price {
+    amount: String,
+    currency_code: String,
+}
+
+fn found(order_id: String, amount: Option<Amount>, currency: String) -> Result<Verdict, String> {
+    let amount = amount.ok_or_else(|| "the order's amount is no number".to_owned())?;
+    Ok(Verdict::Found { order_id, amount, currency })
+}
+
+/// What a status other than 2xx means, alike for all three.
+fn refusal(answer: &Answer) -> Option<Verdict> {
+    Some(match answer.status {
+        200..=299 => return None,
+        401 | 403 => Verdict::Auth,
+        404 => Verdict::Invalid,
+        429 => Verdict::RateLimited { retry_after: answer.retry_after, account_wide: true },
+        408 | 500.. => Verdict::Unavailable,
+        _ => Verdict::Refused(answer.reason().to_owned()),
+    })
+}
+
+/// When a query of this cost fits into Shopify's bucket again.
+fn restored_after(cost: &Value) -> Option<Duration> {
+    let number = |value: &Value| value.as_f64();
+    let status = &cost["throttleStatus"];
+    let missing = number(&cost["requestedQueryCost"])? - number(&status["currentlyAvailable"])?;
+    let rate = number(&status["restoreRate"]).filter(|rate| *rate > 0.0)?;
+    Duration::try_from_secs_f64((missing / rate).ceil()).ok()
+}
+
+/// `base` with `segments` below it, each encoded, so that a receipt can name no other path.
+fn address(base: &str, segments: &[&str]) -> Result<Url, String> {
+    let unusable = || "the marketplace's address is none".to_owned();
+    let mut url: Url = base.parse().map_err(|_| unusable())?;
+    // `.` and `..` would be taken as steps, encoded or not.
+    if segments.iter().any(|segment| matches!(*segment, "." | "..")) {
+        return Err("a receipt that is no name".to_owned());
+    }
+    url.path_segments_mut().map_err(|()| unusable())?.pop_if_empty().extend(segments);
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_can_name_no_other_path() {
+        let url = address("https://api.example.com", &["v3", "a/../b?x#y"]).unwrap();
+        assert_eq!(url.as_str(), "https://api.example.com/v3/a%2F..%2Fb%3Fx%23y");
+        assert!(address("https://api.example.com", &[".."]).is_err());
+    }
+
+    #[test]
+    fn shopifys_bucket_says_how_long_to_wait() {
+        let cost = json!({"requestedQueryCost": 101, "throttleStatus": {"currentlyAvailable": 46, "restoreRate": 50}});
+        assert_eq!(restored_after(&cost), Some(Duration::from_secs(2)));
+        assert_eq!(restored_after(&Value::Null), None);
+    }
+}
