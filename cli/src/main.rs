@@ -2,8 +2,11 @@
 
 mod backfill;
 mod dlq;
+mod flow;
 mod health;
 mod invoke;
+mod mock_webhook;
+mod orders;
 mod target;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +38,22 @@ enum Command {
     Health,
     /// Bring every resident that ALIS lists for a company into the store and into Caspio.
     Backfill(backfill::Arguments),
+    /// Stores and orders.
+    Orders {
+        #[command(subcommand)]
+        command: orders::Command,
+    },
+    /// Demonstrations against a running stack.
+    Flow {
+        #[command(subcommand)]
+        command: flow::Command,
+    },
+    /// Receive webhooks and print them; `?fail=1` or `?status=NNN` at the end of the address make it fail.
+    MockWebhook {
+        /// Where to listen.
+        #[arg(long, default_value = "4000")]
+        port: String,
+    },
     /// Look at dead-letter queues and send messages back.
     Dlq {
         #[command(subcommand)]
@@ -49,6 +68,9 @@ async fn main() -> ExitCode {
         Command::Invoke { function, event } => invoke::run(&target, &function, &event).await,
         Command::Health => health::run(&target).await,
         Command::Backfill(arguments) => backfill::run(&target, arguments).await,
+        Command::Orders { command } => orders::run(&target, &command).await,
+        Command::Flow { command } => Ok(flow::run(&command).await),
+        Command::MockWebhook { port } => mock_webhook::run(&port).await,
         Command::Dlq { command } => dlq::run(&target, command).await,
     };
     match outcome {

@@ -34,14 +34,15 @@ impl World {
         let (jobs, callbacks) =
             (queue(&client, &format!("{name}-jobs")).await, queue(&client, &format!("{name}-callbacks")).await);
         table(&client, &name).await;
-        let mut pairs = vec![
+        // The first of a name counts.
+        let mut pairs: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        pairs.extend([
             ("ORDERS_TABLE", name.clone()),
             ("ORDER_QUEUE_URL", jobs.clone()),
             ("CALLBACK_QUEUE_URL", callbacks.clone()),
             ("MARKETPLACE_SECRET", "MarketplaceSecret".to_owned()),
-        ];
+        ]);
         pairs.extend(Sandbox::settings(&client.stack().sandbox));
-        pairs.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
         let clock = now.clone();
         let clock = Clock::from_fn(move || *clock.lock().unwrap());
@@ -218,7 +219,7 @@ async fn v29_a_store_that_is_being_synced_is_left_alone() {
     let world = World::new(&[]).await;
     let store = world.store().await;
     store.import("k2").await;
-    // A worker takes the lease and finds no time left, so that it never gives it back.
+    // Another worker has it for another five minutes.
     let stolen = json!({
         "TableName": world.organization,
         "Item": {
