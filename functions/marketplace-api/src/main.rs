@@ -5,6 +5,7 @@ mod mock;
 mod routes;
 mod stores;
 mod validate;
+mod webhooks;
 
 use routes::Routes;
 use switchyard_io::Aws;

@@ -3,6 +3,7 @@
 use crate::access::Caller;
 use crate::mock::Mock;
 use crate::stores::Stores;
+use crate::webhooks::Webhooks;
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::json;
 use switchyard_core::{Clock, Env, EnvError, error_chain};
@@ -12,6 +13,7 @@ use switchyard_lambda::{Call, Reply};
 /// Every route of this function.
 pub struct Routes {
     stores: Stores,
+    webhooks: Webhooks,
     mock: Mock,
     clock: Clock,
 }
@@ -22,7 +24,12 @@ impl Routes {
     /// # Errors
     /// A setting is missing or wrong.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
-        Ok(Self { stores: Stores::from_env(aws, env)?, mock: Mock::from_env(env), clock: Clock::system() })
+        Ok(Self {
+            stores: Stores::from_env(aws, env)?,
+            webhooks: Webhooks::from_env(aws, env)?,
+            mock: Mock::from_env(env),
+            clock: Clock::system(),
+        })
     }
 
     /// Answers one request.
@@ -34,6 +41,11 @@ impl Routes {
         }
         let caller = Caller::Open;
         match self.stores.answer(&call, &caller).await {
+            Ok(Some(reply)) => return reply,
+            Ok(None) => {}
+            Err(error) => return fault(&call, &error),
+        }
+        match self.webhooks.answer(&call, &caller).await {
             Ok(Some(reply)) => reply,
             Ok(None) => unknown(&call),
             Err(error) => fault(&call, &error),

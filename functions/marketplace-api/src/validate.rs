@@ -2,6 +2,7 @@
 
 use http::header;
 use serde_json::{Map, Value, json};
+use switchyard_core::Timestamp;
 use switchyard_lambda::{Call, Reply};
 
 /// Largest body taken.
@@ -30,6 +31,14 @@ impl Fields {
             Some(Value::Object(values)) => Ok(Self { values, issues: Vec::new() }),
             other => Err(invalid(&[wrong_type("object", other.as_ref(), None)])),
         }
+    }
+
+    /// The fields of a JSON body that may be left out.
+    ///
+    /// # Errors
+    /// As [`Fields::body`].
+    pub fn optional_body(call: &Call) -> Result<Self, Reply> {
+        if call.body.is_empty() { Ok(Self { values: Map::new(), issues: Vec::new() }) } else { Self::body(call) }
     }
 
     /// The fields of the query string. A name that stands twice is an array, as it is there.
@@ -91,6 +100,35 @@ impl Fields {
             self.issue(name, issue);
         }
         text.unwrap_or_default().to_ascii_lowercase()
+    }
+
+    /// A number from `least` to `most`, if the field came; `None` for `null`.
+    pub fn number(&mut self, name: &'static str, least: u64, most: u64) -> Option<Option<u64>> {
+        let value = self.values.get(name)?;
+        let number = value.as_u64().filter(|number| (least..=most).contains(number));
+        if number.is_none() && !value.is_null() {
+            self.custom(name, &format!("Expected a whole number from {least} to {most}"));
+        }
+        Some(number)
+    }
+
+    /// A boolean, if the field came.
+    pub fn boolean(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.values.get(name)?;
+        if !value.is_boolean() {
+            self.issues.push(wrong_type("boolean", self.values.get(name), Some(name)));
+        }
+        self.values.get(name)?.as_bool()
+    }
+
+    /// An instant in ISO 8601, such as `2026-01-05T10:00:00Z`.
+    pub fn instant(&mut self, name: &'static str) -> Timestamp {
+        let text = self.any_string(name, "string");
+        let instant = text.as_deref().map(str::parse);
+        if let Some(Err(_)) = instant {
+            self.custom(name, "Expected a time such as 2026-01-05T10:00:00Z");
+        }
+        instant.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The field as it came, if it came.

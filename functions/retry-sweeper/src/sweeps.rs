@@ -8,6 +8,7 @@ use tokio::time::Instant;
 pub struct Sweeps {
     adt: switchyard_adt::SweepDeps,
     orders: switchyard_orders::SyncDeps,
+    callbacks: switchyard_callbacks::CallbacksDeps,
 }
 
 impl Sweeps {
@@ -19,6 +20,7 @@ impl Sweeps {
         Ok(Self {
             adt: switchyard_adt::SweepDeps::from_env(aws, env)?,
             orders: switchyard_orders::SyncDeps::from_env(aws, env)?,
+            callbacks: switchyard_callbacks::CallbacksDeps::from_env(aws, env)?,
         })
     }
 
@@ -27,8 +29,11 @@ impl Sweeps {
     /// # Errors
     /// The first workflow's that failed, after all were swept.
     pub async fn run(&self, deadline: Instant) -> Result<Value, Error> {
-        let (adt, orders) =
-            tokio::join!(switchyard_adt::sweep(&self.adt, deadline), switchyard_orders::sweep(&self.orders, deadline));
-        Ok(json!({"adt": adt?, "orders": orders?}))
+        let (adt, orders, callbacks) = tokio::join!(
+            switchyard_adt::sweep(&self.adt, deadline),
+            switchyard_orders::sweep(&self.orders, deadline),
+            switchyard_callbacks::sweep(&self.callbacks, deadline),
+        );
+        Ok(json!({"adt": adt?, "orders": orders?, "callbacks": callbacks?}))
     }
 }

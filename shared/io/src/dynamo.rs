@@ -275,6 +275,12 @@ impl IntoAttribute for String {
     }
 }
 
+impl IntoAttribute for bool {
+    fn into_attribute(self) -> AttributeValue {
+        AttributeValue::Bool(self)
+    }
+}
+
 impl IntoAttribute for i64 {
     fn into_attribute(self) -> AttributeValue {
         AttributeValue::N(self.to_string())

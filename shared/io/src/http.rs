@@ -1,12 +1,12 @@
 //! HTTP clients for third parties: one per process, with deadlines, capped answers and no redirects.
 //!
 //! [`Http::plain`] is for addresses from our own settings. [`Http::guarded`] is for addresses that customers gave: it
-//! connects only to public addresses, checked when the name resolves, so that the address checked is the one used.
+//! connects only where its [`Guard`] lets it, checked when the name resolves, so that the address checked is the one used.
 
 mod guard;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -14,7 +14,7 @@ use std::sync::Once;
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvError};
 
-pub use guard::is_public;
+pub use guard::{Guard, is_public};
 pub use reqwest::{Method, RequestBuilder as Request, Url};
 
 /// The most of an answer that is ever read.
@@ -57,7 +57,7 @@ pub enum HttpError {
         /// Whom we called.
         service: &'static str,
     },
-    /// A customer's address that leads, as written, to no public host.
+    /// A customer's address that leads, as written or as it resolves, where it may not.
     #[error("{service} has an address that may not be called")]
     Refused {
         /// Whom we should have called.
@@ -101,7 +101,7 @@ impl Classify for HttpError {
 #[derive(Clone, Debug)]
 pub struct Http {
     client: Client,
-    public_only: bool,
+    guard: Option<Guard>,
 }
 
 impl Http {
@@ -111,34 +111,31 @@ impl Http {
     /// # Errors
     /// The machine's root certificates cannot be read.
     pub fn plain(timeout: Duration) -> Result<Self, EnvError> {
-        Self::build(builder(timeout), false)
+        Self::build(builder(timeout), None)
     }
 
-    /// A client for addresses from customers: `https` only (unless `allow_private`, as `cargo dev` sets it), public
-    /// addresses only, whatever the name resolves to.
+    /// A client for addresses from customers: only where `guard` lets it, whatever a name resolves to.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.
-    pub fn guarded(timeout: Duration, allow_private: bool) -> Result<Self, EnvError> {
-        let builder = builder(timeout);
-        let builder = if allow_private { builder } else { builder.https_only(true).dns_resolver(guard::PublicOnly) };
-        Self::build(builder, !allow_private)
+    pub fn guarded(timeout: Duration, guard: Guard) -> Result<Self, EnvError> {
+        Self::build(builder(timeout).dns_resolver(guard.resolver()), Some(guard))
     }
 
-    fn build(builder: reqwest::ClientBuilder, public_only: bool) -> Result<Self, EnvError> {
+    fn build(builder: reqwest::ClientBuilder, guard: Option<Guard>) -> Result<Self, EnvError> {
         let client = builder
             .build()
             .map_err(|error| EnvError::Invalid { name: "HTTP client".into(), reason: error.to_string() })?;
-        Ok(Self { client, public_only })
+        Ok(Self { client, guard })
     }
 
     /// Starts a request to `service`.
     ///
     /// # Errors
-    /// [`HttpError::Refused`] when a guarded client is given a private address written out: such a host is never
-    /// resolved, so the resolver's check would not see it.
+    /// [`HttpError::Refused`] when a guarded client is given an address that the guard refuses as it is written. Hosts
+    /// that are addresses are never resolved, so the resolver's check would not see them.
     pub fn request(&self, service: &'static str, method: Method, url: Url) -> Result<RequestBuilder, HttpError> {
-        if self.public_only && !guard::host_may_be_public(&url) {
+        if self.guard.as_ref().is_some_and(|guard| !guard.admits(&url)) {
             return Err(HttpError::Refused { service });
         }
         Ok(self.client.request(method, url))
@@ -162,8 +159,7 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
 /// # Errors
 /// See [`HttpError`].
 pub async fn call(service: &'static str, request: RequestBuilder) -> Result<Bytes, HttpError> {
-    let no_answer = |error: reqwest::Error| HttpError::NoAnswer { service, source: error.without_url() };
-    let response = request.send().await.map_err(no_answer)?;
+    let response = request.send().await.map_err(|error| no_answer(service, error))?;
     let (status, retry_after) = (response.status(), retry_after(&response));
     let body = read_capped(service, response).await?;
     if status.is_success() {
@@ -177,13 +173,18 @@ pub async fn call(service: &'static str, request: RequestBuilder) -> Result<Byte
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// The far side's own wish, whatever the status and however long.
-    pub retry_after: Option<Duration>,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
 }
 
 impl Answer {
+    /// `Retry-After` in seconds, whatever the status and however long.
+    pub fn retry_after(&self) -> Option<Duration> {
+        seconds(&self.headers)
+    }
+
     /// HTTP's name for the status.
     pub fn reason(&self) -> &'static str {
         StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("unknown")
@@ -195,10 +196,33 @@ impl Answer {
 /// # Errors
 /// There was none, or it is too long.
 pub async fn answer(service: &'static str, request: RequestBuilder) -> Result<Answer, HttpError> {
-    let no_answer = |error: reqwest::Error| HttpError::NoAnswer { service, source: error.without_url() };
-    let response = request.send().await.map_err(no_answer)?;
-    let (status, retry_after) = (response.status().as_u16(), wished_wait(&response));
-    Ok(Answer { status, retry_after, body: read_capped(service, response).await? })
+    let response = request.send().await.map_err(|error| no_answer(service, error))?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Ok(Answer { status, headers, body: read_capped(service, response).await? })
+}
+
+/// As [`answer`], but reads no more than the first `limit` bytes of the body.
+///
+/// # Errors
+/// There was no answer, or it broke off before that.
+pub async fn answer_up_to(service: &'static str, request: RequestBuilder, limit: usize) -> Result<Answer, HttpError> {
+    let mut response = request.send().await.map_err(|error| no_answer(service, error))?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let mut body = BytesMut::new();
+    while body.len() < limit
+        && let Some(chunk) = response.chunk().await.map_err(|error| no_answer(service, error))?
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(limit);
+    Ok(Answer { status, headers, body: body.freeze() })
+}
+
+fn no_answer(service: &'static str, error: reqwest::Error) -> HttpError {
+    if guard::was_refused(&error) {
+        return HttpError::Refused { service };
+    }
+    HttpError::NoAnswer { service, source: error.without_url() }
 }
 
 /// Sends one request and reads its answer as JSON.
@@ -259,19 +283,16 @@ fn retry_after(response: &Response) -> Option<Duration> {
     if response.status() != StatusCode::TOO_MANY_REQUESTS && response.status() != StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
-    wished_wait(response).map(|wait| wait.min(RETRY_AFTER_CAP))
+    seconds(response.headers()).map(|wait| wait.min(RETRY_AFTER_CAP))
 }
 
-/// `Retry-After` in seconds.
-fn wished_wait(response: &Response) -> Option<Duration> {
-    response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+fn seconds(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 async fn read_capped(service: &'static str, mut response: Response) -> Result<Bytes, HttpError> {
     let mut body = BytesMut::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| HttpError::NoAnswer { service, source: error.without_url() })?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(service, error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
             return Err(HttpError::TooLong { service });
         }

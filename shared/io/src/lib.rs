@@ -14,5 +14,5 @@ mod secrets;
 
 pub use aws::Aws;
 pub use dynamo::Table;
-pub use queue::{Queue, QueueError};
+pub use queue::{MAX_DELAY, Queue, QueueError};
 pub use secrets::{SecretError, SecretValues, Secrets};

@@ -34,6 +34,7 @@ const ALLOWED: &[&str] = &[
     "message",
     "message_id",
     "method",
+    "next_retry_at",
     "outcome",
     "place",
     "processed_count",

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 
@@ -48,29 +49,67 @@ pub fn is_public(address: IpAddr) -> bool {
     !REFUSED.iter().any(|network| network.contains(&address))
 }
 
-/// Whether the host, where it is an address written out in any notation, is public. Names pass: [`PublicOnly`] checks
-/// them when they resolve. The URL parser has already read decimal, octal and hex hosts as the IPv4 they mean.
-pub(super) fn host_may_be_public(url: &reqwest::Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    match host.trim_start_matches('[').trim_end_matches(']').parse() {
-        Ok(address) => is_public(address),
-        Err(_) => !host.is_empty(),
+/// Where a customer's address may lead.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// Whether `http` will do; otherwise `https` only.
+    pub allow_http: bool,
+    /// Networks that are let in though they are not public, as `cargo dev` lets in this machine.
+    pub allowed: Vec<IpNet>,
+    /// The port of Lambda's Runtime API, which lives on loopback and is never let in.
+    pub runtime_port: Option<u16>,
+}
+
+impl Guard {
+    /// Whether the address may be called as it is written: its scheme, port and host. Names pass; they are checked when
+    /// they resolve. The URL parser has already read decimal, octal and hex hosts as the IPv4 they mean.
+    pub fn admits(&self, url: &reqwest::Url) -> bool {
+        let is_scheme_fine = url.scheme() == "https" || (self.allow_http && url.scheme() == "http");
+        let is_anonymous = url.username().is_empty() && url.password().is_none();
+        let port = url.port_or_known_default().unwrap_or_default();
+        let is_port_fine = matches!(port, 80 | 443 | 1024..) && Some(port) != self.runtime_port;
+        let host = url.host_str().unwrap_or_default();
+        let is_host_fine = match host.trim_start_matches('[').trim_end_matches(']').parse() {
+            Ok(address) => self.admits_address(address),
+            Err(_) => !host.is_empty(),
+        };
+        is_scheme_fine && is_anonymous && is_port_fine && is_host_fine
+    }
+
+    fn admits_address(&self, address: IpAddr) -> bool {
+        let canonical = address.to_canonical();
+        is_public(canonical) || self.allowed.iter().any(|network| network.contains(&canonical))
+    }
+
+    /// Resolves with the system's resolver and passes on admitted addresses only. The connector uses exactly what this
+    /// answers, so a name cannot point elsewhere between check and use.
+    pub(super) fn resolver(&self) -> Guarded {
+        Guarded(self.clone())
     }
 }
 
-/// Resolves with the system's resolver and passes on public addresses only. The connector uses exactly what this
-/// answers, so a name cannot point elsewhere between check and use.
-pub(super) struct PublicOnly;
+pub(super) struct Guarded(Guard);
 
-impl Resolve for PublicOnly {
+/// A name that leads to no admitted address.
+#[derive(Debug, thiserror::Error)]
+#[error("the name leads to no admitted address")]
+struct Blocked;
+
+/// Whether it was the resolver's check that failed a request.
+pub(super) fn was_refused(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).any(|error| error.is::<Blocked>())
+}
+
+impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.0.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err("the name leads to no public address".into());
+            let admitted: Vec<SocketAddr> = found.filter(|address| guard.admits_address(address.ip())).collect();
+            if admitted.is_empty() {
+                return Err(Blocked.into());
             }
-            Ok(Box::new(public.into_iter()) as Addrs)
+            Ok(Box::new(admitted.into_iter()) as Addrs)
         })
     }
 }
@@ -84,24 +123,65 @@ mod tests {
         assert_eq!(REFUSED.len(), 27);
     }
 
+    fn strict() -> Guard {
+        Guard::default()
+    }
+
     #[test]
-    fn addresses_written_out_are_checked_in_every_notation() {
+    fn v41_addresses_written_out_are_checked_in_every_notation() {
         for url in [
             "https://127.0.0.1/",
             "https://2130706433/",
             "https://0x7f.1/",
+            "https://0x7f000001/",
             "https://0177.0.0.1/",
             "https://127.1/",
+            "https://169.254.169.254/",
             "https://[::1]/",
             "https://[::ffff:10.0.0.1]/",
-            "https://user@10.0.0.1/",
+            "https://[64:ff9b::a9fe:a9fe]/",
+            "https://10.0.0.1/",
             "https://127.0.0.1./",
         ] {
-            assert!(!host_may_be_public(&url.parse().unwrap()), "{url}");
+            assert!(!strict().admits(&url.parse().unwrap()), "{url}");
         }
-        for url in ["https://example.com/", "https://1.1.1.1/"] {
-            assert!(host_may_be_public(&url.parse().unwrap()), "{url}");
+        for url in ["https://example.com/", "https://1.1.1.1/", "https://example.com:8443/", "https://example.com:80/"]
+        {
+            assert!(strict().admits(&url.parse().unwrap()), "{url}");
         }
+    }
+
+    #[test]
+    fn scheme_user_and_port_are_checked() {
+        for url in [
+            "http://example.com/",
+            "ftp://example.com/",
+            "https://user@example.com/",
+            "https://:secret@example.com/",
+            "https://example.com:22/",
+            "https://example.com:25/",
+        ] {
+            assert!(!strict().admits(&url.parse().unwrap()), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_let_in_but_never_the_runtime_api() {
+        let local =
+            Guard { allow_http: true, allowed: vec!["127.0.0.1/32".parse().unwrap()], runtime_port: Some(9001) };
+        assert!(local.admits(&"http://127.0.0.1:4000/webhook".parse().unwrap()));
+        for url in ["http://127.0.0.1:9001/", "http://127.0.0.2:4000/", "http://10.0.0.1/", "http://[::1]:4000/"] {
+            assert!(!local.admits(&url.parse().unwrap()), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_checked_when_it_resolves() {
+        let resolve = async |guard: Guard| guard.resolver().resolve("localhost".parse().unwrap()).await.map(drop);
+        let refused = resolve(strict()).await.unwrap_err();
+        assert!(was_refused(&*refused));
+        let local = Guard { allowed: vec!["127.0.0.0/8".parse().unwrap()], ..strict() };
+        assert!(resolve(local).await.is_ok());
     }
 
     #[test]

@@ -233,7 +233,7 @@ fn refusal(answer: &Answer) -> Option<Verdict> {
         200..=299 => return None,
         401 | 403 => Verdict::Auth,
         404 => Verdict::Invalid,
-        429 => Verdict::RateLimited { retry_after: answer.retry_after, account_wide: true },
+        429 => Verdict::RateLimited { retry_after: answer.retry_after(), account_wide: true },
         408 | 500.. => Verdict::Unavailable,
         _ => Verdict::Refused(answer.reason().to_owned()),
     })

@@ -1,0 +1,185 @@
+//! The rules, without I/O: what an answer means, when to try again, when to leave an endpoint alone.
+
+use crate::model::{DeliveryStatus, RetryPolicy};
+use std::time::Duration;
+
+const COMPAT: [u32; 2] = [60, 300];
+
+/// Waits between the ten attempts of Standard Webhooks v1.0.0: 75 h 35 min in all.
+const STANDARD: [u32; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+
+/// The longest wait that a receiver may ask for.
+const LONGEST_WISH: Duration = Duration::from_secs(24 * 3_600);
+
+/// So many failures in a row open the circuit.
+pub(crate) const BREAKER_AFTER: i64 = 5;
+const BREAKER_FIRST: Duration = Duration::from_secs(30);
+const BREAKER_LONGEST: Duration = Duration::from_secs(600);
+
+/// An endpoint that has only failed for so long is switched off.
+pub(crate) const DISABLE_AFTER: Duration = Duration::from_secs(120 * 3_600);
+
+/// Most waits, and the longest, of a policy of one's own.
+pub const CUSTOM_WAITS: usize = 20;
+/// Seconds.
+pub const LONGEST_CUSTOM_WAIT: u32 = 3 * 86_400;
+
+/// What an answer's status means for its delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Taken,
+    Refused,
+    /// 410: the receiver wants nothing more, ever.
+    Gone,
+}
+
+pub(crate) fn answered(status: u16) -> Answered {
+    match status {
+        200..=299 => Answered::Taken,
+        410 => Answered::Gone,
+        _ => Answered::Refused,
+    }
+}
+
+fn waits(policy: &RetryPolicy) -> &[u32] {
+    match policy {
+        RetryPolicy::Compat => &COMPAT,
+        RetryPolicy::Standard => &STANDARD,
+        RetryPolicy::Custom(waits) => waits,
+    }
+}
+
+/// The wait before the next attempt after `made` of them, or `None` when that was the last. `random` is 0 to 1; a
+/// receiver's own wish can only make it longer.
+pub(crate) fn next_wait(policy: &RetryPolicy, made: u32, wish: Option<Duration>, random: f64) -> Option<Duration> {
+    let step = waits(policy).get(usize::try_from(made).ok()?.checked_sub(1)?)?;
+    let jitter = if *policy == RetryPolicy::Compat { 1.0 } else { 0.8 + 0.4 * random };
+    let wait = Duration::from_secs(u64::from(*step)).mul_f64(jitter);
+    Some(wait.max(wish.unwrap_or_default().min(LONGEST_WISH)))
+}
+
+/// How long a delivery can take by its policy: an open circuit saves requests and never adds time.
+pub(crate) fn span(policy: &RetryPolicy) -> Duration {
+    waits(policy).iter().map(|seconds| Duration::from_secs(u64::from(*seconds))).sum()
+}
+
+/// How long the circuit stays open after `failures` in a row; `None` while they are few.
+pub(crate) fn open_for(failures: i64) -> Option<Duration> {
+    let over = u32::try_from(failures.checked_sub(BREAKER_AFTER)?).ok()?;
+    Some(BREAKER_FIRST.saturating_mul(2_u32.saturating_pow(over)).min(BREAKER_LONGEST))
+}
+
+/// A delivery, as far as its event's summary needs it.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) status: DeliveryStatus,
+    pub(crate) attempts: u32,
+    pub(crate) next_attempt_at: Option<i64>,
+    pub(crate) last_error: Option<String>,
+}
+
+/// An event's summary over its deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) status: DeliveryStatus,
+    pub(crate) attempt: u32,
+    pub(crate) next_retry_at: Option<i64>,
+    pub(crate) last_error: Option<String>,
+}
+
+/// Success when every delivery succeeded or was skipped, failed when none is pending and one failed.
+pub(crate) fn summary(parts: &[Part]) -> Summary {
+    let any = |status| parts.iter().any(|part| part.status == status);
+    let status = match () {
+        () if any(DeliveryStatus::Pending) => DeliveryStatus::Pending,
+        () if any(DeliveryStatus::Failed) => DeliveryStatus::Failed,
+        () => DeliveryStatus::Success,
+    };
+    let errors: Vec<_> = parts.iter().filter_map(|part| part.last_error.as_deref()).take(3).collect();
+    Summary {
+        status,
+        attempt: parts.iter().map(|part| part.attempts).max().unwrap_or(0),
+        next_retry_at: parts.iter().filter_map(|part| part.next_attempt_at).min(),
+        last_error: (!errors.is_empty()).then(|| errors.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v34_compat_tries_three_times() {
+        let wait = |made| next_wait(&RetryPolicy::Compat, made, None, 0.3).map(|wait| wait.as_secs());
+        assert_eq!([wait(1), wait(2), wait(3)], [Some(60), Some(300), None]);
+        assert_eq!(span(&RetryPolicy::Compat), Duration::from_secs(360));
+    }
+
+    #[test]
+    fn the_standards_ten_attempts_span_75_hours_and_35_minutes() {
+        assert_eq!(span(&RetryPolicy::Standard), Duration::from_secs(75 * 3600 + 35 * 60 + 5));
+        for made in 1..10 {
+            let step = f64::from(STANDARD[made as usize - 1]);
+            for random in [0.0, 0.5, 1.0] {
+                let wait = next_wait(&RetryPolicy::Standard, made, None, random).unwrap().as_secs_f64();
+                assert!((0.79 * step..=1.21 * step).contains(&wait), "{made}: {wait}");
+            }
+        }
+        assert_eq!(next_wait(&RetryPolicy::Standard, 10, None, 0.0), None);
+    }
+
+    #[test]
+    fn a_wish_makes_waits_longer_up_to_a_day_and_never_shorter() {
+        let wait = |wish| next_wait(&RetryPolicy::Compat, 1, Some(Duration::from_secs(wish)), 0.0).unwrap().as_secs();
+        assert_eq!([wait(10), wait(120), wait(1_000_000)], [60, 120, 86_400]);
+        assert_eq!(next_wait(&RetryPolicy::Compat, 3, Some(Duration::from_secs(9)), 0.0), None);
+    }
+
+    #[test]
+    fn v35_any_2xx_is_taken_and_410_is_for_good() {
+        for (status, wanted) in [
+            (200, Answered::Taken),
+            (204, Answered::Taken),
+            (302, Answered::Refused),
+            (404, Answered::Refused),
+            (410, Answered::Gone),
+            (500, Answered::Refused),
+        ] {
+            assert_eq!(answered(status), wanted, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_circuit_opens_after_five_failures_and_for_ever_longer() {
+        let open = |failures| open_for(failures).map(|wait| wait.as_secs());
+        assert_eq!([open(0), open(4), open(5), open(6), open(9), open(10), open(500)], [
+            None,
+            None,
+            Some(30),
+            Some(60),
+            Some(480),
+            Some(600),
+            Some(600)
+        ]);
+    }
+
+    #[test]
+    fn v36_an_event_is_as_its_deliveries_are() {
+        use DeliveryStatus::{Failed, Pending, Skipped, Success};
+        let part = |status| Part { status, attempts: 1, next_attempt_at: None, last_error: None };
+        for (parts, wanted) in [
+            (vec![], Success),
+            (vec![Success, Skipped], Success),
+            (vec![Success, Failed], Failed),
+            (vec![Failed, Pending], Pending),
+        ] {
+            let parts: Vec<_> = parts.into_iter().map(part).collect();
+            assert_eq!(summary(&parts).status, wanted);
+        }
+        let mut many: Vec<_> = (0..4).map(|_| part(Failed)).collect();
+        for (number, part) in many.iter_mut().enumerate() {
+            part.last_error = Some(format!("e{number}"));
+        }
+        assert_eq!(summary(&many).last_error.as_deref(), Some("e0; e1; e2"));
+    }
+}

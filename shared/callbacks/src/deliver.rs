@@ -1,0 +1,481 @@
+use crate::decide::{Answered, DISABLE_AFTER, answered, next_wait, open_for, span};
+use crate::error::CallbacksError;
+use crate::model::{
+    DELIVERY_KIND, DeliveryJob, DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RECOVER_KIND, RecoverJob,
+};
+use crate::sign::{legacy, signatures};
+use crate::store::{AttemptRow, Claim, DeliveryRow, EndpointRow, EventRow, Next, Store};
+use crate::manage::recover_page;
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::time::Duration;
+use switchyard_core::{Clock, Env, EnvError, Envelope, EnvelopeError, Secret, iso_millis, metric};
+use switchyard_io::dynamo::{Changes, IntoAttribute as _};
+use switchyard_io::http::{Answer, Guard, Http, HttpError, Method, Url, answer_up_to};
+use switchyard_io::once::Owner;
+use switchyard_io::{Aws, MAX_DELAY, Queue, Table};
+use tokio::time::Instant;
+
+/// What receiving events and managing endpoints need.
+#[derive(Clone)]
+pub struct CallbacksDeps {
+    pub(crate) store: Store,
+    pub(crate) queue: Queue,
+    pub(crate) clock: Clock,
+    pub(crate) guard: Guard,
+}
+
+impl CallbacksDeps {
+    /// Reads `CALLBACKS_TABLE`, `CALLBACK_QUEUE_URL`, `WEBHOOK_ALLOW_HTTP` (true or false, default false) and
+    /// `WEBHOOK_ALLOW_CIDRS` (networks that are let in though they are not public, comma-separated).
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let cidrs = env.optional("WEBHOOK_ALLOW_CIDRS").unwrap_or_default();
+        let cidr = |text: &str| {
+            let wrong = |error: ipnet::AddrParseError| EnvError::Invalid {
+                name: "WEBHOOK_ALLOW_CIDRS".to_owned(),
+                reason: error.to_string(),
+            };
+            text.parse().map_err(wrong)
+        };
+        let runtime = env.optional("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
+        let runtime = runtime.split('/').next().unwrap_or_default();
+        let guard = Guard {
+            allow_http: env.parsed("WEBHOOK_ALLOW_HTTP", false)?,
+            allowed: cidrs
+                .split(',')
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(cidr)
+                .collect::<Result<_, _>>()?,
+            runtime_port: runtime.rsplit(':').next().and_then(|port| port.parse().ok()),
+        };
+        Ok(Self {
+            store: Store::new(Table::from_env(aws, env, "CALLBACKS_TABLE")?),
+            queue: Queue::from_env(aws, env, "CALLBACK_QUEUE_URL")?,
+            clock: Clock::system(),
+            guard,
+        })
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+}
+
+/// What delivering needs.
+#[derive(Clone)]
+pub struct DeliverDeps {
+    pub(crate) callbacks: CallbacksDeps,
+    http: Http,
+    timeout: Duration,
+    legacy_secret: Option<Secret<String>>,
+}
+
+impl DeliverDeps {
+    /// Reads what [`CallbacksDeps`] does, `WEBHOOK_TIMEOUT_MS` (default 5000) and `WEBHOOK_SECRET`, which adds the
+    /// legacy signature.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let callbacks = CallbacksDeps::from_env(aws, env)?;
+        let timeout = Duration::from_millis(env.parsed("WEBHOOK_TIMEOUT_MS", 5_000)?);
+        Ok(Self {
+            http: Http::guarded(timeout, callbacks.guard.clone())?,
+            timeout,
+            legacy_secret: env.optional("WEBHOOK_SECRET").map(Secret::new),
+            callbacks,
+        })
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { callbacks: self.callbacks.with_clock(clock), ..self }
+    }
+}
+
+/// A lease outlives its request by this much.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// A delivery that waits for another's probe looks again after this.
+const PROBE_WAIT: Duration = Duration::from_secs(10);
+
+/// Takes one message from the queue: an event to fan out, a delivery to attempt, a window to recover.
+///
+/// # Errors
+/// Transient faults of DynamoDB or SQS: the message should come again. A message that is none of ours is permanent.
+pub async fn process(
+    deps: &DeliverDeps,
+    message: &str,
+    owner: &Owner,
+    _deadline: Instant,
+) -> Result<(), CallbacksError> {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    let malformed = |error| CallbacksError::Envelope(EnvelopeError::Malformed(error));
+    let Kind { kind } = serde_json::from_str(message).map_err(malformed)?;
+    match kind.as_str() {
+        DELIVERY_KIND => deliver(deps, &parse::<DeliveryJob>(message, DELIVERY_KIND)?.body, owner).await,
+        RECOVER_KIND => {
+            recover_page(&deps.callbacks, parse::<RecoverJob>(message, RECOVER_KIND)?.body).await.map(drop)
+        }
+        _ => {
+            let envelope = parse::<Published>(message, EVENT_KIND)?;
+            fan_out(&deps.callbacks, &envelope.id, &envelope.tenant, &envelope.body).await
+        }
+    }
+}
+
+fn parse<T: serde::Serialize + serde::de::DeserializeOwned>(
+    message: &str,
+    kind: &'static str,
+) -> Result<Envelope<T>, CallbacksError> {
+    Envelope::parse(message, kind).map_err(CallbacksError::Envelope)
+}
+
+/// Writes an event with one delivery for each endpoint that wants it, in one transaction, then sends one message for
+/// each. A repetition sends again what was not attempted yet, which is harmless.
+async fn fan_out(
+    deps: &CallbacksDeps,
+    event_id: &str,
+    organization_id: &str,
+    published: &Published,
+) -> Result<(), CallbacksError> {
+    let now = deps.clock.now();
+    let endpoints = deps.store.endpoints(organization_id, Some(&published.event)).await?;
+    let event = EventRow::new(event_id, organization_id, published, now);
+    let mut deliveries: Vec<_> = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.is_active)
+        .map(|endpoint| DeliveryRow::new(&event, endpoint, now))
+        .collect();
+    if !deps.store.record(&event, &deliveries).await? {
+        deliveries = deps.store.deliveries(event_id).await?;
+        deliveries.retain(|row| row.status == DeliveryStatus::Pending && row.attempts_ever == 0);
+    } else if deliveries.is_empty() {
+        tracing::info!(event_id, "callback_no_endpoints");
+    }
+    send_all(deps, &deliveries).await
+}
+
+/// One message for each delivery, at once.
+pub(crate) async fn send_all(deps: &CallbacksDeps, deliveries: &[DeliveryRow]) -> Result<(), CallbacksError> {
+    let messages = deliveries.iter().map(|row| message(row, row.attempts)).collect::<Result<Vec<_>, _>>()?;
+    Ok(deps.queue.send_all(&messages).await?)
+}
+
+fn message(row: &DeliveryRow, attempts: u32) -> Result<String, CallbacksError> {
+    let job = DeliveryJob { event_id: row.event_id.clone(), endpoint_id: row.endpoint_id.clone(), attempts };
+    Envelope::new(DELIVERY_KIND, row.event_id.clone(), row.endpoint_id.clone(), None, job)
+        .to_json()
+        .map_err(CallbacksError::Json)
+}
+
+/// Attempts one delivery.
+///
+/// The row is leased, the request made, and delivery and attempt written in one transaction. Should the process die
+/// after the request, the message's next receive posts again under the same `webhook-id`: at least once, and the
+/// receiver can tell.
+async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner) -> Result<(), CallbacksError> {
+    let (callbacks, now) = (&deps.callbacks, deps.callbacks.clock.now());
+    let now_ms = now.as_millisecond();
+    // An endpoint's own timeout may be longer than the usual one, 30 seconds at most.
+    let until = (now + Duration::from_secs(30).max(deps.timeout) + MARGIN).as_millisecond();
+    let claimed = callbacks.store.claim(&job.event_id, &job.endpoint_id, job.attempts, owner, now_ms, until).await?;
+    let row = match claimed {
+        Claim::Mine(row) => row,
+        Claim::Busy { until_ms } => {
+            let wait = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or_default());
+            return Err(CallbacksError::Busy { wait });
+        }
+        Claim::Settled(status) => {
+            tracing::info!(event_id = job.event_id, reason = status.name(), "callback_skipped");
+            return Ok(());
+        }
+        Claim::Missing => {
+            tracing::info!(event_id = job.event_id, reason = "not_found", "callback_skipped");
+            return Ok(());
+        }
+    };
+    let (endpoint_key, store) = (row.endpoint_key(), &callbacks.store);
+    let (endpoint, event) = tokio::join!(store.endpoint_at(&endpoint_key), store.event(&row.event_id));
+    let (endpoint, event) = match (endpoint?, event?) {
+        (Some(endpoint), Some(event)) if endpoint.is_active && endpoint.id == row.endpoint_id => (endpoint, event),
+        (endpoint, _) => {
+            let reason = if endpoint.is_some() { "endpoint_disabled" } else { "endpoint_removed" };
+            store.settle(&row, &Next::Ended(DeliveryStatus::Skipped), None, Some(reason)).await?;
+            tracing::info!(event_id = row.event_id, reason, "callback_skipped");
+            return Ok(());
+        }
+    };
+    match hold_back(callbacks, &endpoint, &row, now).await? {
+        Hold::Go => attempt(deps, &endpoint, &event, &row).await,
+        Hold::Until { time, slot } => put_off(callbacks, &row, time, slot).await,
+        Hold::GiveUp => {
+            store.settle(&row, &Next::Ended(DeliveryStatus::Failed), None, Some("circuit_open")).await?;
+            metric::count("callback.circuit_open", 1);
+            tracing::warn!(event_id = row.event_id, reason = "circuit_open", "callback_job_failed");
+            Ok(())
+        }
+    }
+}
+
+enum Hold {
+    Go,
+    Until { time: i64, slot: bool },
+    GiveUp,
+}
+
+/// Whether the endpoint's circuit and pace let a request through now.
+async fn hold_back(
+    deps: &CallbacksDeps,
+    endpoint: &EndpointRow,
+    row: &DeliveryRow,
+    now: Timestamp,
+) -> Result<Hold, CallbacksError> {
+    let now_ms = now.as_millisecond();
+    let end = row.round_began + millis(span(&endpoint.retry_policy));
+    if let Some(open_until) = endpoint.open_until {
+        let wait_until = if open_until > now_ms {
+            Some(open_until + fastrand::i64(0..2_000))
+        } else {
+            // The time is up: one request goes ahead to see, the others wait for what it finds.
+            let probe = Changes::new()
+                .set("open_until", now_ms + millis(PROBE_WAIT))
+                .only_if("#open_until = ?", [open_until.into_attribute()]);
+            let is_ours = deps.store.change_endpoint(&endpoint.key(), probe).await?.is_some();
+            (!is_ours).then(|| now_ms + millis(PROBE_WAIT) + fastrand::i64(0..2_000))
+        };
+        match wait_until {
+            Some(_) if now_ms >= end => return Ok(Hold::GiveUp),
+            Some(time) => return Ok(Hold::Until { time: time.min(end), slot: false }),
+            None => {}
+        }
+    }
+    let Some(rate) = endpoint.rate_per_second.filter(|_| row.slot_at.is_none_or(|slot| slot > now_ms)) else {
+        return Ok(Hold::Go);
+    };
+    let slot = deps.store.reserve(&endpoint.id, (1_000 / i64::from(rate)).max(1), now_ms).await?;
+    Ok(if slot > now_ms { Hold::Until { time: slot, slot: true } } else { Hold::Go })
+}
+
+/// Puts a delivery off without using up an attempt.
+async fn put_off(deps: &CallbacksDeps, row: &DeliveryRow, time: i64, slot: bool) -> Result<(), CallbacksError> {
+    if deps.store.settle(row, &Next::At { time, slot }, None, None).await? {
+        send_later(deps, row, row.attempts, time).await?;
+    }
+    Ok(())
+}
+
+/// Sends the message that comes at `time`. What lies further off than a message can wait is the sweeper's.
+async fn send_later(deps: &CallbacksDeps, row: &DeliveryRow, attempts: u32, time: i64) -> Result<(), CallbacksError> {
+    let wait = u64::try_from(time - deps.clock.now().as_millisecond()).map(Duration::from_millis).unwrap_or_default();
+    if wait <= MAX_DELAY {
+        deps.queue.send(&message(row, attempts)?, wait).await?;
+    }
+    Ok(())
+}
+
+/// Makes one request and writes down what came of it.
+async fn attempt(
+    deps: &DeliverDeps,
+    endpoint: &EndpointRow,
+    event: &EventRow,
+    row: &DeliveryRow,
+) -> Result<(), CallbacksError> {
+    let clock = &deps.callbacks.clock;
+    let started = clock.now();
+    let timer = Instant::now();
+    let answer = post(deps, endpoint, event, started).await;
+    let now = clock.now();
+    let mut made = AttemptRow::new(row, started);
+    made.duration_ms = u64::try_from(timer.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (outcome, wish) = match &answer {
+        Ok(answer) => {
+            made.status_code = Some(answer.status);
+            made.response = String::from_utf8_lossy(&answer.body).into_owned();
+            (answered(answer.status), wished_wait(answer, now))
+        }
+        Err(_) => (Answered::Refused, None),
+    };
+    if outcome != Answered::Taken {
+        made.error = Some(reason(&answer));
+    }
+    let random = fastrand::f64();
+    let next = match outcome {
+        Answered::Taken => Next::Ended(DeliveryStatus::Success),
+        Answered::Gone => Next::Ended(DeliveryStatus::Failed),
+        Answered::Refused => match next_wait(&endpoint.retry_policy, row.attempts + 1, wish, random) {
+            Some(wait) => Next::At { time: now.as_millisecond() + millis(wait), slot: false },
+            None => Next::Ended(DeliveryStatus::Failed),
+        },
+    };
+    let is_written = deps.callbacks.store.settle(row, &next, Some(&made), made.error.as_deref()).await?;
+    record_health(&deps.callbacks, endpoint, outcome, now).await?;
+    log(event, row, &made, &next);
+    match next {
+        Next::At { time, .. } if is_written => send_later(&deps.callbacks, row, row.attempts + 1, time).await,
+        _ => Ok(()),
+    }
+}
+
+async fn post(
+    deps: &DeliverDeps,
+    endpoint: &EndpointRow,
+    event: &EventRow,
+    now: Timestamp,
+) -> Result<Answer, HttpError> {
+    const SERVICE: &str = "the receiver";
+    let refused = || HttpError::Refused { service: SERVICE };
+    let url: Url = endpoint.target_url.parse().map_err(|_| refused())?;
+    let secrets = endpoint.secrets.iter().filter(|secret| secret.signs_at(now.as_millisecond()));
+    let signature = signatures(secrets.map(|secret| secret.expose()), &event.id, now.as_second(), &event.payload);
+    let timeout = endpoint.timeout_ms.map_or(deps.timeout, Duration::from_millis);
+    let mut request = deps
+        .http
+        .request(SERVICE, Method::POST, url)?
+        .timeout(timeout)
+        .header("content-type", "application/json")
+        .header("x-event-id", &event.id)
+        .header("webhook-id", &event.id)
+        .header("webhook-timestamp", now.as_second())
+        .header("webhook-signature", signature.map_err(|_| refused())?);
+    if let Some(secret) = &deps.legacy_secret {
+        request = request
+            .header("x-webhook-signature", legacy(secret.expose(), &event.payload))
+            .header("x-webhook-timestamp", iso_millis(now));
+    }
+    answer_up_to(SERVICE, request.body(event.payload.clone()), EXCERPT_BYTES).await
+}
+
+/// `500 Internal Server Error`, or a word for what kept an answer from coming.
+fn reason(answer: &Result<Answer, HttpError>) -> String {
+    match answer {
+        Ok(answer) => format!("{} {}", answer.status, answer.reason()),
+        Err(HttpError::Refused { .. }) => "blocked_address".to_owned(),
+        Err(HttpError::NoAnswer { source, .. }) if source.is_timeout() => "timeout".to_owned(),
+        Err(HttpError::NoAnswer { source, .. }) if source.is_connect() => "connection_failed".to_owned(),
+        Err(_) => "connection_lost".to_owned(),
+    }
+}
+
+/// `Retry-After` of an answer that asks for patience, in seconds or as a date (RFC 9110 §10.2.3).
+fn wished_wait(answer: &Answer, now: Timestamp) -> Option<Duration> {
+    if !matches!(answer.status, 429 | 502..=504) {
+        return None;
+    }
+    answer.retry_after().or_else(|| {
+        let text = answer.headers.get("retry-after")?.to_str().ok()?;
+        let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Duration::try_from(at.duration_since(now)).ok()
+    })
+}
+
+/// Keeps the endpoint's record: a success closes its circuit, failures open it, and at last switch the endpoint off. An
+/// endpoint in good health costs no write.
+async fn record_health(
+    deps: &CallbacksDeps,
+    endpoint: &EndpointRow,
+    outcome: Answered,
+    now: Timestamp,
+) -> Result<(), CallbacksError> {
+    let key = endpoint.key();
+    let now_ms = now.as_millisecond();
+    match outcome {
+        Answered::Taken if endpoint.failures == 0 && endpoint.open_until.is_none() => {}
+        Answered::Taken => {
+            let healed = Changes::new().set("failures", 0_i64).remove("failing_since").remove("open_until");
+            deps.store.change_endpoint(&key, healed).await?;
+        }
+        Answered::Gone => disable(deps, endpoint, "gone").await?,
+        Answered::Refused => {
+            let failed = Changes::new().add("failures", 1).set_once("failing_since", now_ms);
+            let Some(after) = deps.store.change_endpoint(&key, failed).await? else { return Ok(()) };
+            let failing_for = now_ms - after.failing_since.unwrap_or(now_ms);
+            if failing_for >= millis(DISABLE_AFTER) {
+                return disable(deps, endpoint, "only_failures").await;
+            }
+            // Those that were under way when it opened say nothing new.
+            let is_open = after.open_until.is_some_and(|until| until > now_ms + millis(PROBE_WAIT));
+            if let Some(wait) = open_for(after.failures).filter(|_| !is_open) {
+                let opened = Changes::new().set("open_until", now_ms + millis(wait));
+                deps.store.change_endpoint(&key, opened).await?;
+                metric::count("callback.circuit_opened", 1);
+                tracing::warn!(reason = "circuit_open", "an endpoint is left alone for a while");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn disable(deps: &CallbacksDeps, endpoint: &EndpointRow, reason: &str) -> Result<(), CallbacksError> {
+    let disabled = Changes::new()
+        .set("is_active", false.into_attribute())
+        .set("disabled_reason", reason)
+        .set("updated_at", deps.clock.now().to_string());
+    deps.store.change_endpoint(&endpoint.key(), disabled).await?;
+    metric::count("endpoint.disabled", 1);
+    tracing::warn!(reason, "endpoint disabled");
+    Ok(())
+}
+
+fn log(event: &EventRow, row: &DeliveryRow, made: &AttemptRow, next: &Next) {
+    let next_retry_at = match next {
+        Next::At { time, .. } => Timestamp::from_millisecond(*time).ok().map(iso_millis),
+        Next::Ended(_) => None,
+    };
+    let is_success = matches!(next, Next::Ended(DeliveryStatus::Success));
+    tracing::info!(
+        event_id = event.id,
+        tenant_id = event.organization_id,
+        store_id = event.subject.as_deref().unwrap_or_default(),
+        event_type = event.event,
+        attempt = row.attempts,
+        status = made.status_code,
+        success_count = u8::from(is_success),
+        failed_count = u8::from(!is_success),
+        next_retry_at,
+        "callback_delivery"
+    );
+    metric::count(if is_success { "callback.delivered" } else { "callback.refused" }, 1);
+    match next {
+        Next::Ended(DeliveryStatus::Success) => tracing::info!(event_id = event.id, "callback_job_completed"),
+        Next::Ended(_) => {
+            metric::count("callback.exhausted", 1);
+            tracing::warn!(event_id = event.id, reason = made.error, "callback_job_failed");
+        }
+        Next::At { .. } => {}
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_counts_only_where_it_asks_for_patience() {
+        let now: Timestamp = "2026-01-05T10:00:00Z".parse().unwrap();
+        let wish = |status: u16, text: &str| {
+            let mut answer = Answer { status, headers: Default::default(), body: Default::default() };
+            answer.headers.insert("retry-after", text.parse().unwrap());
+            wished_wait(&answer, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wish(429, "7"), Some(7));
+        assert_eq!(wish(503, "Mon, 05 Jan 2026 10:02:00 GMT"), Some(120));
+        assert_eq!(wish(503, "Mon, 05 Jan 2026 09:02:00 GMT"), None);
+        assert_eq!(wish(500, "7"), None);
+        assert_eq!(wish(429, "soon"), None);
+    }
+}

@@ -1,0 +1,57 @@
+use std::time::Duration;
+use switchyard_core::{Classify, Disposition, EnvelopeError};
+use switchyard_io::QueueError;
+use switchyard_io::dynamo::DynamoError;
+
+/// Why an event could not be taken on or delivered. What a receiver answers is no error of ours: it is written down.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbacksError {
+    /// The queue message is none of ours. Permanent.
+    #[error("reading the queue message")]
+    Envelope(#[source] EnvelopeError),
+    /// Another worker has the delivery. Retried when its lease ends.
+    #[error("another worker holds the delivery")]
+    Busy {
+        /// Until the lease ends.
+        wait: Duration,
+    },
+    /// Some due rows could not be dealt with; the log says why. They are due again later.
+    #[error("{failed} due rows could not be dealt with")]
+    Sweep {
+        /// How many.
+        failed: u64,
+    },
+    /// DynamoDB.
+    #[error("keeping endpoints and deliveries")]
+    Store(#[source] DynamoError),
+    /// SQS.
+    #[error("queueing deliveries")]
+    Queue(#[source] QueueError),
+    /// A value could not be written as JSON. Permanent.
+    #[error("writing JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Classify for CallbacksError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
+            Self::Sweep { .. } => Disposition::Retry { after: None },
+            Self::Store(source) => source.disposition(),
+            Self::Queue(source) => source.disposition(),
+            Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
+        }
+    }
+}
+
+impl From<DynamoError> for CallbacksError {
+    fn from(source: DynamoError) -> Self {
+        Self::Store(source)
+    }
+}
+
+impl From<QueueError> for CallbacksError {
+    fn from(source: QueueError) -> Self {
+        Self::Queue(source)
+    }
+}

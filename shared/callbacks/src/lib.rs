@@ -1,0 +1,20 @@
+//! Callbacks: signed webhooks to customers' endpoints, for every workflow that has something to tell.
+//!
+//! Read in this order: a workflow puts a [`Published`] event in an envelope on the queue; [`process`] fans it out into
+//! one delivery for each endpoint, and attempts each by itself; [`sweep`] sends what is overdue; [`manage`] is what the
+//! endpoints' owners do. `decide` holds the rules, [`sign`] the signatures, `store` every row, key and condition. The
+//! contract is `docs/callbacks.md`.
+
+mod decide;
+mod deliver;
+mod error;
+pub mod manage;
+mod model;
+pub mod sign;
+mod store;
+mod sweep;
+
+pub use deliver::{CallbacksDeps, DeliverDeps, process};
+pub use error::CallbacksError;
+pub use model::{DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RetryPolicy, TEST_EVENT};
+pub use sweep::{Swept, sweep};

@@ -1,0 +1,440 @@
+//! What an organisation does with its endpoints and events.
+
+use crate::decide::{CUSTOM_WAITS, LONGEST_CUSTOM_WAIT, summary};
+use crate::deliver::{CallbacksDeps, send_all};
+use crate::error::CallbacksError;
+use crate::model::{DeliveryStatus, Published, RECOVER_KIND, RecoverJob, RetryPolicy, TEST_EVENT};
+use crate::sign::new_secret;
+use crate::store::{AttemptRow, DeliveryRow, EndpointRow, EventRow, SigningSecret};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchyard_core::{Envelope, Secret, iso_millis};
+use switchyard_io::dynamo::{Changes, IntoAttribute as _};
+use switchyard_io::http::Url;
+
+/// Endpoints that one organisation may have for one event: a transaction writes all their deliveries.
+pub const MAX_ENDPOINTS: usize = 50;
+
+/// Old secrets that may still sign.
+const MAX_OLD_SECRETS: usize = 10;
+
+/// Rows on a page.
+const PAGE: i32 = 100;
+
+/// What became of a registration.
+#[derive(Debug)]
+pub enum Registered {
+    /// The endpoint, new or switched on again.
+    Endpoint(Endpoint),
+    /// There are [`MAX_ENDPOINTS`] already.
+    TooMany,
+}
+
+/// An endpoint as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct Endpoint(EndpointRow);
+
+impl Endpoint {
+    /// Whose it is.
+    pub fn organization_id(&self) -> &str {
+        &self.0.organization_id
+    }
+
+    /// `{id, organizationId, event, targetUrl, isActive}`.
+    pub fn summary(&self) -> Value {
+        let row = &self.0;
+        json!({
+            "id": row.id,
+            "organizationId": row.organization_id,
+            "event": row.event,
+            "targetUrl": row.target_url,
+            "isActive": row.is_active,
+        })
+    }
+
+    /// The summary and every setting.
+    pub fn details(&self) -> Value {
+        let (row, mut body) = (&self.0, self.summary());
+        body["timeoutMs"] = json!(row.timeout_ms);
+        body["ratePerSecond"] = json!(row.rate_per_second);
+        body["retryPolicy"] = json!(row.retry_policy);
+        body["disabledReason"] = json!(row.disabled_reason);
+        body["createdAt"] = iso_millis(row.created_at).into();
+        body["updatedAt"] = iso_millis(row.updated_at).into();
+        body
+    }
+
+    /// The secret in force.
+    pub fn secret(&self) -> Secret<String> {
+        Secret::new(self.0.secrets.first().map(|secret| secret.expose().to_owned()).unwrap_or_default())
+    }
+}
+
+/// Why an address cannot be registered, if it cannot.
+pub fn refuse_target(deps: &CallbacksDeps, target_url: &str) -> Option<&'static str> {
+    let Ok(url) = target_url.parse::<Url>() else { return Some("targetUrl must be a valid http or https URL") };
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Some("targetUrl must be a valid http or https URL");
+    }
+    (!deps.guard.admits(&url)).then_some("targetUrl may not lead to this address, port or scheme, nor name a user")
+}
+
+/// Registers an endpoint; the same three values again give the same endpoint, switched on.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn register(
+    deps: &CallbacksDeps,
+    organization_id: &str,
+    event: &str,
+    target_url: &str,
+) -> Result<Registered, CallbacksError> {
+    let now = deps.clock.now();
+    let known = deps.store.endpoints(organization_id, Some(event)).await?;
+    let is_known = known.iter().any(|endpoint| endpoint.target_url == target_url);
+    if !is_known && known.len() >= MAX_ENDPOINTS {
+        return Ok(Registered::TooMany);
+    }
+    let row = EndpointRow::new(deps.clock.new_id().to_string(), organization_id, event, target_url, &new_secret(), now);
+    let Some(known) = deps.store.add_endpoint(&row).await? else { return Ok(Registered::Endpoint(Endpoint(row))) };
+    let known = deps.store.change_endpoint(&known.key(), switched_on(now)).await?.unwrap_or(known);
+    Ok(Registered::Endpoint(Endpoint(known)))
+}
+
+/// Switched on, with a clean record.
+fn switched_on(now: Timestamp) -> Changes {
+    Changes::new()
+        .set("is_active", true.into_attribute())
+        .set("updated_at", now.to_string())
+        .set("failures", 0_i64)
+        .remove("failing_since")
+        .remove("open_until")
+        .remove("disabled_reason")
+}
+
+/// An organisation's endpoints, inactive ones too, by event and address.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn list(deps: &CallbacksDeps, organization_id: &str) -> Result<Vec<Endpoint>, CallbacksError> {
+    let mut rows = deps.store.endpoints(organization_id, None).await?;
+    rows.retain(|row| row.event != TEST_EVENT);
+    rows.sort_by(|one, other| (&one.event, &one.target_url).cmp(&(&other.event, &other.target_url)));
+    Ok(rows.into_iter().map(Endpoint).collect())
+}
+
+/// One endpoint.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn endpoint(deps: &CallbacksDeps, endpoint_id: &str) -> Result<Option<Endpoint>, CallbacksError> {
+    Ok(deps.store.endpoint(endpoint_id).await?.map(Endpoint))
+}
+
+/// What to change about an endpoint; `None` leaves a setting as it is, `Some(None)` gives it back its default.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// On or off.
+    pub is_active: Option<bool>,
+    /// Milliseconds.
+    pub timeout_ms: Option<Option<u64>>,
+    /// Requests a second at most.
+    pub rate_per_second: Option<Option<u32>>,
+    /// When failures are tried again.
+    pub retry_policy: Option<RetryPolicy>,
+}
+
+/// Changes an endpoint's settings.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn change(
+    deps: &CallbacksDeps,
+    endpoint: &Endpoint,
+    settings: &Settings,
+) -> Result<Option<Endpoint>, CallbacksError> {
+    let now = deps.clock.now();
+    let mut changes = match settings.is_active {
+        Some(true) => switched_on(now),
+        Some(false) => Changes::new().set("is_active", false.into_attribute()).set("updated_at", now.to_string()),
+        None => Changes::new().set("updated_at", now.to_string()),
+    };
+    if let Some(timeout) = settings.timeout_ms {
+        changes = changes.set_or_remove("timeout_ms", timeout.and_then(|timeout| i64::try_from(timeout).ok()));
+    }
+    if let Some(rate) = settings.rate_per_second {
+        changes = changes.set_or_remove("rate_per_second", rate.map(i64::from));
+    }
+    if let Some(policy) = &settings.retry_policy {
+        changes = changes.set("retry_policy", deps.store.policy(policy)?);
+    }
+    Ok(deps.store.change_endpoint(&endpoint.0.key(), changes).await?.map(Endpoint))
+}
+
+/// Reads a policy: `compat`, `standard`, or 1 to 20 waits in seconds.
+pub fn parse_policy(value: &Value) -> Option<RetryPolicy> {
+    let policy: RetryPolicy = serde_json::from_value(value.clone()).ok()?;
+    match &policy {
+        RetryPolicy::Custom(waits) => {
+            let is_fine = (1..=CUSTOM_WAITS).contains(&waits.len())
+                && waits.iter().all(|wait| (1..=LONGEST_CUSTOM_WAIT).contains(wait));
+            is_fine.then_some(policy)
+        }
+        RetryPolicy::Compat | RetryPolicy::Standard => Some(policy),
+    }
+}
+
+/// Removes an endpoint; what is still to be delivered there is skipped.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn remove(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<(), CallbacksError> {
+    deps.store.remove_endpoint(&endpoint.0).await
+}
+
+/// Gives an endpoint a new secret; the old one signs beside it for `grace`.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn rotate(
+    deps: &CallbacksDeps,
+    endpoint: &Endpoint,
+    grace: Duration,
+) -> Result<Option<Endpoint>, CallbacksError> {
+    let now = deps.clock.now();
+    let (row, until) = (&endpoint.0, (now + grace).as_millisecond());
+    let old = row.secrets.iter().filter(|secret| secret.signs_at(now.as_millisecond())).map(|secret| {
+        let until = secret.until.map_or(until, |known| known.min(until));
+        secret.clone().ending(until)
+    });
+    let secrets: Vec<_> =
+        [SigningSecret::new(&new_secret())].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
+    let changes = Changes::new()
+        .set("secrets", deps.store.secrets(&secrets)?)
+        .set("updated_at", now.to_string())
+        // Two rotations at once: the second sees another row than it read, and its caller may try again.
+        .only_if("#updated_at = ?", [row.updated_at.to_string().into_attribute()]);
+    Ok(deps.store.change_endpoint(&row.key(), changes).await?.map(Endpoint))
+}
+
+/// Sends a `webhook.test` event to one endpoint through the queue; answers the event's id.
+///
+/// # Errors
+/// DynamoDB or SQS could not be reached.
+pub async fn test(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<String, CallbacksError> {
+    let (id, now) = (deps.clock.new_id().to_string(), deps.clock.now());
+    let row = &endpoint.0;
+    let payload = json!({
+        "eventId": id,
+        "event": TEST_EVENT,
+        "timestamp": iso_millis(now),
+        "organizationId": row.organization_id,
+        "data": {"webhookId": row.id},
+    });
+    let published = Published { event: TEST_EVENT.to_owned(), subject: None, payload: payload.to_string() };
+    let event = EventRow::new(&id, &row.organization_id, &published, now);
+    let delivery = DeliveryRow::new(&event, row, now);
+    deps.store.record(&event, std::slice::from_ref(&delivery)).await?;
+    send_all(deps, &[delivery]).await?;
+    Ok(id)
+}
+
+/// One page of an endpoint's deliveries, newest first: `{"deliveries": […], "cursor": …}`.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn deliveries(
+    deps: &CallbacksDeps,
+    endpoint: &Endpoint,
+    status: Option<DeliveryStatus>,
+    cursor: Option<&str>,
+) -> Result<Value, CallbacksError> {
+    let to = cursor.unwrap_or("~");
+    let (rows, next) = deps.store.deliveries_to(&endpoint.0.id, "0", to, PAGE).await?;
+    let shown: Vec<_> =
+        rows.iter().filter(|row| status.is_none_or(|wanted| row.status == wanted)).map(public_delivery).collect();
+    Ok(json!({"deliveries": shown, "cursor": next}))
+}
+
+fn public_delivery(row: &DeliveryRow) -> Value {
+    json!({
+        "eventId": row.event_id,
+        "webhookId": row.endpoint_id,
+        "targetUrl": row.target_url,
+        "status": row.status,
+        "attempts": row.attempts_ever,
+        "nextAttemptAt": row.next_attempt_at.map(iso_of),
+        "lastStatusCode": row.last_status,
+        "lastError": row.last_error,
+        "createdAt": iso_millis(row.created_at),
+    })
+}
+
+fn public_attempt(row: &AttemptRow) -> Value {
+    json!({
+        "webhookId": row.endpoint_id,
+        "number": row.number,
+        "startedAt": iso_millis(row.started_at),
+        "durationMs": row.duration_ms,
+        "statusCode": row.status_code,
+        "error": row.error,
+        "response": row.response,
+        "trigger": row.trigger,
+    })
+}
+
+fn iso_of(at_ms: i64) -> String {
+    Timestamp::from_millisecond(at_ms).map(iso_millis).unwrap_or_default()
+}
+
+/// An event with its deliveries and attempts, and whose it is.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<(String, Value)>, CallbacksError> {
+    let Some(history) = deps.store.history(event_id).await? else { return Ok(None) };
+    let parts: Vec<_> = history.deliveries.iter().map(DeliveryRow::part).collect();
+    let summary = summary(&parts);
+    let row = history.event;
+    let body = json!({
+        "id": row.id,
+        "organizationId": row.organization_id,
+        "storeId": row.subject,
+        "event": row.event,
+        "payload": serde_json::from_str::<Value>(&row.payload).unwrap_or_default(),
+        "status": summary.status,
+        "attempt": summary.attempt,
+        "nextRetryAt": summary.next_retry_at.map(iso_of),
+        "lastError": summary.last_error,
+        "createdAt": iso_millis(row.created_at),
+        "deliveries": history.deliveries.iter().map(public_delivery).collect::<Vec<_>>(),
+        "attempts": history.attempts.iter().map(public_attempt).collect::<Vec<_>>(),
+    });
+    Ok(Some((row.organization_id, body)))
+}
+
+/// Starts an event's deliveries anew, all or the one to `endpoint_id`; answers how many.
+///
+/// # Errors
+/// DynamoDB or SQS could not be reached; what was started is sent by the sweep.
+pub async fn resend(
+    deps: &CallbacksDeps,
+    event_id: &str,
+    endpoint_id: Option<&str>,
+) -> Result<usize, CallbacksError> {
+    let mut rows = deps.store.deliveries(event_id).await?;
+    rows.retain(|row| endpoint_id.is_none_or(|wanted| row.endpoint_id == wanted));
+    reopen(deps, rows).await
+}
+
+/// Starts deliveries anew and sends them; answers how many. One that a worker has right now is left to it.
+async fn reopen(deps: &CallbacksDeps, rows: Vec<DeliveryRow>) -> Result<usize, CallbacksError> {
+    let now_ms = deps.clock.now().as_millisecond();
+    let mut opened = Vec::new();
+    for mut row in rows {
+        if deps.store.reopen(&row, now_ms).await? {
+            row.attempts = 0;
+            opened.push(row);
+        }
+    }
+    send_all(deps, &opened).await?;
+    Ok(opened.len())
+}
+
+/// How many deliveries to an endpoint failed for good between two times.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn count_failed(
+    deps: &CallbacksDeps,
+    endpoint: &Endpoint,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<usize, CallbacksError> {
+    let (from, mut to) = (first_id(since), first_id(until));
+    let mut count = 0;
+    loop {
+        let (rows, next) = deps.store.deliveries_to(&endpoint.0.id, &from, &to, PAGE).await?;
+        count += rows.iter().filter(|row| row.status == DeliveryStatus::Failed).count();
+        match next {
+            Some(next) => to = next,
+            None => return Ok(count),
+        }
+    }
+}
+
+/// Queues the recovery of every delivery to an endpoint that failed for good between two times; answers the task's id.
+///
+/// # Errors
+/// SQS could not be reached.
+pub async fn recover(
+    deps: &CallbacksDeps,
+    endpoint: &Endpoint,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<String, CallbacksError> {
+    let job = RecoverJob { endpoint_id: endpoint.0.id.clone(), from: first_id(since), to: first_id(until) };
+    let id = deps.clock.new_id().to_string();
+    queue_recovery(deps, &id, job).await?;
+    Ok(id)
+}
+
+async fn queue_recovery(deps: &CallbacksDeps, id: &str, job: RecoverJob) -> Result<(), CallbacksError> {
+    let tenant = job.endpoint_id.clone();
+    let envelope = Envelope::new(RECOVER_KIND, id.to_owned(), tenant, None, job);
+    let text = envelope.to_json().map_err(CallbacksError::Json)?;
+    Ok(deps.queue.send(&text, Duration::ZERO).await?)
+}
+
+/// Recovers one page of a window and queues the rest. A repetition opens nothing twice: what was opened is not failed.
+pub(crate) async fn recover_page(deps: &CallbacksDeps, job: RecoverJob) -> Result<usize, CallbacksError> {
+    let (mut rows, next) = deps.store.deliveries_to(&job.endpoint_id, &job.from, &job.to, PAGE).await?;
+    rows.retain(|row| row.status == DeliveryStatus::Failed);
+    let opened = reopen(deps, rows).await?;
+    if let Some(next) = next {
+        let id = deps.clock.new_id().to_string();
+        queue_recovery(deps, &id, RecoverJob { to: next, ..job }).await?;
+    }
+    Ok(opened)
+}
+
+/// The first event id that a time could have given: UUID v7 begins with its milliseconds.
+fn first_id(at: Timestamp) -> String {
+    let ms = u64::try_from(at.as_millisecond()).unwrap_or_default();
+    let digits = format!("{ms:012x}");
+    format!("{}-{}", &digits[..8], &digits[8..12])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_checked() {
+        for (text, is_fine) in [
+            (r#""compat""#, true),
+            (r#""standard""#, true),
+            ("[5,60]", true),
+            ("[]", false),
+            ("[0]", false),
+            ("[300000]", false),
+            (r#""other""#, false),
+            ("7", false),
+        ] {
+            assert_eq!(parse_policy(&serde_json::from_str(text).unwrap()).is_some(), is_fine, "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_of_a_time_sort_between_those_before_and_after() {
+        let at: Timestamp = "2026-01-05T10:00:00Z".parse().unwrap();
+        let bound = first_id(at);
+        let ms = u64::try_from(at.as_millisecond()).unwrap();
+        let id = |ms: u64| {
+            let digits = format!("{ms:012x}");
+            format!("{}-{}-7a11-8b22-0c0ffee00001", &digits[..8], &digits[8..])
+        };
+        assert!(id(ms - 1) < bound && bound < id(ms));
+    }
+}

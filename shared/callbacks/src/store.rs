@@ -1,0 +1,665 @@
+//! Every row of the callbacks table, with its keys and conditions.
+//!
+//! | Row | `pk` | `sk` | Lives |
+//! |---|---|---|---|
+//! | endpoint | `O#<organisation>` | `W#<event>#<digest of the address>` | until removed |
+//! | endpoint by its id | `W#<endpoint id>` | `META` | until removed |
+//! | pace of an endpoint | `W#<endpoint id>` | `PACE` | until removed |
+//! | event | `E#<event id>` | `META` | 30 days |
+//! | delivery | `E#<event id>` | `D#<endpoint id>` | 30 days |
+//! | attempt | `E#<event id>` | `A#<endpoint id>#<number>` | 30 days |
+//!
+//! | Question | Answered by |
+//! |---|---|
+//! | whom does an event go to? | key prefix `W#<event>#` |
+//! | how did an event fare? | one query of `E#<event id>` |
+//! | an endpoint's deliveries, newest first | index `endpoint` (`endpoint_pk` = id, `endpoint_sk` = event id) |
+//! | which deliveries are overdue? | index `due`, marked rows only |
+
+use crate::decide::Part;
+use crate::error::CallbacksError;
+use crate::model::{DeliveryStatus, Published, RetryPolicy};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use switchyard_core::{Secret, hex_sha256};
+use switchyard_io::Table;
+use switchyard_io::dynamo::{
+    AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write,
+};
+use switchyard_io::once::Owner;
+use switchyard_io::outbox::{self, Due};
+
+/// The workflow's name in the index `due`.
+pub(crate) const WORKFLOW: &str = "callbacks";
+
+const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
+
+/// A secret, and until when an old one still signs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SigningSecret {
+    secret: String,
+    /// Epoch milliseconds; absent for the one in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<i64>,
+}
+
+impl SigningSecret {
+    pub(crate) fn new(secret: &Secret<String>) -> Self {
+        Self { secret: secret.expose().clone(), until: None }
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.secret
+    }
+
+    /// The same, signing until then.
+    pub(crate) fn ending(self, until: i64) -> Self {
+        Self { until: Some(until), ..self }
+    }
+
+    pub(crate) fn signs_at(&self, now_ms: i64) -> bool {
+        self.until.is_none_or(|until| now_ms < until)
+    }
+}
+
+/// An endpoint's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EndpointRow {
+    pk: String,
+    sk: String,
+    pub(crate) id: String,
+    pub(crate) organization_id: String,
+    pub(crate) event: String,
+    /// Byte for byte as it was given.
+    pub(crate) target_url: String,
+    pub(crate) is_active: bool,
+    /// Newest first.
+    pub(crate) secrets: Vec<SigningSecret>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rate_per_second: Option<u32>,
+    #[serde(default)]
+    pub(crate) retry_policy: RetryPolicy,
+    /// Failures since the last success.
+    #[serde(default)]
+    pub(crate) failures: i64,
+    /// Epoch milliseconds of the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failing_since: Option<i64>,
+    /// Until then the circuit is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) open_until: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disabled_reason: Option<String>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl EndpointRow {
+    pub(crate) fn new(
+        id: String,
+        organization_id: &str,
+        event: &str,
+        target_url: &str,
+        secret: &Secret<String>,
+        now: Timestamp,
+    ) -> Self {
+        let Key { pk, sk } = endpoint_key(organization_id, event, target_url);
+        Self {
+            pk,
+            sk,
+            id,
+            organization_id: organization_id.to_owned(),
+            event: event.to_owned(),
+            target_url: target_url.to_owned(),
+            is_active: true,
+            secrets: vec![SigningSecret::new(secret)],
+            timeout_ms: None,
+            rate_per_second: None,
+            retry_policy: RetryPolicy::default(),
+            failures: 0,
+            failing_since: None,
+            open_until: None,
+            disabled_reason: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key { pk: self.pk.clone(), sk: self.sk.clone() }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct LookupRow {
+    pk: String,
+    sk: String,
+    endpoint_pk_of: String,
+    endpoint_sk_of: String,
+}
+
+/// An event's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EventRow {
+    pk: String,
+    sk: String,
+    pub(crate) id: String,
+    pub(crate) organization_id: String,
+    pub(crate) event: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
+    pub(crate) payload: String,
+    pub(crate) created_at: Timestamp,
+    expires_at: i64,
+}
+
+impl EventRow {
+    pub(crate) fn new(id: &str, organization_id: &str, published: &Published, now: Timestamp) -> Self {
+        Self {
+            pk: event_partition(id),
+            sk: "META".into(),
+            id: id.to_owned(),
+            organization_id: organization_id.to_owned(),
+            event: published.event.clone(),
+            subject: published.subject.clone(),
+            payload: published.payload.clone(),
+            created_at: now,
+            expires_at: (now + KEPT_FOR).as_second(),
+        }
+    }
+}
+
+/// Whether an attempt was made by the schedule or because somebody asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Trigger {
+    #[default]
+    Auto,
+    Manual,
+}
+
+/// A delivery's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DeliveryRow {
+    pk: String,
+    sk: String,
+    pub(crate) event_id: String,
+    pub(crate) endpoint_id: String,
+    /// The endpoint's row.
+    endpoint_row_pk: String,
+    endpoint_row_sk: String,
+    pub(crate) target_url: String,
+    pub(crate) status: DeliveryStatus,
+    /// Attempts of the current round, which decide the next wait.
+    pub(crate) attempts: u32,
+    /// Attempts ever, which number the log.
+    pub(crate) attempts_ever: u32,
+    #[serde(default)]
+    pub(crate) trigger: Trigger,
+    /// When the current round began, epoch milliseconds.
+    pub(crate) round_began: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_attempt_at: Option<i64>,
+    /// A place in the endpoint's pace that is already ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slot_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_status: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_attempt: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease_until: Option<i64>,
+    endpoint_pk: String,
+    endpoint_sk: String,
+    pub(crate) created_at: Timestamp,
+    expires_at: i64,
+    #[serde(flatten)]
+    due: Option<Due>,
+}
+
+impl DeliveryRow {
+    pub(crate) fn new(event: &EventRow, endpoint: &EndpointRow, now: Timestamp) -> Self {
+        let Key { pk, sk } = delivery_key(&event.id, &endpoint.id);
+        let due = (now + outbox::GRACE).as_millisecond();
+        Self {
+            pk,
+            sk,
+            event_id: event.id.clone(),
+            endpoint_id: endpoint.id.clone(),
+            endpoint_row_pk: endpoint.pk.clone(),
+            endpoint_row_sk: endpoint.sk.clone(),
+            target_url: endpoint.target_url.clone(),
+            status: DeliveryStatus::Pending,
+            attempts: 0,
+            attempts_ever: 0,
+            trigger: Trigger::Auto,
+            round_began: now.as_millisecond(),
+            next_attempt_at: None,
+            slot_at: None,
+            last_status: None,
+            last_error: None,
+            lease_owner: None,
+            lease_attempt: None,
+            lease_until: None,
+            endpoint_pk: endpoint.id.clone(),
+            endpoint_sk: event.id.clone(),
+            created_at: now,
+            expires_at: (now + KEPT_FOR).as_second(),
+            due: Some(Due::at(WORKFLOW, &hex_sha256(&[&event.id, &endpoint.id]), due)),
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        delivery_key(&self.event_id, &self.endpoint_id)
+    }
+
+    pub(crate) fn endpoint_key(&self) -> Key {
+        Key { pk: self.endpoint_row_pk.clone(), sk: self.endpoint_row_sk.clone() }
+    }
+
+    pub(crate) fn part(&self) -> Part {
+        Part {
+            status: self.status,
+            attempts: self.attempts_ever,
+            next_attempt_at: self.next_attempt_at,
+            last_error: self.last_error.clone(),
+        }
+    }
+
+    fn shard(&self) -> String {
+        outbox::shard(WORKFLOW, &hex_sha256(&[&self.event_id, &self.endpoint_id]))
+    }
+}
+
+/// One attempt's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AttemptRow {
+    pk: String,
+    sk: String,
+    pub(crate) endpoint_id: String,
+    pub(crate) number: u32,
+    pub(crate) started_at: Timestamp,
+    pub(crate) duration_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status_code: Option<u16>,
+    /// `500 Internal Server Error`, or a word for what kept an answer from coming.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// The beginning of the answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) response: String,
+    pub(crate) trigger: Trigger,
+    expires_at: i64,
+}
+
+impl AttemptRow {
+    pub(crate) fn new(delivery: &DeliveryRow, started_at: Timestamp) -> Self {
+        let number = delivery.attempts_ever + 1;
+        Self {
+            pk: event_partition(&delivery.event_id),
+            sk: format!("A#{}#{number:04}", delivery.endpoint_id),
+            endpoint_id: delivery.endpoint_id.clone(),
+            number,
+            started_at,
+            duration_ms: 0,
+            status_code: None,
+            error: None,
+            response: String::new(),
+            trigger: delivery.trigger,
+            expires_at: (started_at + KEPT_FOR).as_second(),
+        }
+    }
+}
+
+/// A row of the index `due`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct DueRow {
+    pk: String,
+    sk: String,
+    #[serde(flatten)]
+    pub(crate) due: Due,
+}
+
+impl DueRow {
+    pub(crate) fn key(&self) -> Key {
+        Key { pk: self.pk.clone(), sk: self.sk.clone() }
+    }
+}
+
+fn event_partition(event_id: &str) -> String {
+    format!("E#{event_id}")
+}
+
+fn event_key(event_id: &str) -> Key {
+    Key { pk: event_partition(event_id), sk: "META".into() }
+}
+
+fn delivery_key(event_id: &str, endpoint_id: &str) -> Key {
+    Key { pk: event_partition(event_id), sk: format!("D#{endpoint_id}") }
+}
+
+fn organization_partition(organization_id: &str) -> String {
+    format!("O#{organization_id}")
+}
+
+fn endpoint_key(organization_id: &str, event: &str, target_url: &str) -> Key {
+    Key { pk: organization_partition(organization_id), sk: format!("W#{event}#{}", hex_sha256(&[target_url])) }
+}
+
+fn lookup_key(endpoint_id: &str) -> Key {
+    Key { pk: format!("W#{endpoint_id}"), sk: "META".into() }
+}
+
+fn pace_key(endpoint_id: &str) -> Key {
+    Key { pk: format!("W#{endpoint_id}"), sk: "PACE".into() }
+}
+
+/// What became of [`Store::claim`].
+pub(crate) enum Claim {
+    /// Ours until the lease ends.
+    Mine(Box<DeliveryRow>),
+    /// Nothing to do: it ended, or another message knows a later state.
+    Settled(DeliveryStatus),
+    Busy { until_ms: i64 },
+    Missing,
+}
+
+/// What became of a delivery that was claimed.
+pub(crate) enum Next {
+    /// It ended.
+    Ended(DeliveryStatus),
+    /// To be tried at that time, epoch milliseconds; `slot` when a place in the endpoint's pace is already ours.
+    At { time: i64, slot: bool },
+}
+
+/// Everything known of an event.
+pub(crate) struct History {
+    pub(crate) event: EventRow,
+    pub(crate) deliveries: Vec<DeliveryRow>,
+    pub(crate) attempts: Vec<AttemptRow>,
+}
+
+/// The workflow's table.
+#[derive(Clone)]
+pub(crate) struct Store {
+    table: Table,
+}
+
+impl Store {
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table }
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The organisation's endpoints, for one event or all.
+    pub(crate) async fn endpoints(
+        &self,
+        organization_id: &str,
+        event: Option<&str>,
+    ) -> Result<Vec<EndpointRow>, CallbacksError> {
+        let prefix = event.map_or_else(|| "W#".to_owned(), |event| format!("W#{event}#"));
+        let items = self.table.rows(&organization_partition(organization_id), &prefix).await?;
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// Adds an endpoint; answers the one that is there already, if so.
+    pub(crate) async fn add_endpoint(&self, row: &EndpointRow) -> Result<Option<EndpointRow>, CallbacksError> {
+        let Key { pk, sk } = lookup_key(&row.id);
+        let lookup = LookupRow { pk, sk, endpoint_pk_of: row.pk.clone(), endpoint_sk_of: row.sk.clone() };
+        let writes = vec![Write::Create(self.table.to_item(row)?), Write::Create(self.table.to_item(&lookup)?)];
+        Ok(match self.table.transact(writes).await? {
+            Transact::Refused { row: Some(known), .. } => Some(self.table.read(known)?),
+            Transact::Done | Transact::Refused { .. } => None,
+        })
+    }
+
+    pub(crate) async fn endpoint(&self, endpoint_id: &str) -> Result<Option<EndpointRow>, CallbacksError> {
+        let Some(item) = self.table.get(&lookup_key(endpoint_id)).await? else { return Ok(None) };
+        let lookup: LookupRow = self.table.read(item)?;
+        self.endpoint_at(&Key { pk: lookup.endpoint_pk_of, sk: lookup.endpoint_sk_of }).await
+    }
+
+    pub(crate) async fn endpoint_at(&self, key: &Key) -> Result<Option<EndpointRow>, CallbacksError> {
+        let item = self.table.get(key).await?;
+        Ok(item.map(|item| self.table.read(item)).transpose()?)
+    }
+
+    /// Changes an endpoint that is still there; `None` when it is not, or the changes' own condition does not hold.
+    pub(crate) async fn change_endpoint(
+        &self,
+        key: &Key,
+        changes: Changes,
+    ) -> Result<Option<EndpointRow>, CallbacksError> {
+        match self.table.update(key, changes.only_if("attribute_exists(#pk)", [])).await? {
+            Update::Applied(item) => Ok(Some(self.table.read(item)?)),
+            Update::Refused(_) => Ok(None),
+        }
+    }
+
+    /// The secrets as they are kept.
+    pub(crate) fn secrets(&self, secrets: &[SigningSecret]) -> Result<AttributeValue, CallbacksError> {
+        #[derive(Serialize)]
+        struct Column<'a> {
+            secrets: &'a [SigningSecret],
+        }
+        let mut item = self.table.to_item(&Column { secrets })?;
+        Ok(item.remove("secrets").unwrap_or(AttributeValue::Null(true)))
+    }
+
+    /// The policy as it is kept.
+    pub(crate) fn policy(&self, policy: &RetryPolicy) -> Result<AttributeValue, CallbacksError> {
+        #[derive(Serialize)]
+        struct Column<'a> {
+            policy: &'a RetryPolicy,
+        }
+        let mut item = self.table.to_item(&Column { policy })?;
+        Ok(item.remove("policy").unwrap_or(AttributeValue::Null(true)))
+    }
+
+    pub(crate) async fn remove_endpoint(&self, endpoint: &EndpointRow) -> Result<(), CallbacksError> {
+        let writes = [endpoint.key(), lookup_key(&endpoint.id), pace_key(&endpoint.id)];
+        self.table.transact(writes.map(|key| Write::Delete(key, Changes::new())).into()).await?;
+        Ok(())
+    }
+
+    /// Writes an event with its deliveries, unless it is known.
+    pub(crate) async fn record(&self, event: &EventRow, deliveries: &[DeliveryRow]) -> Result<bool, CallbacksError> {
+        let mut writes = vec![Write::Create(self.table.to_item(event)?)];
+        for delivery in deliveries {
+            writes.push(Write::Create(self.table.to_item(delivery)?));
+        }
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
+    }
+
+    pub(crate) async fn event(&self, event_id: &str) -> Result<Option<EventRow>, CallbacksError> {
+        let item = self.table.get(&event_key(event_id)).await?;
+        Ok(item.map(|item| self.table.read(item)).transpose()?)
+    }
+
+    pub(crate) async fn deliveries(&self, event_id: &str) -> Result<Vec<DeliveryRow>, CallbacksError> {
+        let items = self.table.rows(&event_partition(event_id), "D#").await?;
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// An event with all that became of it, in one query.
+    pub(crate) async fn history(&self, event_id: &str) -> Result<Option<History>, CallbacksError> {
+        let (mut event, mut deliveries, mut attempts) = (None, Vec::new(), Vec::new());
+        for item in self.table.rows(&event_partition(event_id), "").await? {
+            match item.get("sk").and_then(|sk| sk.as_s().ok()).map(|sk| sk.as_bytes()[0]) {
+                Some(b'D') => deliveries.push(self.table.read(item)?),
+                Some(b'A') => attempts.push(self.table.read(item)?),
+                _ => event = Some(self.table.read(item)?),
+            }
+        }
+        Ok(event.map(|event| History { event, deliveries, attempts }))
+    }
+
+    /// An endpoint's deliveries between two event ids, newest first, and the event id where the next page begins.
+    pub(crate) async fn deliveries_to(
+        &self,
+        endpoint_id: &str,
+        from: &str,
+        to: &str,
+        limit: i32,
+    ) -> Result<(Vec<DeliveryRow>, Option<String>), CallbacksError> {
+        let page = Page {
+            index: Index::Named("endpoint"),
+            hash: endpoint_id.to_owned(),
+            range: Some((AttributeValue::S(from.to_owned()), AttributeValue::S(to.to_owned()))),
+            newest_first: true,
+            limit: limit + 1,
+            after: None,
+        };
+        let (items, _) = self.table.page(page).await?;
+        let mut rows = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<DeliveryRow>, _>>()?;
+        let next = if rows.len() > limit as usize { rows.pop().map(|row| row.event_id) } else { None };
+        Ok((rows, next))
+    }
+
+    /// Takes the lease on a delivery that is pending with so many attempts: when it is free, when its time is up, or
+    /// when an earlier receive of the same message held it.
+    pub(crate) async fn claim(
+        &self,
+        event_id: &str,
+        endpoint_id: &str,
+        attempts: u32,
+        owner: &Owner,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<Claim, CallbacksError> {
+        let (id, attempt) = (owner.message_id.as_str(), i64::from(owner.attempt));
+        let changes = Changes::new()
+            .set("lease_owner", id)
+            .set("lease_attempt", attempt)
+            .set("lease_until", until_ms)
+            .only_if(
+                "#status = ? AND #attempts = ?",
+                ["pending".into_attribute(), i64::from(attempts).into_attribute()],
+            )
+            .only_if(
+                "attribute_not_exists(#lease_until) OR #lease_until < ? OR (#lease_owner = ? AND #lease_attempt <= ?)",
+                [now_ms.into_attribute(), id.into_attribute(), attempt.into_attribute()],
+            );
+        match self.table.update(&delivery_key(event_id, endpoint_id), changes).await? {
+            Update::Applied(item) => Ok(Claim::Mine(Box::new(self.table.read(item)?))),
+            Update::Refused(None) => Ok(Claim::Missing),
+            Update::Refused(Some(item)) => {
+                let row: DeliveryRow = self.table.read(item)?;
+                if row.status == DeliveryStatus::Pending && row.attempts == attempts {
+                    return Ok(Claim::Busy { until_ms: row.lease_until.unwrap_or(now_ms) });
+                }
+                Ok(Claim::Settled(row.status))
+            }
+        }
+    }
+
+    /// Writes what became of a claimed delivery, with the attempt that was made, if one was. `false` when the lease was
+    /// lost meanwhile.
+    pub(crate) async fn settle(
+        &self,
+        row: &DeliveryRow,
+        next: &Next,
+        attempt: Option<&AttemptRow>,
+        error: Option<&str>,
+    ) -> Result<bool, CallbacksError> {
+        let mut changes = Changes::new().remove("lease_owner").remove("lease_attempt").remove("lease_until").only_if(
+            "#lease_owner = ? AND #lease_attempt = ?",
+            [
+                row.lease_owner.clone().unwrap_or_default().into_attribute(),
+                i64::from(row.lease_attempt.unwrap_or_default()).into_attribute(),
+            ],
+        );
+        changes = match next {
+            Next::Ended(status) => {
+                outbox::settled(changes).set("status", status.name()).remove("next_attempt_at").remove("slot_at")
+            }
+            Next::At { time, slot } => {
+                changes.set("next_attempt_at", *time).set_or_remove("slot_at", slot.then_some(*time)).due(row, *time)
+            }
+        };
+        if let Some(attempt) = attempt {
+            changes = changes
+                .set("attempts", i64::from(row.attempts) + 1)
+                .set("attempts_ever", i64::from(attempt.number))
+                .set_or_remove("last_status", attempt.status_code.map(i64::from));
+        }
+        changes = match (error, next) {
+            (Some(error), _) => changes.set("last_error", error),
+            (None, Next::Ended(DeliveryStatus::Success)) => changes.remove("last_error"),
+            (None, _) => changes,
+        };
+        let mut writes = vec![Write::Update(row.key(), changes)];
+        if let Some(attempt) = attempt {
+            writes.push(Write::Put(self.table.to_item(attempt)?));
+        }
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
+    }
+
+    /// Starts a delivery anew because somebody asked; `None` while a worker has it.
+    pub(crate) async fn reopen(&self, row: &DeliveryRow, now_ms: i64) -> Result<bool, CallbacksError> {
+        let changes = Changes::new()
+            .set("status", DeliveryStatus::Pending.name())
+            .set("attempts", 0_i64)
+            .set("trigger", "manual")
+            .set("round_began", now_ms)
+            .remove("next_attempt_at")
+            .remove("slot_at")
+            .due(row, now_ms)
+            .only_if("attribute_exists(#pk)", [])
+            .only_if("attribute_not_exists(#lease_until) OR #lease_until < ?", [now_ms.into_attribute()]);
+        Ok(matches!(self.table.update(&row.key(), changes).await?, Update::Applied(_)))
+    }
+
+    /// Reserves the endpoint's next free place in time, `step_ms` after the last; answers when that is.
+    pub(crate) async fn reserve(&self, endpoint_id: &str, step_ms: i64, now_ms: i64) -> Result<i64, CallbacksError> {
+        let key = pace_key(endpoint_id);
+        loop {
+            let behind = Changes::new().add("free_at", step_ms).only_if("#free_at > ?", [now_ms.into_attribute()]);
+            if let Update::Applied(row) = self.table.update(&key, behind).await? {
+                return Ok(number(&row, "free_at").unwrap_or(now_ms) - step_ms);
+            }
+            let at_once = Changes::new()
+                .set("free_at", now_ms + step_ms)
+                .only_if("attribute_not_exists(#free_at) OR #free_at <= ?", [now_ms.into_attribute()]);
+            if let Update::Applied(_) = self.table.update(&key, at_once).await? {
+                return Ok(now_ms);
+            }
+            // Another took the place in between; then there is one to stand behind.
+        }
+    }
+
+    pub(crate) async fn due(&self, shard: &str, now: Timestamp) -> Result<Vec<DueRow>, CallbacksError> {
+        let items = self.table.due(shard, now.as_millisecond(), outbox::SWEEP_LIMIT).await?;
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    pub(crate) fn delivery(&self, item: Item) -> Result<DeliveryRow, CallbacksError> {
+        Ok(self.table.read(item)?)
+    }
+}
+
+trait DueChanges {
+    /// Marks the delivery as overdue from `time` on, with the grace that a message in the queue gets.
+    fn due(self, row: &DeliveryRow, time: i64) -> Self;
+}
+
+impl DueChanges for Changes {
+    fn due(self, row: &DeliveryRow, time: i64) -> Self {
+        let grace = i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default();
+        self.set("due_shard", row.shard()).set("due_at", time + grace).set("due_count", 0_i64)
+    }
+}
+
+fn number(row: &Item, attribute: &str) -> Option<i64> {
+    row.get(attribute)?.as_n().ok()?.parse().ok()
+}

@@ -1,0 +1,67 @@
+use crate::deliver::{CallbacksDeps, send_all};
+use crate::error::CallbacksError;
+use crate::model::DeliveryStatus;
+use crate::store::{DueRow, WORKFLOW};
+use serde::Serialize;
+use switchyard_core::error_chain;
+use switchyard_io::outbox;
+use tokio::time::Instant;
+
+/// What one sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swept {
+    /// Overdue deliveries looked at.
+    pub scanned: u64,
+    /// Sent to the queue again.
+    pub enqueued_jobs: u64,
+    /// Rows that could not be dealt with; then the sweep as a whole is an error.
+    pub failed: u64,
+}
+
+/// Sends every delivery that is overdue: its message was lost, or its wait is longer than a message can be delayed. Each
+/// row is put off before it is sent, so that sweeps may overlap and die at any point.
+///
+/// # Errors
+/// The due rows could not be listed, or some could not be dealt with, after all others were.
+pub async fn sweep(deps: &CallbacksDeps, deadline: Instant) -> Result<Swept, CallbacksError> {
+    let mut swept = Swept::default();
+    'shards: for shard in outbox::shards(WORKFLOW) {
+        loop {
+            let rows = deps.store.due(&shard, deps.clock.now()).await?;
+            let (found, failed_before) = (rows.len(), swept.failed);
+            for row in rows {
+                if Instant::now() >= deadline {
+                    break 'shards;
+                }
+                swept.scanned += 1;
+                match deal_with(deps, &row).await {
+                    Ok(is_sent) => swept.enqueued_jobs += u64::from(is_sent),
+                    Err(error) => {
+                        swept.failed += 1;
+                        tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
+                    }
+                }
+            }
+            if found < outbox::SWEEP_LIMIT as usize || swept.failed > failed_before {
+                break;
+            }
+        }
+    }
+    tracing::info!(found = swept.scanned, enqueued_jobs = swept.enqueued_jobs, "callback_scheduler_run");
+    match swept.failed {
+        0 => Ok(swept),
+        failed => Err(CallbacksError::Sweep { failed }),
+    }
+}
+
+async fn deal_with(deps: &CallbacksDeps, row: &DueRow) -> Result<bool, CallbacksError> {
+    let now_ms = deps.clock.now().as_millisecond();
+    let Some(item) = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await? else { return Ok(false) };
+    let delivery = deps.store.delivery(item)?;
+    let is_pending = delivery.status == DeliveryStatus::Pending;
+    if is_pending {
+        send_all(deps, &[delivery]).await?;
+    }
+    Ok(is_pending)
+}
