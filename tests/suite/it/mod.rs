@@ -1,12 +1,15 @@
 //! Single parts against the host's real engines, reached as functions reach them: through the AWS SDK.
 
 mod adt;
+mod callbacks;
 mod config;
 mod once;
 mod orders;
 
+use serde_json::{Value, json};
 use switchyard_core::Env;
 use switchyard_io::Aws;
+use switchyard_local::Template;
 use switchyard_tests::client::Client;
 use switchyard_tests::stack::Stack;
 
@@ -18,4 +21,39 @@ async fn aws() -> (Aws, Client) {
 
 fn env(pairs: Vec<(&'static str, String)>) -> Env {
     Env::from_lookup(move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
+}
+
+/// A standard queue of a test's own, which no function reads.
+async fn queue(client: &Client, name: &str) -> String {
+    let answer = client.aws("AmazonSQS.CreateQueue", &json!({"QueueName": name})).await.unwrap();
+    answer["QueueUrl"].as_str().unwrap().to_owned()
+}
+
+/// Takes every message that is visible out of a queue: their bodies.
+async fn take(client: &Client, queue: &str) -> Vec<Value> {
+    let mut taken = Vec::new();
+    loop {
+        let request = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10});
+        let answer = client.aws("AmazonSQS.ReceiveMessage", &request).await.unwrap();
+        let Some(messages) = answer["Messages"].as_array().filter(|messages| !messages.is_empty()) else {
+            return taken;
+        };
+        for message in messages {
+            let request = json!({"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"]});
+            client.aws("AmazonSQS.DeleteMessage", &request).await.unwrap();
+            taken.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
+        }
+    }
+}
+
+/// A table of a test's own, shaped as the template says of `like`.
+async fn table(client: &Client, like: &str, name: &str) {
+    let template = Template::read(&switchyard_tests::root().join("template.yaml"), "").unwrap();
+    let tables = template.resources("AWS::DynamoDB::Table").unwrap();
+    let (_, properties) = tables.into_iter().find(|(id, _)| id == like).unwrap();
+    let mut request = json!({"TableName": name, "BillingMode": "PAY_PER_REQUEST"});
+    for part in ["AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes"] {
+        request[part] = properties[part].clone();
+    }
+    client.aws("DynamoDB_20120810.CreateTable", &request).await.unwrap();
 }

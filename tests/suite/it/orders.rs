@@ -1,14 +1,13 @@
 //! The sync of orders against real tables and queues, with a clock of the test's own, and the live marketplaces on the
 //! wire.
 
-use super::{aws, env};
+use super::{aws, env, queue, table, take};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_core::{Clock, Timestamp};
 use switchyard_io::once::Owner;
-use switchyard_local::Template;
 use switchyard_orders::{
     Counts, Imported, Marketplace, Registration, SyncDeps, Synced, import, orders, register, sweep, sync, sync_status,
 };
@@ -33,7 +32,7 @@ impl World {
         let name = format!("it-orders-{}", unique());
         let (jobs, callbacks) =
             (queue(&client, &format!("{name}-jobs")).await, queue(&client, &format!("{name}-callbacks")).await);
-        table(&client, &name).await;
+        table(&client, "OrdersTable", &name).await;
         // The first of a name counts.
         let mut pairs: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         pairs.extend([
@@ -84,7 +83,7 @@ impl World {
 
     /// Events sent to the callbacks since the last look, oldest first: name and payload.
     async fn events(&self) -> Vec<(String, Value)> {
-        let messages = self.take(&self.callbacks).await;
+        let messages = take(&self.client, &self.callbacks).await;
         let event = |message: Value| {
             let payload: Value = serde_json::from_str(message["body"]["payload"].as_str().unwrap()).unwrap();
             (message["body"]["event"].as_str().unwrap().to_owned(), payload)
@@ -94,24 +93,9 @@ impl World {
 
     /// Jobs queued since the last look, by store.
     async fn jobs(&self) -> Vec<String> {
-        let stores: Vec<_> = self.take(&self.jobs).await.iter().map(|job| job["body"]["storeId"].clone()).collect();
+        let stores: Vec<_> =
+            take(&self.client, &self.jobs).await.iter().map(|job| job["body"]["storeId"].clone()).collect();
         stores.into_iter().map(|store| store.as_str().unwrap().to_owned()).collect()
-    }
-
-    async fn take(&self, queue: &str) -> Vec<Value> {
-        let mut taken = Vec::new();
-        loop {
-            let request = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10});
-            let answer = self.client.aws("AmazonSQS.ReceiveMessage", &request).await.unwrap();
-            let Some(messages) = answer["Messages"].as_array().filter(|messages| !messages.is_empty()) else {
-                return taken;
-            };
-            for message in messages {
-                let request = json!({"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"]});
-                self.client.aws("AmazonSQS.DeleteMessage", &request).await.unwrap();
-                taken.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
-            }
-        }
     }
 
     /// A rule of the sandbox's, removed by [`World::end_fault`].
@@ -167,23 +151,6 @@ impl Store<'_> {
     fn job(&self) -> String {
         json!({"v": 1, "id": "1", "kind": "orders.sync", "tenant": self.id, "body": {"storeId": self.id}}).to_string()
     }
-}
-
-async fn queue(client: &Client, name: &str) -> String {
-    let answer = client.aws("AmazonSQS.CreateQueue", &json!({"QueueName": name})).await.unwrap();
-    answer["QueueUrl"].as_str().unwrap().to_owned()
-}
-
-/// A table shaped as the template says.
-async fn table(client: &Client, name: &str) {
-    let template = Template::read(&switchyard_tests::root().join("template.yaml"), "").unwrap();
-    let tables = template.resources("AWS::DynamoDB::Table").unwrap();
-    let (_, properties) = tables.into_iter().find(|(id, _)| id == "OrdersTable").unwrap();
-    let mut request = json!({"TableName": name, "BillingMode": "PAY_PER_REQUEST"});
-    for part in ["AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes"] {
-        request[part] = properties[part].clone();
-    }
-    client.aws("DynamoDB_20120810.CreateTable", &request).await.unwrap();
 }
 
 fn counts(processed: u32, success: u32, failed: u32, limited: u32) -> Synced {
@@ -417,7 +384,7 @@ async fn a_job_that_runs_out_of_time_goes_on_as_another_message() {
     let store = world.store().await;
     store.import("a2").await;
     assert_eq!(store.sync_as("m", 1, Duration::from_secs(5)).await, Synced::Continued(Counts::default()));
-    let job = world.take(&world.jobs).await.remove(0);
+    let job = take(&world.client, &world.jobs).await.remove(0);
     let owner = Owner { message_id: "n".into(), attempt: 1 };
     let later = Instant::now() + Duration::from_secs(600);
     assert_eq!(sync(&world.deps, &job.to_string(), &owner, later).await.unwrap(), counts(1, 0, 1, 0));
