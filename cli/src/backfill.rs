@@ -1,11 +1,9 @@
 use crate::say;
 use crate::target::Target;
-use anyhow::{Context as _, Result};
-use aws_sdk_lambda::Client;
+use anyhow::Result;
 use clap::{Args, builder::BoolishValueParser};
 use std::process::ExitCode;
 use switchyard_adt::{BackfillOptions, PAGE_SIZE, ProcessDeps, backfill};
-use switchyard_core::Env;
 
 /// The function whose settings a backfill runs with.
 const CONSUMER: &str = "adt-consumer";
@@ -34,16 +32,7 @@ pub(crate) struct Arguments {
 /// Runs with the settings of the stack's own consumer; exit code 1 when any resident failed.
 pub(crate) async fn run(target: &Target, arguments: Arguments) -> Result<ExitCode> {
     let aws = target.aws().await;
-    let name = format!("{}{CONSUMER}", target.prefix());
-    let about = Client::new(aws.sdk_config())
-        .get_function_configuration()
-        .function_name(&name)
-        .send()
-        .await
-        .map_err(aws_sdk_lambda::Error::from)
-        .with_context(|| format!("reading the settings of {name}"))?;
-    let variables = about.environment.and_then(|environment| environment.variables).unwrap_or_default();
-    let deps = ProcessDeps::from_env(&aws, &Env::from_lookup(move |name| variables.get(name).cloned())).await?;
+    let deps = ProcessDeps::from_env(&aws, &target.settings_of(CONSUMER).await?).await?;
     let options = BackfillOptions {
         company_key: arguments.company_key,
         community_id: arguments.community_id,

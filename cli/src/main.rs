@@ -5,6 +5,7 @@ mod dlq;
 mod flow;
 mod health;
 mod invoke;
+mod keys;
 mod mock_webhook;
 mod orders;
 mod target;
@@ -38,6 +39,11 @@ enum Command {
     Health,
     /// Bring every resident that ALIS lists for a company into the store and into Caspio.
     Backfill(backfill::Arguments),
+    /// API keys of a stack that asks for them (AUTH_MODE=api_key).
+    Keys {
+        #[command(subcommand)]
+        command: keys::Command,
+    },
     /// Stores and orders.
     Orders {
         #[command(subcommand)]
@@ -68,6 +74,7 @@ async fn main() -> ExitCode {
         Command::Invoke { function, event } => invoke::run(&target, &function, &event).await,
         Command::Health => health::run(&target).await,
         Command::Backfill(arguments) => backfill::run(&target, arguments).await,
+        Command::Keys { command } => keys::run(&target, command).await,
         Command::Orders { command } => orders::run(&target, &command).await,
         Command::Flow { command } => Ok(flow::run(&command).await),
         Command::MockWebhook { port } => mock_webhook::run(&port).await,

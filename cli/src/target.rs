@@ -1,4 +1,7 @@
+use anyhow::{Context as _, Result};
+use aws_sdk_lambda::Client;
 use clap::Args;
+use switchyard_core::Env;
 use switchyard_io::Aws;
 
 /// Which stack a command is about.
@@ -31,6 +34,23 @@ impl Target {
             Some(_) => Aws::from_profile(self.profile.as_deref()).await,
             None => Aws::at(&self.endpoint).await,
         }
+    }
+
+    /// The settings that a function of the stack runs with.
+    ///
+    /// # Errors
+    /// There is no such function, or it may not be looked at.
+    pub(crate) async fn settings_of(&self, function: &str) -> Result<Env> {
+        let name = format!("{}{function}", self.prefix());
+        let about = Client::new(self.aws().await.sdk_config())
+            .get_function_configuration()
+            .function_name(&name)
+            .send()
+            .await
+            .map_err(aws_sdk_lambda::Error::from)
+            .with_context(|| format!("reading the settings of {name}"))?;
+        let variables = about.environment.and_then(|environment| environment.variables).unwrap_or_default();
+        Ok(Env::from_lookup(move |name| variables.get(name).cloned()))
     }
 
     /// What names of queues and functions begin with.

@@ -30,7 +30,7 @@ impl Mock {
         let Ok(marketplace) = marketplace.parse::<Marketplace>() else { return error(400, "Invalid marketplace") };
         let body = match json_body(call) {
             Ok(body) => body.unwrap_or_default(),
-            Err(reply) => return reply,
+            Err(refusal) => return *refusal,
         };
         let Some(receipt) = body["receipt"].as_str().filter(|receipt| !receipt.is_empty()) else {
             return error(400, "receipt is required");

@@ -1,10 +1,10 @@
 //! From a path to its part.
 
-use crate::access::Caller;
+use crate::access::Access;
 use crate::mock::Mock;
 use crate::stores::Stores;
 use crate::webhooks::Webhooks;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 use switchyard_core::{Clock, Env, EnvError, error_chain};
 use switchyard_io::Aws;
@@ -12,6 +12,7 @@ use switchyard_lambda::{Call, Reply};
 
 /// Every route of this function.
 pub struct Routes {
+    access: Access,
     stores: Stores,
     webhooks: Webhooks,
     mock: Mock,
@@ -25,6 +26,7 @@ impl Routes {
     /// A setting is missing or wrong.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
+            access: Access::from_env(aws, env)?,
             stores: Stores::from_env(aws, env)?,
             webhooks: Webhooks::from_env(aws, env)?,
             mock: Mock::from_env(env),
@@ -39,7 +41,11 @@ impl Routes {
         if let (&Method::POST, Some(marketplace)) = (&call.method, mock) {
             return self.mock.answer(&call, marketplace, &self.clock);
         }
-        let caller = Caller::Open;
+        let caller = match self.access.caller(&call).await {
+            Ok(Some(caller)) => caller,
+            Ok(None) => return unauthorized(),
+            Err(error) => return fault(&call, &error),
+        };
         match self.stores.answer(&call, &caller).await {
             Ok(Some(reply)) => return reply,
             Ok(None) => {}
@@ -51,6 +57,11 @@ impl Routes {
             Err(error) => fault(&call, &error),
         }
     }
+}
+
+fn unauthorized() -> Reply {
+    let body = json!({"error": "unauthorized", "message": "an API key is needed, as X-Api-Key or bearer token"});
+    Reply::json(401, &body).with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 fn unknown(call: &Call) -> Reply {

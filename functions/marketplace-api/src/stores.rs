@@ -1,7 +1,7 @@
 //! Stores and orders over HTTP.
 
 use crate::access::Caller;
-use crate::validate::{Fields, MAX_NAME, MAX_TEXT};
+use crate::validate::{Fields, MAX_NAME, MAX_TEXT, Refusal};
 use http::{Method, header};
 use serde_json::json;
 use switchyard_core::{Env, EnvError};
@@ -41,7 +41,8 @@ impl Stores {
             _ => return Ok(None),
         };
         match reply {
-            Ok(reply) | Err(Failure::Refused(reply)) => Ok(Some(reply)),
+            Ok(reply) => Ok(Some(reply)),
+            Err(Failure::Refused(refusal)) => Ok(Some(*refusal)),
             Err(Failure::Fault(error)) => Err(error),
         }
     }
@@ -108,19 +109,19 @@ impl Stores {
         }
         match organization_of(&self.deps, token).await? {
             Some(organization) if caller.may(&organization) => Ok(()),
-            _ => Err(Failure::Refused(not_found())),
+            _ => Err(Failure::Refused(Box::new(not_found()))),
         }
     }
 }
 
 enum Failure {
-    Refused(Reply),
+    Refused(Refusal),
     Fault(OrdersError),
 }
 
-impl From<Reply> for Failure {
-    fn from(reply: Reply) -> Self {
-        Self::Refused(reply)
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -131,7 +132,7 @@ impl From<OrdersError> for Failure {
 }
 
 /// The store's token, from the query or, kept out of access logs, as a bearer token.
-fn token(call: &Call) -> Result<String, Reply> {
+fn token(call: &Call) -> Result<String, Refusal> {
     let bearer = call.header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let mut fields = Fields::query(call);
     if let (None, Some(bearer)) = (fields.get("syncToken"), bearer.filter(|token| crate::validate::is_uuid(token))) {

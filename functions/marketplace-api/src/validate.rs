@@ -14,6 +14,9 @@ pub const MAX_NAME: usize = 255;
 /// Longest token or address, in characters.
 pub const MAX_TEXT: usize = 8_192;
 
+/// The reply to a request that cannot be read.
+pub type Refusal = Box<Reply>;
+
 /// A request's fields, and what is wrong with those read so far.
 #[derive(Debug)]
 pub struct Fields {
@@ -26,7 +29,7 @@ impl Fields {
     ///
     /// # Errors
     /// The reply for a body that is no JSON object.
-    pub fn body(call: &Call) -> Result<Self, Reply> {
+    pub fn body(call: &Call) -> Result<Self, Refusal> {
         match json_body(call)? {
             Some(Value::Object(values)) => Ok(Self { values, issues: Vec::new() }),
             other => Err(invalid(&[wrong_type("object", other.as_ref(), None)])),
@@ -37,7 +40,7 @@ impl Fields {
     ///
     /// # Errors
     /// As [`Fields::body`].
-    pub fn optional_body(call: &Call) -> Result<Self, Reply> {
+    pub fn optional_body(call: &Call) -> Result<Self, Refusal> {
         if call.body.is_empty() { Ok(Self { values: Map::new(), issues: Vec::new() }) } else { Self::body(call) }
     }
 
@@ -149,7 +152,7 @@ impl Fields {
 
     /// # Errors
     /// The reply that lists every issue, if there are any.
-    pub fn finish(self) -> Result<(), Reply> {
+    pub fn finish(self) -> Result<(), Refusal> {
         if self.issues.is_empty() { Ok(()) } else { Err(invalid(&self.issues)) }
     }
 
@@ -185,10 +188,10 @@ impl Fields {
 ///
 /// # Errors
 /// The reply for a body that is too large, malformed, or not JSON by its media type.
-pub fn json_body(call: &Call) -> Result<Option<Value>, Reply> {
+pub fn json_body(call: &Call) -> Result<Option<Value>, Refusal> {
     if call.body.len() > MAX_BODY_BYTES {
         let message = "Request body is too large";
-        return Err(Reply::json(
+        return Err(refuse(
             413,
             &json!({"statusCode": 413, "code": "FST_ERR_CTP_BODY_TOO_LARGE", "error": "Payload Too Large",
                     "message": message}),
@@ -199,7 +202,7 @@ pub fn json_body(call: &Call) -> Result<Option<Value>, Reply> {
     match essence.as_str() {
         "application/json" if call.body.is_empty() => {
             let message = "Body cannot be empty when content-type is set to 'application/json'";
-            Err(Reply::json(
+            Err(refuse(
                 400,
                 &json!({"statusCode": 400, "code": "FST_ERR_CTP_EMPTY_JSON_BODY", "error": "Bad Request",
                         "message": message}),
@@ -207,11 +210,11 @@ pub fn json_body(call: &Call) -> Result<Option<Value>, Reply> {
         }
         "application/json" => serde_json::from_slice(&call.body).map(Some).map_err(|error| {
             let message = format!("Body is not valid JSON: line {}, column {}", error.line(), error.column());
-            Reply::json(400, &json!({"statusCode": 400, "error": "Bad Request", "message": message}))
+            refuse(400, &json!({"statusCode": 400, "error": "Bad Request", "message": message}))
         }),
         "" if call.body.is_empty() => Ok(None),
         "text/plain" => Ok(Some(String::from_utf8_lossy(&call.body).into())),
-        _ => Err(Reply::json(
+        _ => Err(refuse(
             415,
             &json!({"statusCode": 415, "code": "FST_ERR_CTP_INVALID_MEDIA_TYPE", "error": "Unsupported Media Type",
                     "message": format!("Unsupported Media Type: {media_type}")}),
@@ -219,9 +222,13 @@ pub fn json_body(call: &Call) -> Result<Option<Value>, Reply> {
     }
 }
 
+fn refuse(status: u16, body: &Value) -> Refusal {
+    Box::new(Reply::json(status, body))
+}
+
 /// 400 with `issues`.
-pub fn invalid(issues: &[Value]) -> Reply {
-    Reply::json(400, &json!({"error": "Validation error", "details": issues}))
+fn invalid(issues: &[Value]) -> Refusal {
+    refuse(400, &json!({"error": "Validation error", "details": issues}))
 }
 
 /// Names and values of a query string, decoded.

@@ -1,7 +1,7 @@
 //! Webhooks and their events over HTTP.
 
 use crate::access::Caller;
-use crate::validate::{Fields, MAX_NAME, MAX_TEXT};
+use crate::validate::{Fields, MAX_NAME, MAX_TEXT, Refusal};
 use http::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -57,7 +57,8 @@ impl Webhooks {
             _ => return Ok(None),
         };
         match reply {
-            Ok(reply) | Err(Failure::Refused(reply)) => Ok(Some(reply)),
+            Ok(reply) => Ok(Some(reply)),
+            Err(Failure::Refused(refusal)) => Ok(Some(*refusal)),
             Err(Failure::Fault(error)) => Err(error),
         }
     }
@@ -100,7 +101,7 @@ impl Webhooks {
     async fn find(&self, id: &str, caller: &Caller) -> Result<Endpoint, Failure> {
         match manage::endpoint(&self.deps, id).await? {
             Some(endpoint) if caller.may(endpoint.organization_id()) => Ok(endpoint),
-            _ => Err(Failure::Refused(not_found("Webhook not found"))),
+            _ => Err(Failure::Refused(Box::new(not_found("Webhook not found")))),
         }
     }
 
@@ -193,13 +194,13 @@ impl Webhooks {
 }
 
 enum Failure {
-    Refused(Reply),
+    Refused(Refusal),
     Fault(CallbacksError),
 }
 
-impl From<Reply> for Failure {
-    fn from(reply: Reply) -> Self {
-        Self::Refused(reply)
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 

@@ -3,9 +3,9 @@
 
 mod sweeps;
 
+use sweeps::Sweeps;
 use switchyard_io::Aws;
 use switchyard_lambda::{Error, run_event, start};
-use sweeps::Sweeps;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

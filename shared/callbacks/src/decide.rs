@@ -152,15 +152,10 @@ mod tests {
     #[test]
     fn the_circuit_opens_after_five_failures_and_for_ever_longer() {
         let open = |failures| open_for(failures).map(|wait| wait.as_secs());
-        assert_eq!([open(0), open(4), open(5), open(6), open(9), open(10), open(500)], [
-            None,
-            None,
-            Some(30),
-            Some(60),
-            Some(480),
-            Some(600),
-            Some(600)
-        ]);
+        assert_eq!(
+            [open(0), open(4), open(5), open(6), open(9), open(10), open(500)],
+            [None, None, Some(30), Some(60), Some(480), Some(600), Some(600)]
+        );
     }
 
     #[test]

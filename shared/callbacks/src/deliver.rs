@@ -1,11 +1,11 @@
 use crate::decide::{Answered, DISABLE_AFTER, answered, next_wait, open_for, span};
 use crate::error::CallbacksError;
+use crate::manage::recover_page;
 use crate::model::{
     DELIVERY_KIND, DeliveryJob, DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RECOVER_KIND, RecoverJob,
 };
 use crate::sign::{legacy, signatures};
 use crate::store::{AttemptRow, Claim, DeliveryRow, EndpointRow, EventRow, Next, Store};
-use crate::manage::recover_page;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::time::Duration;
@@ -124,9 +124,7 @@ pub async fn process(
     let Kind { kind } = serde_json::from_str(message).map_err(malformed)?;
     match kind.as_str() {
         DELIVERY_KIND => deliver(deps, &parse::<DeliveryJob>(message, DELIVERY_KIND)?.body, owner).await,
-        RECOVER_KIND => {
-            recover_page(&deps.callbacks, parse::<RecoverJob>(message, RECOVER_KIND)?.body).await.map(drop)
-        }
+        RECOVER_KIND => recover_page(&deps.callbacks, parse::<RecoverJob>(message, RECOVER_KIND)?.body).await.map(drop),
         _ => {
             let envelope = parse::<Published>(message, EVENT_KIND)?;
             fan_out(&deps.callbacks, &envelope.id, &envelope.tenant, &envelope.body).await

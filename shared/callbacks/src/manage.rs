@@ -26,7 +26,7 @@ const PAGE: i32 = 100;
 #[derive(Debug)]
 pub enum Registered {
     /// The endpoint, new or switched on again.
-    Endpoint(Endpoint),
+    Endpoint(Box<Endpoint>),
     /// There are [`MAX_ENDPOINTS`] already.
     TooMany,
 }
@@ -97,9 +97,11 @@ pub async fn register(
         return Ok(Registered::TooMany);
     }
     let row = EndpointRow::new(deps.clock.new_id().to_string(), organization_id, event, target_url, &new_secret(), now);
-    let Some(known) = deps.store.add_endpoint(&row).await? else { return Ok(Registered::Endpoint(Endpoint(row))) };
+    let Some(known) = deps.store.add_endpoint(&row).await? else {
+        return Ok(Registered::Endpoint(Box::new(Endpoint(row))));
+    };
     let known = deps.store.change_endpoint(&known.key(), switched_on(now)).await?.unwrap_or(known);
-    Ok(Registered::Endpoint(Endpoint(known)))
+    Ok(Registered::Endpoint(Box::new(Endpoint(known))))
 }
 
 /// Switched on, with a clean record.
@@ -208,8 +210,7 @@ pub async fn rotate(
         let until = secret.until.map_or(until, |known| known.min(until));
         secret.clone().ending(until)
     });
-    let secrets: Vec<_> =
-        [SigningSecret::new(&new_secret())].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
+    let secrets: Vec<_> = [SigningSecret::new(&new_secret())].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
     let changes = Changes::new()
         .set("secrets", deps.store.secrets(&secrets)?)
         .set("updated_at", now.to_string())
@@ -318,11 +319,7 @@ pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<(Strin
 ///
 /// # Errors
 /// DynamoDB or SQS could not be reached; what was started is sent by the sweep.
-pub async fn resend(
-    deps: &CallbacksDeps,
-    event_id: &str,
-    endpoint_id: Option<&str>,
-) -> Result<usize, CallbacksError> {
+pub async fn resend(deps: &CallbacksDeps, event_id: &str, endpoint_id: Option<&str>) -> Result<usize, CallbacksError> {
     let mut rows = deps.store.deliveries(event_id).await?;
     rows.retain(|row| endpoint_id.is_none_or(|wanted| row.endpoint_id == wanted));
     reopen(deps, rows).await

@@ -84,7 +84,8 @@ pub fn verify(
 
 /// The header of the service this one replaces: `sha256=<hex>` over the body alone.
 pub fn legacy(secret: &str, body: &str) -> String {
-    let hex: String = hmac_sha256(secret.as_bytes(), body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String =
+        hmac_sha256(secret.as_bytes(), body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256={hex}")
 }
 

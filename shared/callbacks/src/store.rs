@@ -24,9 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::{Secret, hex_sha256};
 use switchyard_io::Table;
-use switchyard_io::dynamo::{
-    AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write,
-};
+use switchyard_io::dynamo::{AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write};
 use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due};
 
@@ -367,7 +365,9 @@ pub(crate) enum Claim {
     Mine(Box<DeliveryRow>),
     /// Nothing to do: it ended, or another message knows a later state.
     Settled(DeliveryStatus),
-    Busy { until_ms: i64 },
+    Busy {
+        until_ms: i64,
+    },
     Missing,
 }
 

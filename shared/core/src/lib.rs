@@ -5,6 +5,7 @@
 //! what becomes of a message that failed.
 
 pub mod access;
+pub mod api_key;
 mod clock;
 mod digest;
 mod disposition;

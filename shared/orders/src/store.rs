@@ -366,7 +366,7 @@ pub(crate) enum ReceiptClaim {
     /// Ours to ask about, under this log id.
     Mine { log_id: String },
     /// Asked about before; here is its row.
-    Known(LogRow),
+    Known(Box<LogRow>),
     /// Somebody is asking right now.
     Busy,
 }
@@ -508,7 +508,7 @@ impl Store {
         let Some(known_until) = known.claim_until else {
             let item = self.table.get(&log_key(store_id, &known.log_id)).await?;
             return Ok(match item {
-                Some(item) => ReceiptClaim::Known(self.table.read(item)?),
+                Some(item) => ReceiptClaim::Known(Box::new(self.table.read(item)?)),
                 None => ReceiptClaim::Busy,
             });
         };

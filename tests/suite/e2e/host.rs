@@ -56,8 +56,10 @@ fn samples(function: &str) -> Vec<String> {
 }
 
 /// Status that each sample event of `marketplace-api` must answer with.
-const MARKETPLACE_SAMPLES: [(&str, u16); 10] = [
+const MARKETPLACE_SAMPLES: [(&str, u16); 14] = [
+    ("event-unknown", 404),
     ("import-unknown-store", 404),
+    ("list-webhooks", 200),
     ("malformed-json", 400),
     ("mock-rate-limited", 429),
     ("mock-success", 200),
@@ -65,6 +67,8 @@ const MARKETPLACE_SAMPLES: [(&str, u16); 10] = [
     ("orders-unknown-store", 404),
     ("register-invalid", 400),
     ("register-store", 200),
+    ("register-webhook", 200),
+    ("register-webhook-invalid", 400),
     ("sync-status-unknown-store", 404),
     ("unsupported-media-type", 415),
 ];
@@ -92,6 +96,10 @@ async fn samples_of_the_consumers_report_exactly_the_records_that_failed() {
         ("adt-consumer", "empty-batch", json!([])),
         ("adt-consumer", "malformed-record", json!(["m2"])),
         ("adt-consumer", "unknown-event", json!(["m1"])),
+        ("callback-consumer", "empty-batch", json!([])),
+        ("callback-consumer", "event-without-endpoints", json!([])),
+        ("callback-consumer", "malformed-record", json!(["m2"])),
+        ("callback-consumer", "unknown-delivery", json!([])),
         ("order-consumer", "empty-batch", json!([])),
         ("order-consumer", "malformed-record", json!(["m2"])),
         ("order-consumer", "unknown-store", json!([])),

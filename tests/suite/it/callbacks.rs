@@ -27,10 +27,13 @@ struct Got {
     body: String,
 }
 
+/// Status and `Retry-After`.
+type Answer = (u16, Option<&'static str>);
+
 #[derive(Clone, Default)]
 struct Receivers {
-    /// Status and `Retry-After` that each answers with; 200 unless set.
-    answers: Arc<Mutex<HashMap<String, (u16, Option<&'static str>)>>>,
+    /// What each answers; 200 unless set.
+    answers: Arc<Mutex<HashMap<String, Answer>>>,
     got: Arc<Mutex<Vec<Got>>>,
 }
 
@@ -104,7 +107,7 @@ impl World {
 
     async fn endpoint_at(&self, target: &str) -> Endpoint {
         match manage::register(&self.callbacks, ORGANIZATION, EVENT, target).await.unwrap() {
-            Registered::Endpoint(endpoint) => endpoint,
+            Registered::Endpoint(endpoint) => *endpoint,
             Registered::TooMany => panic!("too many"),
         }
     }

@@ -97,7 +97,8 @@ struct Blocked;
 
 /// Whether it was the resolver's check that failed a request.
 pub(super) fn was_refused(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).any(|error| error.is::<Blocked>())
+    std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
+        .any(|error| error.is::<Blocked>())
 }
 
 impl Resolve for Guarded {
