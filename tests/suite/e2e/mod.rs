@@ -2,6 +2,7 @@ mod adt;
 mod host;
 mod orders;
 mod privacy;
+mod webhooks;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use switchyard_tests::client::Client;
