@@ -51,6 +51,8 @@ def parameters():
         "CaspioClientId": settings["CASPIO_CLIENT_ID"],
         "CaspioClientSecret": settings["CASPIO_CLIENT_SECRET"],
         "IpAllowlist": "127.0.0.1/32",
+        # The suite acts for many organisations; that keys are asked for is proved elsewhere.
+        "AuthMode": "open",
     }
     print(" ".join(f"{name}={value}" for name, value in chosen.items()))
 

@@ -18,7 +18,7 @@ async fn register(client: &Client, organization: &str, target: &str) -> Answer {
 
 /// Where webhooks may lead on this stack.
 fn target(client: &Client) -> &'static str {
-    if client.stack().is_deployed { "https://example.com/hooks" } else { "http://127.0.0.1:9/hooks" }
+    if client.stack().is_deployed { "https://example.com/hooks" } else { "http://127.0.0.1:1029/hooks" }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Single parts against the host's real engines, reached as functions reach them: through the AWS SDK.
 
+mod access;
 mod adt;
 mod callbacks;
 mod config;
