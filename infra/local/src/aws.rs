@@ -1,7 +1,8 @@
-//! The AWS endpoint: DynamoDB, SQS, Secrets Manager and Lambda's Invoke on one port, for functions and for
+//! The AWS endpoint: DynamoDB, SQS, Secrets Manager, S3 and Lambda's Invoke on one port, for functions and for
 //! `aws --endpoint-url`; and the host's own controls under `/_local`.
 
 use crate::functions::Pool;
+use crate::s3::S3;
 use crate::schedule::Scheduled;
 use crate::secrets::Secrets;
 use axum::Json;
@@ -27,6 +28,7 @@ pub(crate) struct Aws {
     pub(crate) dynamo: String,
     pub(crate) sqs: Sqs,
     pub(crate) secrets: Arc<Secrets>,
+    pub(crate) s3: S3,
     pub(crate) pools: Vec<Arc<Pool>>,
     pub(crate) schedules: Vec<Scheduled>,
 }
@@ -53,8 +55,12 @@ impl Aws {
     }
 }
 
-/// Calls of the JSON protocols, told apart by `x-amz-target`.
+/// Calls of the JSON protocols, told apart by `x-amz-target`; what has none is S3's.
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    if !request.headers().contains_key("x-amz-target") {
+        *shared.calls.lock().unwrap_or_else(PoisonError::into_inner).entry("S3".to_owned()).or_default() += 1;
+        return shared.aws.s3.call(request).await;
+    }
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, 16 * 1024 * 1024).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();

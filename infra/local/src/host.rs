@@ -5,6 +5,7 @@ use crate::binaries::Binaries;
 use crate::functions::Pool;
 use crate::gateway::Gateway;
 use crate::logs::LogSink;
+use crate::s3::S3;
 use crate::schedule::Scheduled;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
@@ -139,6 +140,7 @@ impl Host {
         sqs.release_in_flight()?;
         let secrets = Arc::new(Secrets::open(file("secrets.json"))?);
         create_secrets(&template, &secrets, &settings)?;
+        let s3 = S3::open(file("s3"), &template.bucket_names()?)?;
         let dynamo_address = dynamo.local_addr()?.to_string();
         tasks.push(tokio::spawn(dynoxide::server::serve_on(dynamo, database.clone())));
         tasks.push(tokio::spawn(sweep_expired(database)));
@@ -178,6 +180,7 @@ impl Host {
             dynamo: dynamo_address,
             sqs: sqs.clone(),
             secrets,
+            s3,
             pools: pools.clone(),
             schedules: schedules.clone(),
         };

@@ -13,6 +13,7 @@ mod host;
 mod logs;
 mod mapping;
 mod runtime_api;
+mod s3;
 mod schedule;
 mod secrets;
 mod settings;

@@ -298,6 +298,14 @@ impl Template {
         }
     }
 
+    /// Names of every bucket.
+    ///
+    /// # Errors
+    /// A bucket's properties cannot be resolved.
+    pub fn bucket_names(&self) -> Result<Vec<String>> {
+        Ok(self.resources("AWS::S3::Bucket")?.iter().map(|(id, _)| bucket_name(id)).collect())
+    }
+
     fn reference(&self, name: &str) -> Result<Value> {
         if let Some(parameter) = self.parameters.get(name) {
             return Ok(parameter["Default"].clone());
@@ -314,6 +322,7 @@ impl Template {
                     json!(format!("{}/{ACCOUNT}/{}", self.aws_url, self.queue_name(id)))
                 }
                 Some(Value::String(kind)) if kind == "AWS::SecretsManager::Secret" => json!(secret_arn(id)),
+                Some(Value::String(kind)) if kind == "AWS::S3::Bucket" => json!(bucket_name(id)),
                 Some(_) => json!(id),
                 None => bail!("nothing is called {name}"),
             },
@@ -328,6 +337,7 @@ impl Template {
             }
             (Some("AWS::SQS::Queue"), "QueueName") => json!(self.queue_name(id)),
             (Some("AWS::DynamoDB::Table"), "Arn") => json!(format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{id}")),
+            (Some("AWS::S3::Bucket"), "Arn") => json!(format!("arn:aws:s3:::{}", bucket_name(id))),
             (Some(_), "Arn") => json!(format!("arn:aws:local:{REGION}:{ACCOUNT}:{id}")),
             _ => bail!("{id}.{attribute} is not known here"),
         })
@@ -396,6 +406,11 @@ fn to_json(yaml: serde_yaml_ng::Value) -> Result<Value> {
         Yaml::Sequence(values) => Value::Array(values.into_iter().map(to_json).collect::<Result<_>>()?),
         scalar => serde_json::to_value(scalar)?,
     })
+}
+
+/// S3 takes no upper-case letters.
+fn bucket_name(id: &str) -> String {
+    id.to_lowercase()
 }
 
 #[cfg(test)]

@@ -524,22 +524,21 @@ impl Table {
         Ok(answer.item)
     }
 
-    /// Rows of one partition whose sort key begins with `prefix`, in key order.
+    /// Rows of one partition whose sort key begins with `prefix`, or all of them, in key order.
     ///
     /// # Errors
     /// Transient faults of DynamoDB.
     pub async fn rows(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, DynamoError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
-            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
+        let call = self.client.query().table_name(&self.name).consistent_read(true);
+        let call = call.expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
+        // An empty text is no value that a key can be compared with.
+        let call = match prefix {
+            "" => call.key_condition_expression("pk = :pk"),
+            prefix => call
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned())),
+        };
+        let mut pages = call.into_paginator().items().send();
         let mut rows = Vec::new();
         while let Some(row) = pages.next().await {
             rows.push(row.map_err(|error| self.failed("querying", &error))?);

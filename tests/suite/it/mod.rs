@@ -6,6 +6,7 @@ mod callbacks;
 mod config;
 mod once;
 mod orders;
+mod s3;
 
 use serde_json::{Value, json};
 use switchyard_core::Env;
