@@ -79,8 +79,10 @@ pub struct Schedule {
     pub name: String,
     /// The function's name.
     pub function: String,
-    /// `rate(…)`.
+    /// `rate(…)` or `cron(…)`.
     pub expression: String,
+    /// Its time zone; empty for UTC.
+    pub zone: String,
 }
 
 /// Invocations a function without `ReservedConcurrentExecutions` runs at a time on this machine.
@@ -225,6 +227,7 @@ impl Template {
         let schedule = |(_, event, function, properties): (String, String, String, Value)| Schedule {
             name: format!("{function}-{event}"),
             expression: text_of(properties.get("ScheduleExpression").unwrap_or(&properties["Schedule"])),
+            zone: properties["ScheduleExpressionTimezone"].as_str().unwrap_or_default().to_owned(),
             function,
         };
         Ok(self.events(&["Schedule", "ScheduleV2"])?.into_iter().map(schedule).collect())
