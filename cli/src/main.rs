@@ -9,6 +9,7 @@ mod keys;
 mod mock_webhook;
 mod orders;
 mod target;
+mod webhooks;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -60,6 +61,11 @@ enum Command {
         #[arg(long, default_value = "4000")]
         port: String,
     },
+    /// Webhooks, as their receiver sees them.
+    Webhooks {
+        #[command(subcommand)]
+        command: webhooks::Command,
+    },
     /// Look at dead-letter queues and send messages back.
     Dlq {
         #[command(subcommand)]
@@ -78,6 +84,7 @@ async fn main() -> ExitCode {
         Command::Orders { command } => orders::run(&target, &command).await,
         Command::Flow { command } => Ok(flow::run(&command).await),
         Command::MockWebhook { port } => mock_webhook::run(&port).await,
+        Command::Webhooks { command } => webhooks::run(command),
         Command::Dlq { command } => dlq::run(&target, command).await,
     };
     match outcome {

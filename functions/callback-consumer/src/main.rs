@@ -16,9 +16,5 @@ async fn main() -> Result<(), Error> {
         retry_base: Duration::from_millis(env.parsed("QUEUE_RETRY_BASE_MS", 15_000)?),
     };
     let deps = &DeliverDeps::from_env(&aws, &env)?;
-    run_batch(
-        settings,
-        |Delivery { body, owner, deadline }| async move { process(deps, &body, &owner, deadline).await },
-    )
-    .await
+    run_batch(settings, |Delivery { body, owner, .. }| async move { process(deps, &body, &owner).await }).await
 }

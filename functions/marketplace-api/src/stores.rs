@@ -8,8 +8,7 @@ use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
 use switchyard_lambda::{Call, Reply};
 use switchyard_orders::{
-    Imported, LogStatus, Marketplace, OrdersDeps, OrdersError, Registration, import, orders, organization_of, register,
-    sync_status,
+    Imported, LogStatus, Marketplace, OrdersDeps, OrdersError, Registration, import, orders, register, sync_status,
 };
 
 const PAGE: u8 = 100;
@@ -74,8 +73,7 @@ impl Stores {
         let mut fields = Fields::body(call)?;
         let (token, receipt) = (fields.uuid("syncToken"), fields.string("receipt", MAX_NAME));
         fields.finish()?;
-        self.check(caller, &token).await?;
-        Ok(match import(&self.deps, &token, &receipt).await? {
+        Ok(match import(&self.deps, &token, &receipt, |organization| caller.may(organization)).await? {
             Imported::Answer(answer) => Reply::json(200, &answer),
             Imported::UnknownStore => not_found(),
         })
@@ -83,8 +81,7 @@ impl Stores {
 
     async fn status(&self, call: &Call, caller: &Caller) -> Result<Reply, Failure> {
         let token = token(call)?;
-        self.check(caller, &token).await?;
-        let summary = sync_status(&self.deps, &token).await?;
+        let summary = sync_status(&self.deps, &token, |organization| caller.may(organization)).await?;
         Ok(summary.map_or_else(not_found, |summary| Reply::json(200, &summary)))
     }
 
@@ -97,20 +94,11 @@ impl Stores {
         });
         let cursor = fields.get("cursor").is_some().then(|| fields.uuid("cursor"));
         fields.finish()?;
-        self.check(caller, &token).await?;
-        let page = orders(&self.deps, &token, status.flatten(), cursor.as_deref(), PAGE).await?;
+        let page = orders(&self.deps, &token, status.flatten(), cursor.as_deref(), PAGE, |organization| {
+            caller.may(organization)
+        })
+        .await?;
         Ok(page.map_or_else(not_found, |page| Reply::json(200, &page)))
-    }
-
-    /// Another organisation's store does not exist.
-    async fn check(&self, caller: &Caller, token: &str) -> Result<(), Failure> {
-        if *caller == Caller::Open {
-            return Ok(());
-        }
-        match organization_of(&self.deps, token).await? {
-            Some(organization) if caller.may(&organization) => Ok(()),
-            _ => Err(Failure::Refused(Box::new(not_found()))),
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Webhooks and their events over HTTP.
 
 use crate::access::Caller;
-use crate::validate::{Fields, MAX_NAME, MAX_TEXT, Refusal};
+use crate::validate::{Fields, MAX_NAME, MAX_TEXT, Refusal, is_uuid};
 use http::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -39,6 +39,8 @@ impl Webhooks {
         let reply = match (&call.method, parts.as_slice()) {
             (&Method::POST, ["webhooks", "register"]) => self.register(call, caller).await,
             (&Method::GET, ["webhooks"]) => self.list(call, caller).await,
+            (_, ["events", id, ..]) if !is_uuid(id) => Ok(not_found("Event not found")),
+            (_, ["webhooks", id, ..]) if !is_uuid(id) => Ok(not_found("Webhook not found")),
             (&Method::GET, ["events", id]) => self.event(id, caller).await,
             (&Method::POST, ["events", id, "resend"]) => self.resend(call, id, caller).await,
             (method, ["webhooks", id, rest @ ..]) => match self.find(id, caller).await {

@@ -77,6 +77,11 @@ pub struct DeliverDeps {
 }
 
 impl DeliverDeps {
+    /// How long a request to `endpoint` may take.
+    fn timeout_of(&self, endpoint: &EndpointRow) -> Duration {
+        endpoint.timeout_ms.map_or(self.timeout, Duration::from_millis)
+    }
+
     /// Reads what [`CallbacksDeps`] does, `WEBHOOK_TIMEOUT_MS` (default 5000) and `WEBHOOK_SECRET`, which adds the
     /// legacy signature.
     ///
@@ -103,19 +108,14 @@ impl DeliverDeps {
 /// A lease outlives its request by this much.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// A delivery that waits for another's probe looks again after this.
-const PROBE_WAIT: Duration = Duration::from_secs(10);
+/// A probe is given its request's time and this much, before another may be made.
+const PROBE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Takes one message from the queue: an event to fan out, a delivery to attempt, a window to recover.
 ///
 /// # Errors
 /// Transient faults of DynamoDB or SQS: the message should come again. A message that is none of ours is permanent.
-pub async fn process(
-    deps: &DeliverDeps,
-    message: &str,
-    owner: &Owner,
-    _deadline: Instant,
-) -> Result<(), CallbacksError> {
+pub async fn process(deps: &DeliverDeps, message: &str, owner: &Owner) -> Result<(), CallbacksError> {
     #[derive(Deserialize)]
     struct Kind {
         kind: String,
@@ -205,17 +205,23 @@ async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner) -> Result
     };
     let (endpoint_key, store) = (row.endpoint_key(), &callbacks.store);
     let (endpoint, event) = tokio::join!(store.endpoint_at(&endpoint_key), store.event(&row.event_id));
-    let (endpoint, event) = match (endpoint?, event?) {
-        (Some(endpoint), Some(event)) if endpoint.is_active && endpoint.id == row.endpoint_id => (endpoint, event),
-        (endpoint, _) => {
-            let reason = if endpoint.is_some() { "endpoint_disabled" } else { "endpoint_removed" };
+    // Another endpoint may have been registered at the address since.
+    let mut endpoint = endpoint?.filter(|endpoint| endpoint.id == row.endpoint_id);
+    let (endpoint, event) = match (&mut endpoint, event?) {
+        (Some(endpoint), Some(event)) if endpoint.is_active => (endpoint, event),
+        (endpoint, event) => {
+            let reason = match (endpoint, event) {
+                (None, _) => "endpoint_removed",
+                (_, None) => "event_expired",
+                _ => "endpoint_disabled",
+            };
             store.settle(&row, &Next::Ended(DeliveryStatus::Skipped), None, Some(reason)).await?;
             tracing::info!(event_id = row.event_id, reason, "callback_skipped");
             return Ok(());
         }
     };
-    match hold_back(callbacks, &endpoint, &row, now).await? {
-        Hold::Go => attempt(deps, &endpoint, &event, &row).await,
+    match hold_back(deps, endpoint, &row, now).await? {
+        Hold::Go => attempt(deps, endpoint, &event, &row).await,
         Hold::Until { time, slot } => put_off(callbacks, &row, time, slot).await,
         Hold::GiveUp => {
             store.settle(&row, &Next::Ended(DeliveryStatus::Failed), None, Some("circuit_open")).await?;
@@ -232,52 +238,59 @@ enum Hold {
     GiveUp,
 }
 
-/// Whether the endpoint's circuit and pace let a request through now.
+/// Whether the endpoint's circuit and pace let a request through now. `endpoint` is then as this request found it.
 async fn hold_back(
-    deps: &CallbacksDeps,
-    endpoint: &EndpointRow,
+    deps: &DeliverDeps,
+    endpoint: &mut EndpointRow,
     row: &DeliveryRow,
     now: Timestamp,
 ) -> Result<Hold, CallbacksError> {
-    let now_ms = now.as_millisecond();
+    let (callbacks, now_ms) = (&deps.callbacks, now.as_millisecond());
     let end = row.round_began + millis(span(&endpoint.retry_policy));
-    if let Some(open_until) = endpoint.open_until {
-        let wait_until = if open_until > now_ms {
-            Some(open_until + fastrand::i64(0..2_000))
-        } else {
-            // The time is up: one request goes ahead to see, the others wait for what it finds.
-            let probe = Changes::new()
-                .set("open_until", now_ms + millis(PROBE_WAIT))
-                .only_if("#open_until = ?", [open_until.into_attribute()]);
-            let is_ours = deps.store.change_endpoint(&endpoint.key(), probe).await?.is_some();
-            (!is_ours).then(|| now_ms + millis(PROBE_WAIT) + fastrand::i64(0..2_000))
-        };
-        match wait_until {
-            Some(_) if now_ms >= end => return Ok(Hold::GiveUp),
-            Some(time) => return Ok(Hold::Until { time: time.min(end), slot: false }),
-            None => {}
+    let leave_alone = |until: i64| match now_ms >= end {
+        true => Hold::GiveUp,
+        false => Hold::Until { time: (until + fastrand::i64(0..2_000)).min(end), slot: false },
+    };
+    if let Some(open_until) = endpoint.open_until.filter(|until| *until > now_ms) {
+        return Ok(leave_alone(open_until));
+    }
+    if let Some(rate) = endpoint.rate_per_second.filter(|_| row.slot_at.is_none_or(|slot| slot > now_ms)) {
+        let slot = callbacks.store.reserve(&endpoint.id, rate, now_ms).await?;
+        if slot > now_ms {
+            return Ok(Hold::Until { time: slot, slot: true });
         }
     }
-    let Some(rate) = endpoint.rate_per_second.filter(|_| row.slot_at.is_none_or(|slot| slot > now_ms)) else {
-        return Ok(Hold::Go);
-    };
-    let slot = deps.store.reserve(&endpoint.id, (1_000 / i64::from(rate)).max(1), now_ms).await?;
-    Ok(if slot > now_ms { Hold::Until { time: slot, slot: true } } else { Hold::Go })
+    if endpoint.open_until.is_some() {
+        // The time is up: one request goes ahead to see, the others wait for what it finds.
+        let probe_until = now_ms + millis(deps.timeout_of(endpoint) + PROBE_MARGIN);
+        let probe = if_open_until(Changes::new().set("open_until", probe_until), endpoint.open_until);
+        match callbacks.store.change_endpoint(endpoint, probe).await? {
+            Some(probed) => *endpoint = probed,
+            None => return Ok(leave_alone(probe_until)),
+        }
+    }
+    Ok(Hold::Go)
 }
 
 /// Puts a delivery off without using up an attempt.
 async fn put_off(deps: &CallbacksDeps, row: &DeliveryRow, time: i64, slot: bool) -> Result<(), CallbacksError> {
-    if deps.store.settle(row, &Next::At { time, slot }, None, None).await? {
-        send_later(deps, row, row.attempts, time).await?;
+    let next = at(time, slot, deps.clock.now());
+    if deps.store.settle(row, &next, None, None).await? {
+        send_later(deps, row, row.attempts, &next).await?;
     }
     Ok(())
 }
 
-/// Sends the message that comes at `time`. What lies further off than a message can wait is the sweeper's.
-async fn send_later(deps: &CallbacksDeps, row: &DeliveryRow, attempts: u32, time: i64) -> Result<(), CallbacksError> {
-    let wait = u64::try_from(time - deps.clock.now().as_millisecond()).map(Duration::from_millis).unwrap_or_default();
-    if wait <= MAX_DELAY {
-        deps.queue.send(&message(row, attempts)?, wait).await?;
+/// To be tried at `time`. What lies further off than a message can wait is the sweeper's.
+fn at(time: i64, slot: bool, now: Timestamp) -> Next {
+    Next::At { time, slot, is_sent: time - now.as_millisecond() <= millis(MAX_DELAY) }
+}
+
+/// Sends the message that brings what is next, if one does.
+async fn send_later(deps: &CallbacksDeps, row: &DeliveryRow, attempts: u32, next: &Next) -> Result<(), CallbacksError> {
+    if let Next::At { time, is_sent: true, .. } = next {
+        let wait = u64::try_from(time - deps.clock.now().as_millisecond()).unwrap_or_default();
+        deps.queue.send(&message(row, attempts)?, Duration::from_millis(wait)).await?;
     }
     Ok(())
 }
@@ -299,7 +312,7 @@ async fn attempt(
     let (outcome, wish) = match &answer {
         Ok(answer) => {
             made.status_code = Some(answer.status);
-            made.response = String::from_utf8_lossy(&answer.body).into_owned();
+            made.response = excerpt(&answer.body);
             (answered(answer.status), wished_wait(answer, now))
         }
         Err(_) => (Answered::Refused, None),
@@ -312,17 +325,14 @@ async fn attempt(
         Answered::Taken => Next::Ended(DeliveryStatus::Success),
         Answered::Gone => Next::Ended(DeliveryStatus::Failed),
         Answered::Refused => match next_wait(&endpoint.retry_policy, row.attempts + 1, wish, random) {
-            Some(wait) => Next::At { time: now.as_millisecond() + millis(wait), slot: false },
+            Some(wait) => at(now.as_millisecond() + millis(wait), false, now),
             None => Next::Ended(DeliveryStatus::Failed),
         },
     };
     let is_written = deps.callbacks.store.settle(row, &next, Some(&made), made.error.as_deref()).await?;
     record_health(&deps.callbacks, endpoint, outcome, now).await?;
     log(event, row, &made, &next);
-    match next {
-        Next::At { time, .. } if is_written => send_later(&deps.callbacks, row, row.attempts + 1, time).await,
-        _ => Ok(()),
-    }
+    if is_written { send_later(&deps.callbacks, row, row.attempts + 1, &next).await } else { Ok(()) }
 }
 
 async fn post(
@@ -335,12 +345,12 @@ async fn post(
     let refused = || HttpError::Refused { service: SERVICE };
     let url: Url = endpoint.target_url.parse().map_err(|_| refused())?;
     let secrets = endpoint.secrets.iter().filter(|secret| secret.signs_at(now.as_millisecond()));
-    let signature = signatures(secrets.map(|secret| secret.expose()), &event.id, now.as_second(), &event.payload);
-    let timeout = endpoint.timeout_ms.map_or(deps.timeout, Duration::from_millis);
+    let signature =
+        signatures(secrets.map(|secret| secret.secret().expose().as_str()), &event.id, now.as_second(), &event.payload);
     let mut request = deps
         .http
         .request(SERVICE, Method::POST, url)?
-        .timeout(timeout)
+        .timeout(deps.timeout_of(endpoint))
         .header("content-type", "application/json")
         .header("x-event-id", &event.id)
         .header("webhook-id", &event.id)
@@ -352,6 +362,13 @@ async fn post(
             .header("x-webhook-timestamp", iso_millis(now));
     }
     answer_up_to(SERVICE, request.body(event.payload.clone()), EXCERPT_BYTES).await
+}
+
+/// The beginning of an answer as text: what is no UTF-8 grows when it is replaced.
+fn excerpt(body: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(body).into_owned();
+    text.truncate(text.floor_char_boundary(EXCERPT_BYTES));
+    text
 }
 
 /// `500 Internal Server Error`, or a word for what kept an answer from coming.
@@ -385,27 +402,27 @@ async fn record_health(
     outcome: Answered,
     now: Timestamp,
 ) -> Result<(), CallbacksError> {
-    let key = endpoint.key();
     let now_ms = now.as_millisecond();
     match outcome {
         Answered::Taken if endpoint.failures == 0 && endpoint.open_until.is_none() => {}
         Answered::Taken => {
             let healed = Changes::new().set("failures", 0_i64).remove("failing_since").remove("open_until");
-            deps.store.change_endpoint(&key, healed).await?;
+            deps.store.change_endpoint(endpoint, healed).await?;
         }
         Answered::Gone => disable(deps, endpoint, "gone").await?,
         Answered::Refused => {
+            // Those that were under way when the circuit opened say nothing new, and are not counted.
             let failed = Changes::new().add("failures", 1).set_once("failing_since", now_ms);
-            let Some(after) = deps.store.change_endpoint(&key, failed).await? else { return Ok(()) };
+            let failed = if_open_until(failed, endpoint.open_until);
+            let Some(after) = deps.store.change_endpoint(endpoint, failed).await? else { return Ok(()) };
             let failing_for = now_ms - after.failing_since.unwrap_or(now_ms);
             if failing_for >= millis(DISABLE_AFTER) {
                 return disable(deps, endpoint, "only_failures").await;
             }
-            // Those that were under way when it opened say nothing new.
-            let is_open = after.open_until.is_some_and(|until| until > now_ms + millis(PROBE_WAIT));
-            if let Some(wait) = open_for(after.failures).filter(|_| !is_open) {
-                let opened = Changes::new().set("open_until", now_ms + millis(wait));
-                deps.store.change_endpoint(&key, opened).await?;
+            let Some(wait) = open_for(after.failures) else { return Ok(()) };
+            let opened = Changes::new().set("open_until", now_ms + millis(wait));
+            let opened = if_open_until(opened, endpoint.open_until);
+            if deps.store.change_endpoint(endpoint, opened).await?.is_some() {
                 metric::count("callback.circuit_opened", 1);
                 tracing::warn!(reason = "circuit_open", "an endpoint is left alone for a while");
             }
@@ -414,12 +431,20 @@ async fn record_health(
     Ok(())
 }
 
+/// `changes` for an endpoint whose circuit is as it was `seen`.
+fn if_open_until(changes: Changes, seen: Option<i64>) -> Changes {
+    match seen {
+        Some(until) => changes.only_if("#open_until = ?", [until.into_attribute()]),
+        None => changes.only_if("attribute_not_exists(#open_until)", []),
+    }
+}
+
 async fn disable(deps: &CallbacksDeps, endpoint: &EndpointRow, reason: &str) -> Result<(), CallbacksError> {
     let disabled = Changes::new()
         .set("is_active", false.into_attribute())
         .set("disabled_reason", reason)
         .set("updated_at", deps.clock.now().to_string());
-    deps.store.change_endpoint(&endpoint.key(), disabled).await?;
+    deps.store.change_endpoint(endpoint, disabled).await?;
     metric::count("endpoint.disabled", 1);
     tracing::warn!(reason, "endpoint disabled");
     Ok(())
@@ -461,6 +486,12 @@ pub(crate) fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_stays_short_whatever_it_holds() {
+        assert_eq!(excerpt("ä".as_bytes()), "ä");
+        assert!((EXCERPT_BYTES - 3..=EXCERPT_BYTES).contains(&excerpt(&[0xff; EXCERPT_BYTES]).len()));
+    }
 
     #[test]
     fn a_wish_counts_only_where_it_asks_for_patience() {

@@ -67,7 +67,7 @@ impl Endpoint {
 
     /// The secret in force.
     pub fn secret(&self) -> Secret<String> {
-        Secret::new(self.0.secrets.first().map(|secret| secret.expose().to_owned()).unwrap_or_default())
+        self.0.secrets.first().map_or_else(|| Secret::new(String::new()), |secret| secret.secret().clone())
     }
 }
 
@@ -96,12 +96,16 @@ pub async fn register(
     if !is_known && known.len() >= MAX_ENDPOINTS {
         return Ok(Registered::TooMany);
     }
-    let row = EndpointRow::new(deps.clock.new_id().to_string(), organization_id, event, target_url, &new_secret(), now);
-    let Some(known) = deps.store.add_endpoint(&row).await? else {
-        return Ok(Registered::Endpoint(Box::new(Endpoint(row))));
-    };
-    let known = deps.store.change_endpoint(&known.key(), switched_on(now)).await?.unwrap_or(known);
-    Ok(Registered::Endpoint(Box::new(Endpoint(known))))
+    let row = EndpointRow::new(deps.clock.new_id().to_string(), organization_id, event, target_url, new_secret(), now);
+    loop {
+        let Some(known) = deps.store.add_endpoint(&row).await? else {
+            return Ok(Registered::Endpoint(Box::new(Endpoint(row))));
+        };
+        if let Some(known) = deps.store.change_endpoint(&known, switched_on(now)).await? {
+            return Ok(Registered::Endpoint(Box::new(Endpoint(known))));
+        }
+        // Removed in between; then its place is free.
+    }
 }
 
 /// Switched on, with a clean record.
@@ -121,7 +125,6 @@ fn switched_on(now: Timestamp) -> Changes {
 /// DynamoDB could not be reached.
 pub async fn list(deps: &CallbacksDeps, organization_id: &str) -> Result<Vec<Endpoint>, CallbacksError> {
     let mut rows = deps.store.endpoints(organization_id, None).await?;
-    rows.retain(|row| row.event != TEST_EVENT);
     rows.sort_by(|one, other| (&one.event, &one.target_url).cmp(&(&other.event, &other.target_url)));
     Ok(rows.into_iter().map(Endpoint).collect())
 }
@@ -171,7 +174,7 @@ pub async fn change(
     if let Some(policy) = &settings.retry_policy {
         changes = changes.set("retry_policy", deps.store.policy(policy)?);
     }
-    Ok(deps.store.change_endpoint(&endpoint.0.key(), changes).await?.map(Endpoint))
+    Ok(deps.store.change_endpoint(&endpoint.0, changes).await?.map(Endpoint))
 }
 
 /// Reads a policy: `compat`, `standard`, or 1 to 20 waits in seconds.
@@ -210,13 +213,13 @@ pub async fn rotate(
         let until = secret.until.map_or(until, |known| known.min(until));
         secret.clone().ending(until)
     });
-    let secrets: Vec<_> = [SigningSecret::new(&new_secret())].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
+    let secrets: Vec<_> = [SigningSecret::new(new_secret())].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
     let changes = Changes::new()
         .set("secrets", deps.store.secrets(&secrets)?)
         .set("updated_at", now.to_string())
         // Two rotations at once: the second sees another row than it read, and its caller may try again.
         .only_if("#updated_at = ?", [row.updated_at.to_string().into_attribute()]);
-    Ok(deps.store.change_endpoint(&row.key(), changes).await?.map(Endpoint))
+    Ok(deps.store.change_endpoint(row, changes).await?.map(Endpoint))
 }
 
 /// Sends a `webhook.test` event to one endpoint through the queue; answers the event's id.
@@ -325,7 +328,8 @@ pub async fn resend(deps: &CallbacksDeps, event_id: &str, endpoint_id: Option<&s
     reopen(deps, rows).await
 }
 
-/// Starts deliveries anew and sends them; answers how many. One that a worker has right now is left to it.
+/// Starts deliveries anew and sends them; answers how many. One that changed since it was read, or
+/// that a worker has right now, is left as it is.
 async fn reopen(deps: &CallbacksDeps, rows: Vec<DeliveryRow>) -> Result<usize, CallbacksError> {
     let now_ms = deps.clock.now().as_millisecond();
     let mut opened = Vec::new();

@@ -5,8 +5,8 @@
 //! | endpoint | `O#<organisation>` | `W#<event>#<digest of the address>` | until removed |
 //! | endpoint by its id | `W#<endpoint id>` | `META` | until removed |
 //! | pace of an endpoint | `W#<endpoint id>` | `PACE` | until removed |
-//! | event | `E#<event id>` | `META` | 30 days |
-//! | delivery | `E#<event id>` | `D#<endpoint id>` | 30 days |
+//! | event | `E#<event id>` | `META` | 90 days |
+//! | delivery | `E#<event id>` | `D#<endpoint id>` | 90 days |
 //! | attempt | `E#<event id>` | `A#<endpoint id>#<number>` | 30 days |
 //!
 //! | Question | Answered by |
@@ -20,7 +20,7 @@ use crate::decide::Part;
 use crate::error::CallbacksError;
 use crate::model::{DeliveryStatus, Published, RetryPolicy};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::time::Duration;
 use switchyard_core::{Secret, hex_sha256};
 use switchyard_io::Table;
@@ -31,23 +31,26 @@ use switchyard_io::outbox::{self, Due};
 /// The workflow's name in the index `due`.
 pub(crate) const WORKFLOW: &str = "callbacks";
 
-const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
+/// Events and their deliveries outlive the longest policy of an endpoint's own, which waits for 72 days at most.
+const EVENT_KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
+const ATTEMPT_KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 /// A secret, and until when an old one still signs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SigningSecret {
-    secret: String,
+    #[serde(serialize_with = "exposed")]
+    secret: Secret<String>,
     /// Epoch milliseconds; absent for the one in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<i64>,
 }
 
 impl SigningSecret {
-    pub(crate) fn new(secret: &Secret<String>) -> Self {
-        Self { secret: secret.expose().clone(), until: None }
+    pub(crate) fn new(secret: Secret<String>) -> Self {
+        Self { secret, until: None }
     }
 
-    pub(crate) fn expose(&self) -> &str {
+    pub(crate) fn secret(&self) -> &Secret<String> {
         &self.secret
     }
 
@@ -59,6 +62,11 @@ impl SigningSecret {
     pub(crate) fn signs_at(&self, now_ms: i64) -> bool {
         self.until.is_none_or(|until| now_ms < until)
     }
+}
+
+/// A secret's one way into its row.
+fn exposed<S: Serializer>(secret: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
 }
 
 /// An endpoint's row.
@@ -101,7 +109,7 @@ impl EndpointRow {
         organization_id: &str,
         event: &str,
         target_url: &str,
-        secret: &Secret<String>,
+        secret: Secret<String>,
         now: Timestamp,
     ) -> Self {
         let Key { pk, sk } = endpoint_key(organization_id, event, target_url);
@@ -126,7 +134,7 @@ impl EndpointRow {
         }
     }
 
-    pub(crate) fn key(&self) -> Key {
+    fn key(&self) -> Key {
         Key { pk: self.pk.clone(), sk: self.sk.clone() }
     }
 }
@@ -165,7 +173,7 @@ impl EventRow {
             subject: published.subject.clone(),
             payload: published.payload.clone(),
             created_at: now,
-            expires_at: (now + KEPT_FOR).as_second(),
+            expires_at: (now + EVENT_KEPT_FOR).as_second(),
         }
     }
 }
@@ -249,7 +257,7 @@ impl DeliveryRow {
             endpoint_pk: endpoint.id.clone(),
             endpoint_sk: event.id.clone(),
             created_at: now,
-            expires_at: (now + KEPT_FOR).as_second(),
+            expires_at: (now + EVENT_KEPT_FOR).as_second(),
             due: Some(Due::at(WORKFLOW, &hex_sha256(&[&event.id, &endpoint.id]), due)),
         }
     }
@@ -311,7 +319,7 @@ impl AttemptRow {
             error: None,
             response: String::new(),
             trigger: delivery.trigger,
-            expires_at: (started_at + KEPT_FOR).as_second(),
+            expires_at: (started_at + ATTEMPT_KEPT_FOR).as_second(),
         }
     }
 }
@@ -375,8 +383,14 @@ pub(crate) enum Claim {
 pub(crate) enum Next {
     /// It ended.
     Ended(DeliveryStatus),
-    /// To be tried at that time, epoch milliseconds; `slot` when a place in the endpoint's pace is already ours.
-    At { time: i64, slot: bool },
+    /// To be tried at that time, epoch milliseconds.
+    At {
+        time: i64,
+        /// Whether a place in the endpoint's pace is ours then.
+        slot: bool,
+        /// Whether a delayed message brings it; if not, the sweeper does.
+        is_sent: bool,
+    },
 }
 
 /// Everything known of an event.
@@ -434,13 +448,14 @@ impl Store {
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
 
-    /// Changes an endpoint that is still there; `None` when it is not, or the changes' own condition does not hold.
+    /// Changes an endpoint that is still there; `None` when it is not, another has taken its place, or the changes' own
+    /// condition does not hold.
     pub(crate) async fn change_endpoint(
         &self,
-        key: &Key,
+        endpoint: &EndpointRow,
         changes: Changes,
     ) -> Result<Option<EndpointRow>, CallbacksError> {
-        match self.table.update(key, changes.only_if("attribute_exists(#pk)", [])).await? {
+        match self.table.update(&endpoint.key(), is_still(changes, endpoint)).await? {
             Update::Applied(item) => Ok(Some(self.table.read(item)?)),
             Update::Refused(_) => Ok(None),
         }
@@ -467,8 +482,12 @@ impl Store {
     }
 
     pub(crate) async fn remove_endpoint(&self, endpoint: &EndpointRow) -> Result<(), CallbacksError> {
-        let writes = [endpoint.key(), lookup_key(&endpoint.id), pace_key(&endpoint.id)];
-        self.table.transact(writes.map(|key| Write::Delete(key, Changes::new())).into()).await?;
+        let writes = vec![
+            Write::Delete(endpoint.key(), is_still(Changes::new(), endpoint)),
+            Write::Delete(lookup_key(&endpoint.id), Changes::new()),
+            Write::Delete(pace_key(&endpoint.id), Changes::new()),
+        ];
+        self.table.transact(writes).await?;
         Ok(())
     }
 
@@ -583,9 +602,10 @@ impl Store {
             Next::Ended(status) => {
                 outbox::settled(changes).set("status", status.name()).remove("next_attempt_at").remove("slot_at")
             }
-            Next::At { time, slot } => {
-                changes.set("next_attempt_at", *time).set_or_remove("slot_at", slot.then_some(*time)).due(row, *time)
-            }
+            Next::At { time, slot, is_sent } => changes
+                .set("next_attempt_at", *time)
+                .set_or_remove("slot_at", slot.then_some(*time))
+                .due(row, if *is_sent { time + grace_ms() } else { *time }),
         };
         if let Some(attempt) = attempt {
             changes = changes
@@ -605,7 +625,8 @@ impl Store {
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
-    /// Starts a delivery anew because somebody asked; `None` while a worker has it.
+    /// Starts a delivery anew because somebody asked; `false` while a worker has it, or when it is no longer as it was
+    /// read: the index `endpoint` lags behind.
     pub(crate) async fn reopen(&self, row: &DeliveryRow, now_ms: i64) -> Result<bool, CallbacksError> {
         let changes = Changes::new()
             .set("status", DeliveryStatus::Pending.name())
@@ -614,23 +635,25 @@ impl Store {
             .set("round_began", now_ms)
             .remove("next_attempt_at")
             .remove("slot_at")
-            .due(row, now_ms)
-            .only_if("attribute_exists(#pk)", [])
+            .due(row, now_ms + grace_ms())
+            .only_if("#status = ?", [row.status.name().into_attribute()])
             .only_if("attribute_not_exists(#lease_until) OR #lease_until < ?", [now_ms.into_attribute()]);
         Ok(matches!(self.table.update(&row.key(), changes).await?, Update::Applied(_)))
     }
 
-    /// Reserves the endpoint's next free place in time, `step_ms` after the last; answers when that is.
-    pub(crate) async fn reserve(&self, endpoint_id: &str, step_ms: i64, now_ms: i64) -> Result<i64, CallbacksError> {
+    /// Reserves the endpoint's next free place in time, of `rate` in a second; answers when that is.
+    pub(crate) async fn reserve(&self, endpoint_id: &str, rate: u32, now_ms: i64) -> Result<i64, CallbacksError> {
         let key = pace_key(endpoint_id);
+        // Microseconds, since most rates' steps are no whole milliseconds.
+        let (step, now) = (1_000_000 / i64::from(rate.max(1)), now_ms * 1_000);
         loop {
-            let behind = Changes::new().add("free_at", step_ms).only_if("#free_at > ?", [now_ms.into_attribute()]);
+            let behind = Changes::new().add("free_at_us", step).only_if("#free_at_us > ?", [now.into_attribute()]);
             if let Update::Applied(row) = self.table.update(&key, behind).await? {
-                return Ok(number(&row, "free_at").unwrap_or(now_ms) - step_ms);
+                return Ok(number(&row, "free_at_us").map_or(now_ms, |free_at| (free_at - step) / 1_000));
             }
             let at_once = Changes::new()
-                .set("free_at", now_ms + step_ms)
-                .only_if("attribute_not_exists(#free_at) OR #free_at <= ?", [now_ms.into_attribute()]);
+                .set("free_at_us", now + step)
+                .only_if("attribute_not_exists(#free_at_us) OR #free_at_us <= ?", [now.into_attribute()]);
             if let Update::Applied(_) = self.table.update(&key, at_once).await? {
                 return Ok(now_ms);
             }
@@ -649,17 +672,47 @@ impl Store {
 }
 
 trait DueChanges {
-    /// Marks the delivery as overdue from `time` on, with the grace that a message in the queue gets.
-    fn due(self, row: &DeliveryRow, time: i64) -> Self;
+    /// Marks the delivery as overdue from `due_at` on.
+    fn due(self, row: &DeliveryRow, due_at: i64) -> Self;
 }
 
 impl DueChanges for Changes {
-    fn due(self, row: &DeliveryRow, time: i64) -> Self {
-        let grace = i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default();
-        self.set("due_shard", row.shard()).set("due_at", time + grace).set("due_count", 0_i64)
+    fn due(self, row: &DeliveryRow, due_at: i64) -> Self {
+        self.set("due_shard", row.shard()).set("due_at", due_at).set("due_count", 0_i64)
     }
+}
+
+/// What a message in the queue gets before the sweeper sends another.
+fn grace_ms() -> i64 {
+    i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default()
+}
+
+/// `changes` for this endpoint only, and not for one that was registered at its address since.
+fn is_still(changes: Changes, endpoint: &EndpointRow) -> Changes {
+    changes.only_if("#id = ?", [endpoint.id.as_str().into_attribute()])
 }
 
 fn number(row: &Item, attribute: &str) -> Option<i64> {
     row.get(attribute)?.as_n().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{CUSTOM_WAITS, LONGEST_CUSTOM_WAIT, next_wait};
+
+    #[test]
+    fn events_outlive_the_longest_policy() {
+        let policy = RetryPolicy::Custom(vec![LONGEST_CUSTOM_WAIT; CUSTOM_WAITS]);
+        let longest: Duration = (1..).map_while(|made| next_wait(&policy, made, None, 1.0)).sum();
+        assert!(longest < EVENT_KEPT_FOR, "{longest:?}");
+    }
+
+    #[test]
+    fn an_endpoints_secrets_are_not_printed() {
+        let secret = Secret::new("whsec_AAAA".to_owned());
+        let row = EndpointRow::new("1".into(), "org", "e", "https://h/", secret, Timestamp::UNIX_EPOCH);
+        assert!(!format!("{row:?}").contains("AAAA"));
+        assert_eq!(serde_json::to_value(&row.secrets).unwrap()[0]["secret"], "whsec_AAAA");
+    }
 }

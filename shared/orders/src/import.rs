@@ -56,19 +56,27 @@ pub async fn register(deps: &OrdersDeps, registration: &Registration) -> Result<
 pub enum Imported {
     /// The answer to give, now and on every repetition.
     Answer(Value),
-    /// No store has this token.
+    /// No store that the caller may act for has this token.
     UnknownStore,
 }
 
-/// Imports one receipt: the marketplace is asked once, however often and by however many this is called.
+/// Imports one receipt: the marketplace is asked once, however often and by however many this is called. A store whose
+/// organisation the caller `may` not act for does not exist.
 ///
 /// The receipt is claimed before the marketplace is asked; then guard, log and store are written in one transaction. A
 /// process that dies in between leaves a claim that another may take over after [`crate::store::CLAIM`].
 ///
 /// # Errors
 /// DynamoDB could not be reached; nothing is lost, and the same call may be made again.
-pub async fn import(deps: &OrdersDeps, sync_token: &str, receipt: &str) -> Result<Imported, OrdersError> {
-    let Some(store) = deps.store.by_token(sync_token).await? else { return Ok(Imported::UnknownStore) };
+pub async fn import(
+    deps: &OrdersDeps,
+    sync_token: &str,
+    receipt: &str,
+    may: impl Fn(&str) -> bool,
+) -> Result<Imported, OrdersError> {
+    let Some(store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+        return Ok(Imported::UnknownStore);
+    };
     let claim = deps.clock.new_id().to_string();
     let end = tokio::time::Instant::now() + WAIT;
     loop {
@@ -128,12 +136,17 @@ fn answer(state: &LogState) -> Value {
     body
 }
 
-/// A store's summary for `GET /stores/sync-status`, with whose store it is; `None` when no store has this token.
+/// A store's summary for `GET /stores/sync-status`; `None` when no store that the caller `may` act for has this token.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn sync_status(deps: &OrdersDeps, sync_token: &str) -> Result<Option<Value>, OrdersError> {
-    Ok(deps.store.by_token(sync_token).await?.map(|store| {
+pub async fn sync_status(
+    deps: &OrdersDeps,
+    sync_token: &str,
+    may: impl Fn(&str) -> bool,
+) -> Result<Option<Value>, OrdersError> {
+    let store = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id));
+    Ok(store.map(|store| {
         json!({
             "lastSyncAt": store.last_sync_at.map(iso_millis),
             "importedOrders": store.imported_success_count,
@@ -141,14 +154,6 @@ pub async fn sync_status(deps: &OrdersDeps, sync_token: &str) -> Result<Option<V
             "rateLimitedCount": store.rate_limited_count,
         })
     }))
-}
-
-/// The organisation of a token's store.
-///
-/// # Errors
-/// DynamoDB could not be reached.
-pub async fn organization_of(deps: &OrdersDeps, sync_token: &str) -> Result<Option<String>, OrdersError> {
-    Ok(deps.store.by_token(sync_token).await?.map(|store| store.organization_id))
 }
 
 /// One page of a store's receipts, newest first: `{"orders": […], "cursor": …}`.
@@ -161,8 +166,11 @@ pub async fn orders(
     status: Option<LogStatus>,
     cursor: Option<&str>,
     limit: u8,
+    may: impl Fn(&str) -> bool,
 ) -> Result<Option<Value>, OrdersError> {
-    let Some(store) = deps.store.by_token(sync_token).await? else { return Ok(None) };
+    let Some(store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+        return Ok(None);
+    };
     let rows = deps.store.logs(&store.id, cursor, i32::from(limit)).await?;
     let cursor = (rows.len() == usize::from(limit)).then(|| rows.last().map(|row| row.id.clone())).flatten();
     let shown: Vec<_> =

@@ -16,7 +16,7 @@ mod sync;
 
 pub use decide::{backoff, sync_status as status_of};
 pub use error::OrdersError;
-pub use import::{Imported, OrdersDeps, import, orders, organization_of, register, sync_status};
+pub use import::{Imported, OrdersDeps, import, orders, register, sync_status};
 pub use model::{Amount, Counts, LogState, LogStatus, Marketplace, SyncStatus, UnknownMarketplace, Verdict};
 pub use store::{Registration, StoreIds};
 pub use sweep::{Swept, sweep};

@@ -28,8 +28,9 @@ const CONCURRENCY: usize = 4;
 /// Receipts written in one transaction, with their store.
 const WRITTEN_TOGETHER: usize = 20;
 
-/// A job stops this long before its deadline and goes on as another message.
-const MARGIN: Duration = Duration::from_secs(20);
+/// A job stops this long before its deadline and goes on as another message: what is under way then, [`WRITTEN_TOGETHER`]
+/// receipts of a marketplace that answers none of them, still has the time to end.
+const MARGIN: Duration = Duration::from_secs(60);
 
 /// What syncing needs.
 #[derive(Clone)]

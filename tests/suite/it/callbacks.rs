@@ -13,7 +13,7 @@ use switchyard_callbacks::manage::{self, Endpoint, Registered, Settings};
 use switchyard_callbacks::{CallbacksDeps, DeliverDeps, RetryPolicy, process, sign, sweep};
 use switchyard_core::{Clock, Timestamp};
 use switchyard_io::once::Owner;
-use switchyard_tests::client::{Client, unique};
+use switchyard_tests::client::{Client, unique, wait_until};
 use tokio::time::Instant;
 
 const ORGANIZATION: &str = "org-1";
@@ -27,7 +27,7 @@ struct Got {
     body: String,
 }
 
-/// Status and `Retry-After`.
+/// Status and `Retry-After`; status 0 never answers.
 type Answer = (u16, Option<&'static str>);
 
 #[derive(Clone, Default)]
@@ -45,6 +45,9 @@ async fn receive(
 ) -> axum::response::Response {
     receivers.got.lock().unwrap().push(Got { name: name.clone(), headers, body });
     let (status, retry_after) = receivers.answers.lock().unwrap().get(&name).copied().unwrap_or((200, None));
+    if status == 0 {
+        std::future::pending::<()>().await;
+    }
     let mut response = (StatusCode::from_u16(status).unwrap(), "the answer").into_response();
     if let Some(wait) = retry_after {
         response.headers_mut().insert("retry-after", wait.parse().unwrap());
@@ -130,8 +133,7 @@ impl World {
 
     async fn process_as(&self, message: &Value, id: &str, attempt: u32) {
         let owner = Owner { message_id: id.into(), attempt };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        process(&self.deps, &message.to_string(), &owner, deadline).await.unwrap();
+        process(&self.deps, &message.to_string(), &owner).await.unwrap();
     }
 
     /// Works off what is in the queue now, and what that brings there at once.
@@ -151,6 +153,18 @@ impl World {
     async fn attempt(&self, event: &str, endpoint: &Endpoint, attempts: u32) {
         let body = json!({"eventId": event, "endpointId": endpoint.summary()["id"], "attempts": attempts});
         self.process(&json!({"v": 1, "id": event, "kind": "callbacks.delivery", "tenant": "", "body": body})).await;
+    }
+
+    /// Takes a delivery as far as its request, and dies there.
+    async fn die_after_the_post(&self, message: &Value, id: &str, name: &str) {
+        let hits = self.hits(name);
+        let (deps, message) = (self.deps.clone(), message.to_string());
+        let owner = Owner { message_id: id.into(), attempt: 1 };
+        let worker = tokio::spawn(async move { process(&deps, &message, &owner).await });
+        let posted = wait_until(Duration::from_secs(10), async || Ok(self.hits(name) > hits));
+        posted.await.unwrap();
+        worker.abort();
+        worker.await.unwrap_err();
     }
 
     async fn event(&self, id: &str) -> Value {
@@ -301,24 +315,20 @@ async fn a_wish_for_patience_is_honoured() {
 #[tokio::test]
 async fn a_worker_that_died_is_followed_by_its_messages_next_receive() {
     let world = World::new().await;
-    let endpoint = world.endpoint("a").await;
+    world.endpoint("a").await;
     let event = world.publish().await;
     let message = take(&world.client, &world.queue).await.remove(0);
-    // The first worker posted and died before it could write that down: only its lease is there.
-    let key = json!({"pk": {"S": format!("E#{event}")}, "sk": {"S": format!("D#{}", endpoint.summary()["id"].as_str().unwrap())}});
-    let lease = json!({
-        "TableName": world.queue.rsplit('/').next().unwrap(),
-        "Key": key,
-        "UpdateExpression": "SET lease_owner = :o, lease_attempt = :a, lease_until = :u",
-        "ExpressionAttributeValues": {":o": {"S": "dead"}, ":a": {"N": "1"}, ":u": {"N": "1767607245000"}},
-    });
-    world.client.aws("DynamoDB_20120810.UpdateItem", &lease).await.unwrap();
+    world.answer("a", 0, None);
+    world.die_after_the_post(&message, "dead", "a").await;
+    assert_eq!(world.event(&event).await["attempts"], json!([]), "nothing was written down");
+    world.answer("a", 200, None);
     let other = Owner { message_id: "other".into(), attempt: 1 };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    assert!(process(&world.deps, &message.to_string(), &other, deadline).await.is_err(), "the lease holds");
+    assert!(process(&world.deps, &message.to_string(), &other).await.is_err(), "the lease holds");
     world.process_as(&message, "dead", 2).await;
-    assert_eq!(world.event(&event).await["status"], "success");
-    assert_eq!(world.hits("a"), 1);
+    let status = world.event(&event).await;
+    assert_eq!((&status["status"], &status["attempt"]), (&json!("success"), &json!(1)));
+    let ids: Vec<_> = world.receivers.got.lock().unwrap().iter().map(|got| got.headers["webhook-id"].clone()).collect();
+    assert_eq!(ids, [event.as_str(), event.as_str()], "the receiver can tell");
 }
 
 #[tokio::test]
@@ -362,6 +372,48 @@ async fn an_open_circuit_saves_requests_and_ends_with_the_policy() {
     world.attempt(last, &endpoint, 0).await;
     let ended = world.event(last).await;
     assert_eq!((&ended["status"], &ended["lastError"]), (&json!("failed"), &json!("circuit_open")));
+}
+
+#[tokio::test]
+async fn one_request_at_a_time_tries_an_open_circuit_however_long_it_takes() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("bad").await;
+    let settings = Settings { timeout_ms: Some(Some(30_000)), ..Settings::default() };
+    manage::change(&world.callbacks, &endpoint, &settings).await.unwrap().unwrap();
+    world.answer("bad", 500, None);
+    for _ in 0..5 {
+        world.publish().await;
+        world.work().await;
+    }
+    let (probe, waiting) = (world.publish().await, world.publish().await);
+    let message = take(&world.client, &world.queue).await.into_iter().find(|message| message["id"] == *probe).unwrap();
+    world.pass(31);
+    world.answer("bad", 0, None);
+    world.die_after_the_post(&message, "probe", "bad").await;
+    world.answer("bad", 200, None);
+    world.pass(30);
+    world.attempt(&waiting, &endpoint, 0).await;
+    assert_eq!(world.hits("bad"), 6, "the first may still be under way");
+    world.pass(6);
+    world.attempt(&waiting, &endpoint, 0).await;
+    assert_eq!(world.event(&waiting).await["status"], "success");
+}
+
+#[tokio::test]
+async fn a_pace_is_kept_where_its_steps_are_no_whole_milliseconds() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("fast").await;
+    let settings = Settings { rate_per_second: Some(Some(600)), ..Settings::default() };
+    manage::change(&world.callbacks, &endpoint, &settings).await.unwrap().unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let event = world.publish().await;
+        world.work().await;
+        waits.push(world.event(&event).await["nextRetryAt"].clone());
+    }
+    let times = ["2026-01-05T10:00:00.001Z", "2026-01-05T10:00:00.003Z", "2026-01-05T10:00:00.004Z"];
+    assert_eq!(waits[0], Value::Null);
+    assert_eq!(waits[1..], times);
 }
 
 #[tokio::test]
@@ -446,6 +498,61 @@ async fn what_failed_is_resent_and_recovered_on_demand() {
     let order: Vec<_> = page["deliveries"].as_array().unwrap().iter().map(|row| row["eventId"].clone()).collect();
     let newest_first: Vec<_> = events.iter().rev().map(|event| json!(event)).collect();
     assert_eq!(order, newest_first);
+}
+
+#[tokio::test]
+async fn what_waits_longer_than_a_message_can_is_sent_by_the_sweep_on_time() {
+    let world = World::new().await;
+    world.endpoint("a").await;
+    world.answer("a", 503, Some("3600"));
+    let event = world.publish().await;
+    world.work().await;
+    assert_eq!(world.event(&event).await["nextRetryAt"], "2026-01-05T11:00:00.000Z");
+    let run = async || sweep(&world.callbacks, Instant::now() + Duration::from_secs(60)).await.unwrap().enqueued_jobs;
+    world.pass(3599);
+    assert_eq!(run().await, 0);
+    world.answer("a", 200, None);
+    world.pass(1);
+    assert_eq!(run().await, 1);
+    world.work().await;
+    assert_eq!(world.event(&event).await["status"], "success");
+}
+
+#[tokio::test]
+async fn an_address_registered_anew_is_another_endpoint() {
+    let world = World::new().await;
+    let old = world.endpoint("a").await;
+    let event = world.publish().await;
+    manage::remove(&world.callbacks, &old).await.unwrap();
+    let new = world.endpoint("a").await;
+    assert_ne!(old.summary()["id"], new.summary()["id"]);
+    world.work().await;
+    let status = world.event(&event).await;
+    assert_eq!((&status["deliveries"][0]["status"], &status["status"]), (&json!("skipped"), &json!("success")));
+    assert_eq!((&status["lastError"], world.hits("a")), (&json!("endpoint_removed"), 0));
+    // Who still holds the old one changes and removes nothing of the new.
+    assert!(manage::change(&world.callbacks, &old, &Settings::default()).await.unwrap().is_none());
+    manage::remove(&world.callbacks, &old).await.unwrap();
+    assert_eq!(manage::list(&world.callbacks, ORGANIZATION).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_organization_has_fifty_endpoints_for_an_event_and_no_more() {
+    let world = World::new().await;
+    for number in 0..manage::MAX_ENDPOINTS {
+        world.endpoint(&number.to_string()).await;
+    }
+    let register = async |name: &str| {
+        let target = format!("{}/{name}", world.base);
+        manage::register(&world.callbacks, ORGANIZATION, EVENT, &target).await.unwrap()
+    };
+    assert!(matches!(register("one-more").await, Registered::TooMany));
+    assert!(matches!(register("0").await, Registered::Endpoint(_)), "it is known");
+    let event = world.publish().await;
+    world.work().await;
+    let status = world.event(&event).await;
+    let hits = world.receivers.got.lock().unwrap().len();
+    assert_eq!((&status["status"], hits), (&json!("success"), manage::MAX_ENDPOINTS));
 }
 
 #[tokio::test]

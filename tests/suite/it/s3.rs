@@ -1,8 +1,9 @@
 //! S3 on the AWS endpoint, at the wire.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use switchyard_local::{Binaries, Data, Host, LogSink, Ports, Settings};
-use switchyard_tests::client::Client;
+use switchyard_tests::client::{Client, wait_until};
 use switchyard_tests::stack::{Stack, start_with};
 
 /// A host that serves one bucket and nothing else.
@@ -10,8 +11,17 @@ async fn host(folder: &Path, data: Data) -> Host {
     std::fs::create_dir_all(folder).unwrap();
     let template = folder.join("template.yaml");
     std::fs::write(&template, "Resources:\n  ExportsBucket: { Type: AWS::S3::Bucket }\n").unwrap();
-    let binaries = Binaries::in_folder(PathBuf::from("/nowhere"));
-    start_with(binaries, template, data, Ports::Free, LogSink::keep(), Settings::default()).await.unwrap()
+    let mut host = None;
+    // The engines of a host that has stopped close on threads of their own.
+    wait_until(Duration::from_secs(30), async || {
+        let binaries = Binaries::in_folder(PathBuf::from("/nowhere"));
+        let (template, data, logs) = (template.clone(), data.clone(), LogSink::keep());
+        host = start_with(binaries, template, data, Ports::Free, logs, Settings::default()).await.ok();
+        Ok(host.is_some())
+    })
+    .await
+    .unwrap();
+    host.unwrap()
 }
 
 struct Answer {

@@ -56,7 +56,7 @@ pub struct Guard {
     pub allow_http: bool,
     /// Networks that are let in though they are not public, as `cargo dev` lets in this machine.
     pub allowed: Vec<IpNet>,
-    /// The port of Lambda's Runtime API, which lives on loopback and is never let in.
+    /// The port of Lambda's Runtime API, which lives on a network that is not public and is never let in.
     pub runtime_port: Option<u16>,
 }
 
@@ -67,7 +67,9 @@ impl Guard {
         let is_scheme_fine = url.scheme() == "https" || (self.allow_http && url.scheme() == "http");
         let is_anonymous = url.username().is_empty() && url.password().is_none();
         let port = url.port_or_known_default().unwrap_or_default();
-        let is_port_fine = matches!(port, 80 | 443 | 1024..) && Some(port) != self.runtime_port;
+        // Where no such network is let in, nothing leads to the Runtime API, and the port may be anybody's.
+        let is_runtime = !self.allowed.is_empty() && Some(port) == self.runtime_port;
+        let is_port_fine = matches!(port, 80 | 443 | 1024..) && !is_runtime;
         let host = url.host_str().unwrap_or_default();
         let is_host_fine = match host.trim_start_matches('[').trim_end_matches(']').parse() {
             Ok(address) => self.admits_address(address),
@@ -174,6 +176,9 @@ mod tests {
         for url in ["http://127.0.0.1:9001/", "http://127.0.0.2:4000/", "http://10.0.0.1/", "http://[::1]:4000/"] {
             assert!(!local.admits(&url.parse().unwrap()), "{url}");
         }
+        let deployed = Guard { runtime_port: Some(9001), ..strict() };
+        assert!(deployed.admits(&"https://example.com:9001/".parse().unwrap()));
+        assert!(!deployed.admits(&"https://127.0.0.1:9001/".parse().unwrap()));
     }
 
     #[tokio::test]
