@@ -7,6 +7,7 @@ use switchyard_core::{Clock, Env};
 use switchyard_io::http::{Answer, Http, Method, Url, answer};
 
 use crate::say;
+use crate::target::Target;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -16,9 +17,9 @@ pub(crate) enum Command {
 }
 
 /// Runs the flow; exit code 1 when no store could be registered or nobody answers.
-pub(crate) async fn run(command: &Command) -> ExitCode {
+pub(crate) async fn run(target: &Target, command: &Command) -> ExitCode {
     let Command::Endpoints = command;
-    match endpoints(&Env::process()).await {
+    match endpoints(target, &Env::process()).await {
         Ok(()) => {
             say("\nFlow completed.");
             ExitCode::SUCCESS
@@ -30,9 +31,12 @@ pub(crate) async fn run(command: &Command) -> ExitCode {
     }
 }
 
-async fn endpoints(env: &Env) -> Result<()> {
+async fn endpoints(target: &Target, env: &Env) -> Result<()> {
     let setting = |name: &str, default: &str| env.optional(name).unwrap_or_else(|| default.to_owned());
-    let base = setting("BASE_URL", "http://localhost:3000").trim_end_matches('/').to_owned();
+    let base = match env.optional("BASE_URL") {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => target.http_api().await?,
+    };
     let organization = setting("ORG_ID", "org-1");
     say(&format!("Starting endpoint flow on {base}"));
     let api = Api { http: Http::plain(Duration::from_secs(30))?, base };

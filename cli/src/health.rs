@@ -8,9 +8,10 @@ use switchyard_io::http::{Http, HttpError, Method, Url, call};
 /// Asks the stack how it and what it depends on are; exit code 1 when anything is not well.
 pub(crate) async fn run(target: &Target) -> Result<ExitCode> {
     let http = Http::plain(Duration::from_secs(20))?;
+    let api = target.http_api().await?;
     let mut code = ExitCode::SUCCESS;
     for path in ["/health", "/health/deps"] {
-        let address = format!("{}{path}", target.url.trim_end_matches('/'));
+        let address = format!("{api}{path}");
         let url = Url::parse(&address).with_context(|| format!("{address} is no address"))?;
         let answer = match call("the HTTP API", http.request("the HTTP API", Method::GET, url)?).await {
             Err(HttpError::Status { status: 503, body, .. }) => {

@@ -8,6 +8,7 @@ mod invoke;
 mod keys;
 mod mock_webhook;
 mod orders;
+mod outputs;
 mod target;
 mod webhooks;
 
@@ -36,6 +37,8 @@ enum Command {
         #[arg(long)]
         event: PathBuf,
     },
+    /// The outputs of a deployed stage's stack: addresses, and names of tables and queues.
+    Outputs,
     /// Ask the HTTP API how the platform and what it depends on are.
     Health,
     /// Bring every resident that ALIS lists for a company into the store and into Caspio.
@@ -78,11 +81,12 @@ async fn main() -> ExitCode {
     let Arguments { target, command } = Arguments::parse();
     let outcome = match command {
         Command::Invoke { function, event } => invoke::run(&target, &function, &event).await,
+        Command::Outputs => outputs::run(&target).await,
         Command::Health => health::run(&target).await,
         Command::Backfill(arguments) => backfill::run(&target, arguments).await,
         Command::Keys { command } => keys::run(&target, command).await,
         Command::Orders { command } => orders::run(&target, &command).await,
-        Command::Flow { command } => Ok(flow::run(&command).await),
+        Command::Flow { command } => Ok(flow::run(&target, &command).await),
         Command::MockWebhook { port } => mock_webhook::run(&port).await,
         Command::Webhooks { command } => webhooks::run(command),
         Command::Dlq { command } => dlq::run(&target, command).await,

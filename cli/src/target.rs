@@ -1,15 +1,19 @@
 use anyhow::{Context as _, Result};
 use aws_sdk_lambda::Client;
 use clap::Args;
+use std::collections::BTreeMap;
 use switchyard_core::Env;
 use switchyard_io::Aws;
+
+const LOCAL_HTTP_API: &str = "http://localhost:3000";
+const HTTP_API_OUTPUT: &str = "HttpApiUrl";
 
 /// Which stack a command is about.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Target {
-    /// HTTP API of the stack.
-    #[arg(long, global = true, env = "SWITCHYARD_URL", default_value = "http://127.0.0.1:3000")]
-    pub(crate) url: String,
+    /// HTTP API of the stack [default: http://localhost:3000, or the deployed stage's output HttpApiUrl].
+    #[arg(long, global = true, env = "SWITCHYARD_URL")]
+    url: Option<String>,
     /// AWS endpoint of a local stack.
     #[arg(
         long,
@@ -34,6 +38,40 @@ impl Target {
             Some(_) => Aws::from_profile(self.profile.as_deref()).await,
             None => Aws::at(&self.endpoint).await,
         }
+    }
+
+    /// Where the stack's HTTP API is, without a slash at the end.
+    ///
+    /// # Errors
+    /// The deployed stack has no such output, or may not be looked at.
+    pub(crate) async fn http_api(&self) -> Result<String> {
+        let url = match (&self.url, &self.stage) {
+            (Some(url), _) => url.clone(),
+            (None, None) => LOCAL_HTTP_API.to_owned(),
+            (None, Some(stage)) => self
+                .outputs(stage)
+                .await?
+                .remove(HTTP_API_OUTPUT)
+                .with_context(|| format!("switchyard-{stage} has no output {HTTP_API_OUTPUT}; name its --url"))?,
+        };
+        Ok(url.trim_end_matches('/').to_owned())
+    }
+
+    /// What the deployed stack of `stage` says of itself, by the names in the template's `Outputs`.
+    ///
+    /// # Errors
+    /// There is no such stack, or it may not be looked at.
+    pub(crate) async fn outputs(&self, stage: &str) -> Result<BTreeMap<String, String>> {
+        let stack = format!("switchyard-{stage}");
+        let about = aws_sdk_cloudformation::Client::new(self.aws().await.sdk_config())
+            .describe_stacks()
+            .stack_name(&stack)
+            .send()
+            .await
+            .map_err(aws_sdk_cloudformation::Error::from)
+            .with_context(|| format!("reading the outputs of {stack}"))?;
+        let outputs = about.stacks.unwrap_or_default().into_iter().flat_map(|stack| stack.outputs.unwrap_or_default());
+        Ok(outputs.filter_map(|output| Some((output.output_key?, output.output_value?))).collect())
     }
 
     /// The settings that a function of the stack runs with.

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 functions=$(cd functions && ls)
 echo "== building: $(echo $functions)"
 cargo lambda build --release --compiler cargo $(printf -- '--package %s ' $functions)
-cargo build --quiet --bin switchyard-sandbox
+cargo build --quiet --bin switchyard-sandbox --bin switchyard
 if [ -n "${CARGO_TARGET_DIR:-}" ] && [ ! -e target/lambda ]; then
   mkdir -p target && ln -s "$CARGO_TARGET_DIR/lambda" target/lambda   # where the template's CodeUri looks
 fi
@@ -40,7 +40,7 @@ python3 tests/deploy/stack.py wait
 
 echo "== deploying"
 started=$(date +%s)
-sam deploy --template template.yaml --stack-name switchyard --capabilities CAPABILITY_IAM --resolve-s3 \
+sam deploy --template template.yaml --stack-name switchyard-dev --capabilities CAPABILITY_IAM --resolve-s3 \
   --no-progressbar --parameter-overrides $(python3 tests/deploy/stack.py parameters) > "$work/deploy.log" 2>&1
 "$tools/python" tests/deploy/stack.py routes
 echo "deployed in $(($(date +%s) - started)) s"
@@ -49,6 +49,13 @@ echo "== black-box suite against the deployed stack"
 "$tools/python" tests/deploy/stack.py environment > "$work/environment"
 set -a; . "$work/environment"; set +a
 cargo test --test suite -- e2e::
+
+echo "== the command line finds the deployed stage"
+cli="${CARGO_TARGET_DIR:-target}/debug/switchyard"
+"$cli" --stage dev outputs | tee "$work/outputs"
+grep -q '^HttpApiUrl  https://' "$work/outputs"
+"$cli" --stage dev dlq list
+"$cli" --stage dev keys create --organization org-1 | grep '^so_test_'
 
 echo "== sample events under the runtime interface emulator"
 "$tools/python" tests/deploy/rie.py

@@ -8,7 +8,7 @@ import urllib.request
 
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
 SANDBOX = os.environ["SANDBOX_URL"]
-STACK = "switchyard"
+STACK = "switchyard-dev"
 
 
 def client(service):
