@@ -45,6 +45,7 @@ EXPECTED = {
     "marketplace-api/register-store": 200,
     "marketplace-api/register-webhook": 200,
     "marketplace-api/register-webhook-invalid": 400,
+    "marketplace-api/retry-unknown-store": 404,
     "marketplace-api/sync-status-unknown-store": 404,
     "marketplace-api/unsupported-media-type": 415,
     "order-consumer/empty-batch": [],

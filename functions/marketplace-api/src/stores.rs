@@ -8,7 +8,8 @@ use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
 use switchyard_lambda::{Call, Reply};
 use switchyard_orders::{
-    Imported, LogStatus, Marketplace, OrdersDeps, OrdersError, Registration, import, orders, register, sync_status,
+    Imported, LogStatus, Marketplace, OrdersDeps, OrdersError, Registration, Retried, import, orders, register, retry,
+    sync_status,
 };
 
 const PAGE: u8 = 100;
@@ -35,6 +36,7 @@ impl Stores {
         let reply = match (&call.method, call.origin.path.as_str()) {
             (&Method::POST, "/stores/register") => self.register(call, caller).await,
             (&Method::POST, "/orders/import") => self.import(call, caller).await,
+            (&Method::POST, "/orders/retry") => self.retry(call, caller).await,
             (&Method::GET, "/stores/sync-status") => self.status(call, caller).await,
             (&Method::GET, "/orders") => self.orders(call, caller).await,
             _ => return Ok(None),
@@ -76,6 +78,18 @@ impl Stores {
         Ok(match import(&self.deps, &token, &receipt, |organization| caller.may(organization)).await? {
             Imported::Answer(answer) => Reply::json(200, &answer),
             Imported::UnknownStore => not_found(),
+        })
+    }
+
+    async fn retry(&self, call: &Call, caller: &Caller) -> Result<Reply, Failure> {
+        let mut fields = Fields::body(call)?;
+        let token = fields.uuid("syncToken");
+        let receipt = fields.get("receipt").is_some().then(|| fields.string("receipt", MAX_NAME));
+        fields.finish()?;
+        Ok(match retry(&self.deps, &token, receipt.as_deref(), |organization| caller.may(organization)).await? {
+            Retried::Reopened { count, has_more } => Reply::json(202, &json!({"reopened": count, "hasMore": has_more})),
+            Retried::UnknownStore => not_found(),
+            Retried::UnknownReceipt => Reply::json(404, &json!({"error": "Order not found"})),
         })
     }
 

@@ -42,6 +42,7 @@ const ALLOWED: &[&str] = &[
     "reason",
     "records",
     "removed",
+    "reopened",
     "requestId",
     "scanned_stores",
     "sent",

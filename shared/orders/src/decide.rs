@@ -71,6 +71,17 @@ pub(crate) fn settle(before: &LogState, verdict: Verdict, asked: Asked, now: Tim
     after
 }
 
+/// The state of a receipt that someone wants tried again at once, however often it was refused; `None` when it is
+/// imported.
+pub(crate) fn reopened(before: &LogState) -> Option<LogState> {
+    (before.status != LogStatus::Success).then(|| LogState {
+        retries: 0,
+        retry_exhausted: false,
+        next_retry_at: None,
+        ..before.clone()
+    })
+}
+
 /// A refused import is tried once more at once; after that the waits grow, and end.
 fn refuse(after: &mut LogState, error: String, asked: Asked, now: Timestamp) {
     after.status = LogStatus::Failed;

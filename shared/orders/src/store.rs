@@ -17,6 +17,7 @@
 //! | a store's status | columns of `META`, kept up by every transaction that changes a log |
 //! | was this receipt imported before? | the guard's own create |
 //! | which receipts of a store may be tried again? | index `unfinished` (`unfinished_pk` = store, `unfinished_sk` = when, log) |
+//! | which receipts of a store did the sync give up? | index `unfinished` (`unfinished_pk` = `exhausted#` and the store) |
 //! | which stores, which unsent events are due? | index `due`, marked rows only |
 //!
 //! Counters and status change only in the transaction that changes a log; that transaction is conditional on the log's
@@ -215,7 +216,7 @@ pub(crate) struct LogRow {
     pub(crate) state: LogState,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    /// Keys of the index `unfinished`; absent when there is nothing left to do.
+    /// Keys of the index `unfinished`; absent once imported. Receipts that the sync gave up have a hash of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished_pk: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,10 +256,11 @@ impl LogRow {
     }
 
     fn index(&mut self) {
-        let is_unfinished = self.state.is_unfinished();
+        let is_listed = self.state.status != LogStatus::Success;
         let at = self.state.next_retry_at.map_or(0, Timestamp::as_millisecond);
-        self.unfinished_pk = is_unfinished.then(|| self.store_id.clone());
-        self.unfinished_sk = is_unfinished.then(|| format!("{}#{}", sortable(at), self.id));
+        let hash = if self.state.retry_exhausted { exhausted(&self.store_id) } else { self.store_id.clone() };
+        self.unfinished_pk = is_listed.then_some(hash);
+        self.unfinished_sk = is_listed.then(|| format!("{}#{}", sortable(at), self.id));
     }
 }
 
@@ -321,6 +323,11 @@ impl DueRow {
 }
 
 const EVENT_PREFIX: &str = "B#";
+
+/// Where the index `unfinished` keeps the receipts that the sync gave up.
+fn exhausted(store_id: &str) -> String {
+    format!("exhausted#{store_id}")
+}
 
 fn partition(store_id: &str) -> String {
     format!("S#{store_id}")
@@ -578,16 +585,32 @@ impl Store {
         if from > to {
             return Ok(Vec::new());
         }
-        let page = Page {
-            index: Index::Named("unfinished"),
-            hash: store_id.to_owned(),
-            range: Some((AttributeValue::S(from), AttributeValue::S(to))),
-            newest_first: false,
-            limit,
-            after: None,
-        };
-        let (items, _) = self.table.page(page).await?;
+        let range = Some((AttributeValue::S(from), AttributeValue::S(to)));
+        self.indexed(store_id.to_owned(), range, limit).await
+    }
+
+    /// Receipts of a store that the sync gave up, at most `limit`.
+    pub(crate) async fn given_up(&self, store_id: &str, limit: i32) -> Result<Vec<LogRow>, OrdersError> {
+        self.indexed(exhausted(store_id), None, limit).await
+    }
+
+    async fn indexed(
+        &self,
+        hash: String,
+        range: Option<(AttributeValue, AttributeValue)>,
+        limit: i32,
+    ) -> Result<Vec<LogRow>, OrdersError> {
+        let index = Index::Named("unfinished");
+        let (items, _) = self.table.page(Page { index, hash, range, newest_first: false, limit, after: None }).await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// The log of a receipt, if it was imported or refused before.
+    pub(crate) async fn log(&self, store_id: &str, receipt: &str) -> Result<Option<LogRow>, OrdersError> {
+        let Some(guard) = self.table.get(&guard_key(store_id, receipt)).await? else { return Ok(None) };
+        let guard: GuardRow = self.table.read(guard)?;
+        let item = self.table.get(&log_key(store_id, &guard.log_id)).await?;
+        Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
 
     /// When the first unfinished receipt may be tried again.

@@ -44,6 +44,7 @@ async fn every_route_wants_a_key_and_hides_what_is_anothers() {
     let routes = [
         ("POST", "/stores/register".to_owned(), store.to_string()),
         ("POST", "/orders/import".to_owned(), import),
+        ("POST", "/orders/retry".to_owned(), json!({"syncToken": token}).to_string()),
         ("GET", format!("/stores/sync-status?syncToken={token}"), String::new()),
         ("GET", format!("/orders?syncToken={token}"), String::new()),
         ("POST", "/webhooks/register".to_owned(), webhook.to_string()),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use switchyard_core::{Clock, Timestamp};
 use switchyard_io::once::Owner;
 use switchyard_orders::{
-    Counts, Imported, Marketplace, Registration, SyncDeps, Synced, import, orders, register, sweep, sync, sync_status,
+    Counts, Imported, Marketplace, Registration, Retried, SyncDeps, Synced, import, orders, register, sweep, sync,
+    sync_status,
 };
 use switchyard_sandbox::Sandbox;
 use switchyard_tests::client::{Client, unique};
@@ -360,6 +361,38 @@ async fn v17_amounts_are_rounded_once_and_zero_survives() {
         }
         assert_eq!(store.import("no-such-order-2").await["error"], "invalid_receipt", "{marketplace}");
     }
+}
+
+#[tokio::test]
+async fn receipts_that_were_given_up_are_tried_again_when_asked() {
+    let world = World::live().await;
+    let store = world.store().await;
+    let gone = format!("/etsy/v3/application/shops/{}/receipts/gone*", store.registration.external_store_id);
+    let gone = world.fault(json!({"path": gone, "kind": "status", "status": 404})).await;
+    for receipt in ["gone-a1", "gone-b1"] {
+        assert_eq!(store.import(receipt).await["error"], "invalid_receipt");
+    }
+    store.import("c-1").await;
+    for _ in 0..8 {
+        world.pass(61);
+        assert_eq!(store.sync().await, counts(2, 0, 2, 0));
+    }
+    world.pass(61);
+    assert_eq!(store.sync().await, Synced::NothingDue);
+    assert!(store.log("gone-a1").await["retryExhausted"].as_bool().unwrap());
+    world.end_fault(&gone).await;
+    let orders = world.deps.orders();
+    let retry = async |receipt| switchyard_orders::retry(orders, &store.token, receipt, |_| true).await.unwrap();
+    assert_eq!(retry(Some("never-seen")).await, Retried::UnknownReceipt);
+    let one = |count| Retried::Reopened { count, has_more: false };
+    assert_eq!(retry(Some("c-1")).await, one(0), "what is imported stays imported");
+    assert_eq!(retry(Some("gone-a1")).await, one(1));
+    assert_eq!(retry(None).await, one(1));
+    assert_eq!(retry(None).await, one(0));
+    assert_eq!(world.sweep().await, (1, 1));
+    world.pass(1);
+    assert_eq!(store.sync().await, counts(2, 2, 0, 0));
+    assert_eq!(store.status().await["importedOrders"], 3);
 }
 
 #[tokio::test]

@@ -1,0 +1,67 @@
+use crate::decide::reopened;
+use crate::error::OrdersError;
+use crate::import::OrdersDeps;
+use crate::store::LogRow;
+
+/// Receipts written in one transaction, with their store.
+const WRITTEN_TOGETHER: usize = 20;
+
+/// Receipts that one call opens again at most.
+const MOST: i32 = 500;
+
+/// What became of a wish to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// So many receipts are due now; `has_more` when the store has others that were given up.
+    Reopened {
+        /// How many.
+        count: usize,
+        /// Whether another call would find more.
+        has_more: bool,
+    },
+    /// No store that the caller may act for has this token.
+    UnknownStore,
+    /// The receipt was never imported.
+    UnknownReceipt,
+}
+
+/// Makes one receipt due now, or every receipt of the store that was refused too often, at most 500 a call. The sync asks about
+/// them within a minute. A store that is paused because its token was refused is tried again too.
+///
+/// # Errors
+/// DynamoDB could not be reached; the same call may be made again.
+pub async fn retry(
+    deps: &OrdersDeps,
+    sync_token: &str,
+    receipt: Option<&str>,
+    may: impl Fn(&str) -> bool,
+) -> Result<Retried, OrdersError> {
+    let Some(mut store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+        return Ok(Retried::UnknownStore);
+    };
+    let rows = match receipt {
+        Some(receipt) => match deps.store.log(&store.id, receipt).await? {
+            Some(row) => vec![row],
+            None => return Ok(Retried::UnknownReceipt),
+        },
+        None => deps.store.given_up(&store.id, MOST).await?,
+    };
+    let has_more = rows.len() == MOST as usize;
+    let mut count = 0;
+    for chunk in rows.chunks(WRITTEN_TOGETHER) {
+        let now = deps.clock.now();
+        let next = |row: &LogRow| Some((row.clone(), row.next(reopened(&row.state)?, now)));
+        let mut changes: Vec<_> = chunk.iter().filter_map(next).collect();
+        let only_due = deps.only_due;
+        store = deps
+            .store
+            .apply(&store, &mut changes, now, |row| {
+                row.is_paused = false;
+                row.schedule(Some(now), only_due);
+            })
+            .await?;
+        count += changes.len();
+    }
+    tracing::info!(store_id = store.id, reopened = count, "orders_reopened");
+    Ok(Retried::Reopened { count, has_more })
+}
