@@ -25,6 +25,16 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// A name for the caller's own things; no organisation's is the same as that of [`Self::Open`].
+    pub fn name(&self) -> String {
+        match self {
+            Self::Open => "open".to_owned(),
+            Self::Organization(own) => format!("organization {own}"),
+        }
+    }
+}
+
 /// How callers are told apart.
 pub enum Access {
     /// Not at all.

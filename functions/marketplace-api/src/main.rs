@@ -2,6 +2,7 @@
 
 mod access;
 mod mock;
+mod repeat;
 mod routes;
 mod stores;
 mod validate;

@@ -1,14 +1,19 @@
 //! From a path to its part.
 
-use crate::access::Access;
+use crate::access::{Access, Caller};
 use crate::mock::Mock;
+use crate::repeat::{self, IDEMPOTENCY_KEY};
 use crate::stores::Stores;
 use crate::webhooks::Webhooks;
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 use switchyard_core::{Clock, Env, EnvError, error_chain};
 use switchyard_io::Aws;
+use switchyard_io::idempotency::Idempotency;
 use switchyard_lambda::{Call, Reply};
+
+/// Our own fault, whichever part it came from.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every route of this function.
 pub struct Routes {
@@ -16,6 +21,7 @@ pub struct Routes {
     stores: Stores,
     webhooks: Webhooks,
     mock: Mock,
+    keys: Idempotency,
     clock: Clock,
 }
 
@@ -30,6 +36,7 @@ impl Routes {
             stores: Stores::from_env(aws, env)?,
             webhooks: Webhooks::from_env(aws, env)?,
             mock: Mock::from_env(env),
+            keys: Idempotency::from_env(aws, env, "ORDERS_TABLE")?,
             clock: Clock::system(),
         })
     }
@@ -46,16 +53,20 @@ impl Routes {
             Ok(None) => return unauthorized(),
             Err(error) => return fault(&call, &error),
         };
-        match self.stores.answer(&call, &caller).await {
-            Ok(Some(reply)) => return reply,
-            Ok(None) => {}
-            Err(error) => return fault(&call, &error),
+        let answered = match call.header(IDEMPOTENCY_KEY) {
+            Some(key) if call.method == Method::POST => {
+                repeat::once(&self.keys, &call, &caller, key, || self.act(&call, &caller)).await
+            }
+            _ => self.act(&call, &caller).await,
+        };
+        answered.unwrap_or_else(|error| fault(&call, &*error))
+    }
+
+    async fn act(&self, call: &Call, caller: &Caller) -> Result<Reply, Fault> {
+        if let Some(reply) = self.stores.answer(call, caller).await? {
+            return Ok(reply);
         }
-        match self.webhooks.answer(&call, &caller).await {
-            Ok(Some(reply)) => reply,
-            Ok(None) => unknown(&call),
-            Err(error) => fault(&call, &error),
-        }
+        Ok(self.webhooks.answer(call, caller).await?.unwrap_or_else(|| unknown(call)))
     }
 }
 

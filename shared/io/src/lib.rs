@@ -1,12 +1,13 @@
 //! Every socket the functions open.
 //!
 //! The rest of the workspace reaches AWS only through the handles here: [`Table`] and the conditional writes in
-//! [`dynamo`], the once-only guard in [`once`], [`Queue`], [`Secrets`], the HTTP clients in [`http`], and API keys in [`keys`].
+//! [`dynamo`], the once-only guard in [`once`], repeated requests in [`idempotency`], [`Queue`], [`Secrets`], the HTTP clients in [`http`], and API keys in [`keys`].
 
 mod aws;
 pub mod dlq;
 pub mod dynamo;
 pub mod http;
+pub mod idempotency;
 pub mod keys;
 pub mod once;
 pub mod outbox;

@@ -9,6 +9,8 @@
 //! | store by its natural key | `SU#<digest of organisation, marketplace, external id>` | `U` | for ever |
 //! | store by its token | `ST#<digest of the token>` | `T` | for ever |
 //! | lease of the sync | `LOCK#sync-store:<store id>` | `L` | until given back |
+//! | answer kept for its `Idempotency-Key` (`switchyard_io::idempotency`) | `IDEM#<digest>` | `I` | a day |
+//! | API key (`switchyard_io::keys`) | `K#<digest>` | `K` | for ever |
 //! | claim on replacing the token | `LOCK#refresh:<store id>` | `L` | until given back |
 //!
 //! | Question | Answered by |

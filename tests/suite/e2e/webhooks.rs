@@ -118,3 +118,25 @@ async fn a_test_event_is_attempted_and_its_attempt_can_be_read() {
     let page = client.get(&format!("{path}/deliveries?status=pending")).await.unwrap().body;
     assert_eq!(page["deliveries"][0]["eventId"], test.body["eventId"]);
 }
+
+#[tokio::test]
+async fn a_post_with_an_idempotency_key_takes_effect_once() {
+    let (client, _) = client();
+    let endpoint = register(&client, &organization(), target(&client)).await.body;
+    let path = format!("/webhooks/{}/secret/rotate", endpoint["id"].as_str().unwrap());
+    let key = organization();
+    let rotate = async |key: &str, body: &str| {
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        client.send("POST", &path, &headers, body.to_owned()).await.unwrap()
+    };
+    let refused = rotate(&key, r#"{"gracePeriodSeconds":-1}"#).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    let first = rotate(&key, "{}").await;
+    assert_eq!(first.status, 200, "a refusal leaves the key free: {}", first.body);
+    let again = rotate(&key, "{}").await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    let other = rotate(&key, r#"{"gracePeriodSeconds":5}"#).await;
+    assert_eq!((other.status, &other.body["error"]), (422, &json!("idempotency_key_reused")));
+    assert_ne!(rotate(&organization(), "{}").await.body, first.body);
+    assert_eq!(rotate(&"k".repeat(256), "{}").await.body["error"], "invalid_idempotency_key");
+}

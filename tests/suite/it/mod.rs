@@ -4,6 +4,7 @@ mod access;
 mod adt;
 mod callbacks;
 mod config;
+mod idempotency;
 mod once;
 mod orders;
 mod s3;

@@ -1,0 +1,65 @@
+//! `Idempotency-Key` against a real table, with a clock of the test's own.
+
+use super::{aws, env, table};
+use futures_util::future::join_all;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use switchyard_core::{Clock, Timestamp};
+use switchyard_io::idempotency::{Begun, CLAIM, Idempotency, KEPT, Running};
+use switchyard_tests::client::unique;
+
+async fn keys() -> (Idempotency, Arc<Mutex<Timestamp>>) {
+    let (aws, client) = aws().await;
+    let name = format!("it-idempotency-{}", unique());
+    table(&client, "OrdersTable", &name).await;
+    let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
+    let clock = now.clone();
+    let keys = Idempotency::from_env(&aws, &env(vec![("ORDERS_TABLE", name)]), "ORDERS_TABLE").unwrap();
+    (keys.with_clock(Clock::from_fn(move || *clock.lock().unwrap())), now)
+}
+
+async fn first(keys: &Idempotency, key: &str, request: &str) -> Running {
+    match keys.begin("me", key, request).await.unwrap() {
+        Begun::First(running) => running,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_for_a_day_to_its_own_caller_and_request() {
+    let (keys, now) = keys().await;
+    let running = first(&keys, "k", "r").await;
+    assert!(matches!(keys.begin("me", "k", "r").await.unwrap(), Begun::InProgress));
+    keys.finish(running, 202, "{\"a\":1}").await.unwrap();
+    let again = keys.begin("me", "k", "r").await.unwrap();
+    assert!(matches!(&again, Begun::Answered { status: 202, body } if body == "{\"a\":1}"), "{again:?}");
+    assert!(matches!(keys.begin("me", "k", "other").await.unwrap(), Begun::OtherRequest));
+    assert!(matches!(keys.begin("you", "k", "other").await.unwrap(), Begun::First(_)), "keys are the caller's own");
+    *now.lock().unwrap() += KEPT;
+    first(&keys, "k", "other").await;
+}
+
+#[tokio::test]
+async fn a_request_without_effect_frees_its_key_and_a_lost_one_in_time() {
+    let (keys, now) = keys().await;
+    keys.abandon(first(&keys, "k", "r").await).await.unwrap();
+    let lost = first(&keys, "k", "mended").await;
+    *now.lock().unwrap() += CLAIM + Duration::from_millis(1);
+    assert!(matches!(keys.begin("me", "k", "third").await.unwrap(), Begun::OtherRequest));
+    let successor = first(&keys, "k", "mended").await;
+    // The one that was thought dead comes back: it answers nobody.
+    keys.finish(lost, 200, "late").await.unwrap();
+    assert!(matches!(keys.begin("me", "k", "mended").await.unwrap(), Begun::InProgress));
+    keys.finish(successor, 200, "good").await.unwrap();
+    let again = keys.begin("me", "k", "mended").await.unwrap();
+    assert!(matches!(&again, Begun::Answered { body, .. } if body == "good"), "{again:?}");
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_is_first() {
+    let (keys, _) = keys().await;
+    let begun = join_all((0..20).map(|_| keys.begin("me", "k", "r"))).await;
+    let firsts = begun.iter().filter(|begun| matches!(begun, Ok(Begun::First(_)))).count();
+    let waiting = begun.iter().filter(|begun| matches!(begun, Ok(Begun::InProgress))).count();
+    assert_eq!((firsts, waiting), (1, 19));
+}
