@@ -10,7 +10,7 @@ pub(crate) async fn run(target: &Target) -> Result<ExitCode> {
     let http = Http::plain(Duration::from_secs(20))?;
     let api = target.http_api().await?;
     let mut code = ExitCode::SUCCESS;
-    for path in ["/health", "/health/deps"] {
+    for path in ["/health", "/health/deps", "/health/orders"] {
         let address = format!("{api}{path}");
         let url = Url::parse(&address).with_context(|| format!("{address} is no address"))?;
         let answer = match call("the HTTP API", http.request("the HTTP API", Method::GET, url)?).await {

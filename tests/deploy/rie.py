@@ -34,6 +34,7 @@ EXPECTED = {
     "callback-consumer/malformed-record": ["m2"],
     "callback-consumer/unknown-delivery": [],
     "marketplace-api/event-unknown": 404,
+    "marketplace-api/health": 200,
     "marketplace-api/import-unknown-store": 404,
     "marketplace-api/list-webhooks": 200,
     "marketplace-api/malformed-json": 400,

@@ -1,6 +1,7 @@
 //! Stores, orders, webhooks, and the mock marketplace.
 
 mod access;
+mod health;
 mod mock;
 mod repeat;
 mod routes;

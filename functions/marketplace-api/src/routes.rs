@@ -1,6 +1,7 @@
 //! From a path to its part.
 
 use crate::access::{Access, Caller};
+use crate::health::Health;
 use crate::mock::Mock;
 use crate::repeat::{self, IDEMPOTENCY_KEY};
 use crate::stores::Stores;
@@ -21,6 +22,7 @@ pub struct Routes {
     stores: Stores,
     webhooks: Webhooks,
     mock: Mock,
+    health: Health,
     keys: Idempotency,
     clock: Clock,
 }
@@ -36,6 +38,7 @@ impl Routes {
             stores: Stores::from_env(aws, env)?,
             webhooks: Webhooks::from_env(aws, env)?,
             mock: Mock::from_env(env),
+            health: Health::from_env(aws, env)?,
             keys: Idempotency::from_env(aws, env, "ORDERS_TABLE")?,
             clock: Clock::system(),
         })
@@ -47,6 +50,9 @@ impl Routes {
         let mock = path.strip_prefix("/mock/").and_then(|rest| rest.strip_suffix("/validate"));
         if let (&Method::POST, Some(marketplace)) = (&call.method, mock) {
             return self.mock.answer(&call, marketplace, &self.clock);
+        }
+        if (&call.method, path) == (&Method::GET, "/health/orders") {
+            return self.health.answer().await;
         }
         let caller = match self.access.caller(&call).await {
             Ok(Some(caller)) => caller,

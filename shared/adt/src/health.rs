@@ -2,21 +2,15 @@ use crate::accept::AcceptDeps;
 use crate::alis::Alis;
 use crate::credentials::SandboxCredentials;
 use serde::Serialize;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Env, EnvError};
+use switchyard_io::health::{Kept, word};
 use switchyard_io::http::Http;
 use switchyard_io::{Aws, Secrets};
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
-
-/// How long an answer is kept, so that watching costs ALIS two calls a minute at most.
-const KEEP: Duration = Duration::from_secs(30);
 
 /// For a call that sets no timeout of its own.
 const LONGEST_CALL: Duration = Duration::from_secs(10);
-
-const UNREACHABLE: &str = "error: unreachable";
 
 /// The state of what ADT depends on; each part is `ok` or `error: unreachable`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +33,7 @@ pub struct HealthDeps {
     sandbox: SandboxCredentials,
     env: Env,
     alis: OnceCell<Alis>,
-    last: Mutex<Option<(Instant, Health)>>,
+    last: Kept<Health>,
 }
 
 impl HealthDeps {
@@ -54,32 +48,27 @@ impl HealthDeps {
             sandbox: SandboxCredentials::from_env(&Secrets::new(aws), env)?,
             env: env.clone(),
             alis: OnceCell::new(),
-            last: Mutex::new(None),
+            last: Kept::new(),
         })
     }
 
     /// Asks ALIS, table and queue, unless that was done in the last 30 s.
     pub async fn check(&self) -> Health {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, health)) = last
-            && at.elapsed() < KEEP
-        {
-            return health;
-        }
+        self.last.or(self.ask()).await
+    }
+
+    async fn ask(&self) -> Health {
         let (alis, database, queue) =
             tokio::join!(self.alis_answers(), self.accept.store.table().ping(), self.accept.queue.ping());
-        let word = |ok: bool| if ok { "ok" } else { UNREACHABLE };
         let all = alis && database.is_ok() && queue.is_ok();
         let queue = word(queue.is_ok());
-        let health = Health {
+        Health {
             status: if all { "ok" } else { "error" },
             alis: word(alis),
             database: word(database.is_ok()),
             redis: queue,
             queue,
-        };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), health));
-        health
+        }
     }
 
     async fn alis_answers(&self) -> bool {

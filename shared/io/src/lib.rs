@@ -6,6 +6,7 @@
 mod aws;
 pub mod dlq;
 pub mod dynamo;
+pub mod health;
 pub mod http;
 pub mod idempotency;
 pub mod keys;

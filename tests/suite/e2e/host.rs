@@ -19,6 +19,9 @@ async fn health_tells_of_the_platform_and_deep_health_of_each_dependency() {
     let deps = client.get("/health/deps").await.unwrap();
     let all = json!({"status": "ok", "alis": "ok", "database": "ok", "redis": "ok", "queue": "ok"});
     assert_eq!((deps.status, deps.body), (200, all));
+    let orders = client.get("/health/orders").await.unwrap();
+    let all = json!({"status": "ok", "orders": "ok", "callbacks": "ok", "orderQueue": "ok", "callbackQueue": "ok"});
+    assert_eq!((orders.status, orders.body), (200, all));
 }
 
 #[tokio::test]
@@ -58,6 +61,7 @@ fn samples(function: &str) -> Vec<String> {
 /// Status that each sample event of `marketplace-api` must answer with.
 const MARKETPLACE_SAMPLES: &[(&str, u16)] = &[
     ("event-unknown", 404),
+    ("health", 200),
     ("import-unknown-store", 404),
     ("list-webhooks", 200),
     ("malformed-json", 400),
