@@ -47,7 +47,7 @@ impl Webhooks {
                 Ok(endpoint) => match (method, rest) {
                     (&Method::PATCH, []) => self.change(call, &endpoint).await,
                     (&Method::DELETE, []) => self.remove(&endpoint).await,
-                    (&Method::GET, ["secret"]) => Ok(secret(&endpoint)),
+                    (&Method::GET, ["secret"]) => self.secret(&endpoint).await,
                     (&Method::POST, ["secret", "rotate"]) => self.rotate(call, &endpoint).await,
                     (&Method::POST, ["test"]) => self.test(&endpoint).await,
                     (&Method::GET, ["deliveries"]) => self.deliveries(call, &endpoint).await,
@@ -138,9 +138,14 @@ impl Webhooks {
         let grace = fields.number("gracePeriodSeconds", 0, 7 * DAY).flatten().unwrap_or(DAY);
         fields.finish()?;
         Ok(match manage::rotate(&self.deps, endpoint, Duration::from_secs(grace)).await? {
-            Some(rotated) => secret(&rotated),
+            Some(rotated) => self.secret(&rotated).await?,
             None => Reply::json(409, &json!({"error": "conflict", "message": "the webhook was changed meanwhile"})),
         })
+    }
+
+    async fn secret(&self, endpoint: &Endpoint) -> Result<Reply, Failure> {
+        let secret = manage::secret(&self.deps, endpoint).await?;
+        Ok(Reply::json(200, &json!({"secret": secret.expose()})))
     }
 
     async fn test(&self, endpoint: &Endpoint) -> Result<Reply, Failure> {
@@ -210,10 +215,6 @@ impl From<CallbacksError> for Failure {
     fn from(error: CallbacksError) -> Self {
         Self::Fault(error)
     }
-}
-
-fn secret(endpoint: &Endpoint) -> Reply {
-    Reply::json(200, &json!({"secret": endpoint.secret().expose()}))
 }
 
 fn not_found(what: &str) -> Reply {

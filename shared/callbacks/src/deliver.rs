@@ -13,7 +13,8 @@ use switchyard_core::{Clock, Env, EnvError, Envelope, EnvelopeError, Secret, iso
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 use switchyard_io::http::{Answer, Guard, Http, HttpError, Method, Url, answer_up_to};
 use switchyard_io::once::Owner;
-use switchyard_io::{Aws, MAX_DELAY, Queue, Table};
+use switchyard_io::vault::Vault;
+use switchyard_io::{Aws, MAX_DELAY, Queue, Secrets, Table};
 use tokio::time::Instant;
 
 /// What receiving events and managing endpoints need.
@@ -23,10 +24,11 @@ pub struct CallbacksDeps {
     pub(crate) queue: Queue,
     pub(crate) clock: Clock,
     pub(crate) guard: Guard,
+    pub(crate) vault: Vault,
 }
 
 impl CallbacksDeps {
-    /// Reads `CALLBACKS_TABLE`, `CALLBACK_QUEUE_URL`, `WEBHOOK_ALLOW_HTTP` (true or false, default false) and
+    /// Reads `CALLBACKS_TABLE`, `CALLBACK_QUEUE_URL`, `DATA_KEY_SECRET`, `WEBHOOK_ALLOW_HTTP` (true or false, default false) and
     /// `WEBHOOK_ALLOW_CIDRS` (networks that are let in though they are not public, comma-separated).
     ///
     /// # Errors
@@ -57,6 +59,7 @@ impl CallbacksDeps {
             queue: Queue::from_env(aws, env, "CALLBACK_QUEUE_URL")?,
             clock: Clock::system(),
             guard,
+            vault: Vault::from_env(&Secrets::new(aws), env)?,
         })
     }
 
@@ -304,8 +307,12 @@ async fn attempt(
 ) -> Result<(), CallbacksError> {
     let clock = &deps.callbacks.clock;
     let started = clock.now();
+    let mut secrets = Vec::new();
+    for secret in endpoint.secrets.iter().filter(|secret| secret.signs_at(started.as_millisecond())) {
+        secrets.push(deps.callbacks.vault.open(&endpoint.id, secret.sealed()).await?);
+    }
     let timer = Instant::now();
-    let answer = post(deps, endpoint, event, started).await;
+    let answer = post(deps, endpoint, &secrets, event, started).await;
     let now = clock.now();
     let mut made = AttemptRow::new(row, started);
     made.duration_ms = u64::try_from(timer.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -338,15 +345,15 @@ async fn attempt(
 async fn post(
     deps: &DeliverDeps,
     endpoint: &EndpointRow,
+    secrets: &[Secret<String>],
     event: &EventRow,
     now: Timestamp,
 ) -> Result<Answer, HttpError> {
     const SERVICE: &str = "the receiver";
     let refused = || HttpError::Refused { service: SERVICE };
     let url: Url = endpoint.target_url.parse().map_err(|_| refused())?;
-    let secrets = endpoint.secrets.iter().filter(|secret| secret.signs_at(now.as_millisecond()));
-    let signature =
-        signatures(secrets.map(|secret| secret.secret().expose().as_str()), &event.id, now.as_second(), &event.payload);
+    let secrets = secrets.iter().map(|secret| secret.expose().as_str());
+    let signature = signatures(secrets, &event.id, now.as_second(), &event.payload);
     let mut request = deps
         .http
         .request(SERVICE, Method::POST, url)?

@@ -2,6 +2,7 @@ use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvelopeError};
 use switchyard_io::QueueError;
 use switchyard_io::dynamo::DynamoError;
+use switchyard_io::vault::VaultError;
 
 /// Why an event could not be taken on or delivered. What a receiver answers is no error of ours: it is written down.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum CallbacksError {
     /// DynamoDB.
     #[error("keeping endpoints and deliveries")]
     Store(#[source] DynamoError),
+    /// An endpoint's secret could not be sealed or opened.
+    #[error("keeping an endpoint's secret")]
+    Vault(#[source] VaultError),
     /// SQS.
     #[error("queueing deliveries")]
     Queue(#[source] QueueError),
@@ -38,6 +42,7 @@ impl Classify for CallbacksError {
             Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
             Self::Sweep { .. } => Disposition::Retry { after: None },
             Self::Store(source) => source.disposition(),
+            Self::Vault(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
         }
@@ -53,5 +58,11 @@ impl From<DynamoError> for CallbacksError {
 impl From<QueueError> for CallbacksError {
     fn from(source: QueueError) -> Self {
         Self::Queue(source)
+    }
+}
+
+impl From<VaultError> for CallbacksError {
+    fn from(source: VaultError) -> Self {
+        Self::Vault(source)
     }
 }

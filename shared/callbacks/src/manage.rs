@@ -12,6 +12,7 @@ use std::time::Duration;
 use switchyard_core::{Envelope, Secret, iso_millis};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 use switchyard_io::http::Url;
+use switchyard_io::vault::VaultError;
 
 /// Endpoints that one organisation may have for one event: a transaction writes all their deliveries.
 pub const MAX_ENDPOINTS: usize = 50;
@@ -64,10 +65,17 @@ impl Endpoint {
         body["updatedAt"] = iso_millis(row.updated_at).into();
         body
     }
+}
 
-    /// The secret in force.
-    pub fn secret(&self) -> Secret<String> {
-        self.0.secrets.first().map_or_else(|| Secret::new(String::new()), |secret| secret.secret().clone())
+/// An endpoint's secret in force.
+///
+/// # Errors
+/// The key that it is sealed with could not be reached.
+pub async fn secret(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<Secret<String>, CallbacksError> {
+    let Endpoint(row) = endpoint;
+    match row.secrets.first() {
+        Some(secret) => Ok(deps.vault.open(&row.id, secret.sealed()).await?),
+        None => Err(VaultError::Broken.into()),
     }
 }
 
@@ -96,7 +104,9 @@ pub async fn register(
     if !is_known && known.len() >= MAX_ENDPOINTS {
         return Ok(Registered::TooMany);
     }
-    let row = EndpointRow::new(deps.clock.new_id().to_string(), organization_id, event, target_url, new_secret(), now);
+    let id = deps.clock.new_id().to_string();
+    let secret = deps.vault.seal(&id, new_secret().expose()).await?;
+    let row = EndpointRow::new(id, organization_id, event, target_url, secret, now);
     loop {
         let Some(known) = deps.store.add_endpoint(&row).await? else {
             return Ok(Registered::Endpoint(Box::new(Endpoint(row))));
@@ -213,7 +223,8 @@ pub async fn rotate(
         let until = secret.until.map_or(until, |known| known.min(until));
         secret.clone().ending(until)
     });
-    let secrets: Vec<_> = [SigningSecret::new(new_secret())].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
+    let new = SigningSecret::new(deps.vault.seal(&row.id, new_secret().expose()).await?);
+    let secrets: Vec<_> = [new].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
     let changes = Changes::new()
         .set("secrets", deps.store.secrets(&secrets)?)
         .set("updated_at", now.to_string())

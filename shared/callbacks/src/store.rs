@@ -20,13 +20,14 @@ use crate::decide::Part;
 use crate::error::CallbacksError;
 use crate::model::{DeliveryStatus, Published, RetryPolicy};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::{Secret, hex_sha256};
+use switchyard_core::hex_sha256;
 use switchyard_io::Table;
 use switchyard_io::dynamo::{AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write};
 use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due};
+use switchyard_io::vault::Sealed;
 
 /// The workflow's name in the index `due`.
 pub(crate) const WORKFLOW: &str = "callbacks";
@@ -38,19 +39,19 @@ const ATTEMPT_KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
 /// A secret, and until when an old one still signs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SigningSecret {
-    #[serde(serialize_with = "exposed")]
-    secret: Secret<String>,
+    /// Sealed for the endpoint's id.
+    secret: Sealed,
     /// Epoch milliseconds; absent for the one in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<i64>,
 }
 
 impl SigningSecret {
-    pub(crate) fn new(secret: Secret<String>) -> Self {
+    pub(crate) fn new(secret: Sealed) -> Self {
         Self { secret, until: None }
     }
 
-    pub(crate) fn secret(&self) -> &Secret<String> {
+    pub(crate) fn sealed(&self) -> &Sealed {
         &self.secret
     }
 
@@ -62,11 +63,6 @@ impl SigningSecret {
     pub(crate) fn signs_at(&self, now_ms: i64) -> bool {
         self.until.is_none_or(|until| now_ms < until)
     }
-}
-
-/// A secret's one way into its row.
-fn exposed<S: Serializer>(secret: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
 }
 
 /// An endpoint's row.
@@ -109,7 +105,7 @@ impl EndpointRow {
         organization_id: &str,
         event: &str,
         target_url: &str,
-        secret: Secret<String>,
+        secret: Sealed,
         now: Timestamp,
     ) -> Self {
         let Key { pk, sk } = endpoint_key(organization_id, event, target_url);
@@ -706,13 +702,5 @@ mod tests {
         let policy = RetryPolicy::Custom(vec![LONGEST_CUSTOM_WAIT; CUSTOM_WAITS]);
         let longest: Duration = (1..).map_while(|made| next_wait(&policy, made, None, 1.0)).sum();
         assert!(longest < EVENT_KEPT_FOR, "{longest:?}");
-    }
-
-    #[test]
-    fn an_endpoints_secrets_are_not_printed() {
-        let secret = Secret::new("whsec_AAAA".to_owned());
-        let row = EndpointRow::new("1".into(), "org", "e", "https://h/", secret, Timestamp::UNIX_EPOCH);
-        assert!(!format!("{row:?}").contains("AAAA"));
-        assert_eq!(serde_json::to_value(&row.secrets).unwrap()[0]["secret"], "whsec_AAAA");
     }
 }

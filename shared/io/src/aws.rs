@@ -1,3 +1,4 @@
+use crate::secrets::KnownSecrets;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 /// What every AWS client is built from; made once, in `main`.
 #[derive(Clone)]
-pub struct Aws(pub(crate) SdkConfig);
+pub struct Aws(pub(crate) SdkConfig, pub(crate) KnownSecrets);
 
 impl Aws {
     /// Reads `AWS_REGION`, the credential variables and `AWS_ENDPOINT_URL…`. Opens no connection.
@@ -19,7 +20,7 @@ impl Aws {
         let loader = loader()
             .region(EnvironmentVariableRegionProvider::new())
             .credentials_provider(EnvironmentVariableCredentialsProvider::new());
-        Self(loader.load().await)
+        Self(loader.load().await, KnownSecrets::default())
     }
 
     /// An endpoint that serves every service and takes any credentials, as `cargo dev` does.
@@ -28,7 +29,7 @@ impl Aws {
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "local"))
             .endpoint_url(endpoint);
-        Self(loader.load().await)
+        Self(loader.load().await, KnownSecrets::default())
     }
 
     /// The operator's own account: environment, shared profiles, and whatever else AWS tools read.
@@ -37,7 +38,7 @@ impl Aws {
         if let Some(profile) = profile {
             loader = loader.profile_name(profile);
         }
-        Self(loader.load().await)
+        Self(loader.load().await, KnownSecrets::default())
     }
 
     /// For clients of services that only one command uses.

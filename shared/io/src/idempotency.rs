@@ -5,7 +5,8 @@
 //! [`Idempotency::finish`] was told are given again: a refusal had no effect, so the request may be mended and sent anew.
 
 use crate::dynamo::{Changes, Create, DynamoError, IntoAttribute as _, Item, Key, Update};
-use crate::{Aws, Table};
+use crate::vault::{Sealed, Vault, VaultError};
+use crate::{Aws, Secrets, Table};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, Timestamp, hex_sha256};
@@ -20,6 +21,7 @@ pub const CLAIM: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Idempotency {
     table: Table,
+    vault: Vault,
     clock: Clock,
 }
 
@@ -48,6 +50,17 @@ pub struct Running {
     claim: String,
 }
 
+/// Why a key could not be taken, or its answer not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum IdempotencyError {
+    /// DynamoDB.
+    #[error("keeping idempotency keys")]
+    Store(#[from] DynamoError),
+    /// The answer could not be sealed or opened.
+    #[error("keeping an answer")]
+    Vault(#[from] VaultError),
+}
+
 #[derive(Serialize, Deserialize)]
 struct Row {
     pk: String,
@@ -59,19 +72,24 @@ struct Row {
     claim_until: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
+    /// Sealed for the row's key, since some answers hold secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
+    body: Option<Sealed>,
     /// Epoch seconds; DynamoDB removes the row some time after.
     expires_at: i64,
 }
 
 impl Idempotency {
-    /// Keys in the table that the setting `table` names.
+    /// Keys in the table that the setting `table` names. Reads `DATA_KEY_SECRET` too.
     ///
     /// # Errors
-    /// The setting is missing.
+    /// A setting is missing.
     pub fn from_env(aws: &Aws, env: &Env, table: &str) -> Result<Self, EnvError> {
-        Ok(Self { table: Table::from_env(aws, env, table)?, clock: Clock::system() })
+        Ok(Self {
+            table: Table::from_env(aws, env, table)?,
+            vault: Vault::from_env(&Secrets::new(aws), env)?,
+            clock: Clock::system(),
+        })
     }
 
     /// The same with another clock.
@@ -83,8 +101,8 @@ impl Idempotency {
     /// Takes `key`, which is `caller`'s own, for the request with this digest.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB.
-    pub async fn begin(&self, caller: &str, key: &str, request: &str) -> Result<Begun, DynamoError> {
+    /// Transient faults of DynamoDB; a kept answer that does not open.
+    pub async fn begin(&self, caller: &str, key: &str, request: &str) -> Result<Begun, IdempotencyError> {
         let (now, claim) = (self.clock.now(), self.clock.new_id().to_string());
         let key = Key { pk: format!("IDEM#{}", hex_sha256(&[caller, key])), sk: "I".into() };
         let row = Row {
@@ -105,10 +123,14 @@ impl Idempotency {
         if known.claim == claim {
             return Ok(Begun::First(Running { key, claim }));
         }
-        match standing(&known, request, now) {
-            Some(begun) => Ok(begun),
-            None => self.take_over(key, &known, &row).await,
-        }
+        Ok(match standing(&known, request, now) {
+            Standing::Answered(status, body) => {
+                Begun::Answered { status, body: self.vault.open(&key.pk, &body).await?.expose().clone() }
+            }
+            Standing::OtherRequest => Begun::OtherRequest,
+            Standing::InProgress => Begun::InProgress,
+            Standing::Free => self.take_over(key, &known, &row).await?,
+        })
     }
 
     async fn take_over(&self, key: Key, known: &Row, row: &Row) -> Result<Begun, DynamoError> {
@@ -132,19 +154,20 @@ impl Idempotency {
     /// Keeps the answer for whoever sends the request again.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB; the key is free again after [`CLAIM`].
-    pub async fn finish(&self, running: Running, status: u16, body: &str) -> Result<(), DynamoError> {
-        let answer = Changes::new().set("status", i64::from(status)).set("body", body);
-        self.change(running, answer).await
+    /// Transient faults of DynamoDB or of the key for the answer; the request's key is free again after [`CLAIM`].
+    pub async fn finish(&self, running: Running, status: u16, body: &str) -> Result<(), IdempotencyError> {
+        let body = self.vault.seal(&running.key.pk, body).await?;
+        let answer = Changes::new().set("status", i64::from(status)).set("body", body.as_str());
+        Ok(self.change(running, answer).await?)
     }
 
     /// Gives the key back: the request had no effect.
     ///
     /// # Errors
     /// As for [`Self::finish`].
-    pub async fn abandon(&self, running: Running) -> Result<(), DynamoError> {
+    pub async fn abandon(&self, running: Running) -> Result<(), IdempotencyError> {
         // The row's time is up, so that another request may have the key too.
-        self.change(running, Changes::new().set("claim_until", 0_i64).set("expires_at", 0_i64)).await
+        Ok(self.change(running, Changes::new().set("claim_until", 0_i64).set("expires_at", 0_i64)).await?)
     }
 
     /// A request that lost its claim changes nothing: another answered in its place.
@@ -158,16 +181,25 @@ fn claim_of(row: &Item) -> Option<&String> {
     row.get("claim")?.as_s().ok()
 }
 
-/// What a known row says to `request`; `None` when its key may be taken over.
-fn standing(known: &Row, request: &str, now: Timestamp) -> Option<Begun> {
+/// What a known row says to a request.
+enum Standing {
+    Answered(u16, Sealed),
+    OtherRequest,
+    InProgress,
+    /// The key may be taken over.
+    Free,
+}
+
+fn standing(known: &Row, request: &str, now: Timestamp) -> Standing {
     if known.expires_at <= now.as_second() {
-        return None;
+        return Standing::Free;
     }
     if known.request != request {
-        return Some(Begun::OtherRequest);
+        return Standing::OtherRequest;
     }
     match (known.status, &known.body) {
-        (Some(status), Some(body)) => Some(Begun::Answered { status, body: body.clone() }),
-        _ => (known.claim_until > now.as_millisecond()).then_some(Begun::InProgress),
+        (Some(status), Some(body)) => Standing::Answered(status, body.clone()),
+        _ if known.claim_until > now.as_millisecond() => Standing::InProgress,
+        _ => Standing::Free,
     }
 }

@@ -1,7 +1,8 @@
 //! Every socket the functions open.
 //!
 //! The rest of the workspace reaches AWS only through the handles here: [`Table`] and the conditional writes in
-//! [`dynamo`], the once-only guard in [`once`], repeated requests in [`idempotency`], [`Queue`], [`Secrets`], the HTTP clients in [`http`], and API keys in [`keys`].
+//! [`dynamo`], the once-only guard in [`once`], repeated requests in [`idempotency`], [`Queue`], [`Secrets`], values kept sealed in
+//! [`vault`], the HTTP clients in [`http`], and API keys in [`keys`].
 
 mod aws;
 pub mod dlq;
@@ -14,6 +15,7 @@ pub mod once;
 pub mod outbox;
 mod queue;
 mod secrets;
+pub mod vault;
 
 pub use aws::Aws;
 pub use dynamo::Table;

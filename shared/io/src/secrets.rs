@@ -65,7 +65,7 @@ impl Classify for SecretError {
     }
 }
 
-/// Secrets, each fetched once and kept for five minutes.
+/// Secrets, each fetched once for the whole process and kept for five minutes.
 ///
 /// A value that was just refused by its user may have been rotated: [`Secrets::refreshed`] fetches it anew, at most
 /// every 30 s. When a fetch fails and an older value is known, that one stays in use. A secret that does not exist is
@@ -73,11 +73,14 @@ impl Classify for SecretError {
 #[derive(Clone)]
 pub struct Secrets {
     client: Client,
-    known: Arc<Mutex<HashMap<String, Known>>>,
+    known: KnownSecrets,
 }
 
+/// What was fetched, by id; one for all clients of one [`Aws`].
+pub(crate) type KnownSecrets = Arc<Mutex<HashMap<String, Known>>>;
+
 #[derive(Clone)]
-struct Known {
+pub(crate) struct Known {
     values: Option<Arc<SecretValues>>,
     fetched: Instant,
 }
@@ -86,9 +89,9 @@ const KEEP: Duration = Duration::from_secs(300);
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
 
 impl Secrets {
-    /// No secrets fetched yet.
+    /// Shares what is known with all others of the same [`Aws`].
     pub fn new(aws: &Aws) -> Self {
-        Self { client: Client::new(&aws.0), known: Arc::default() }
+        Self { client: Client::new(&aws.0), known: aws.1.clone() }
     }
 
     /// The secret `id` (a name or an ARN).

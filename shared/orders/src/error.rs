@@ -3,6 +3,7 @@ use switchyard_core::{Classify, Disposition, EnvelopeError};
 use switchyard_io::QueueError;
 use switchyard_io::dynamo::DynamoError;
 use switchyard_io::http::HttpError;
+use switchyard_io::vault::VaultError;
 
 /// Why stores and orders could not be dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum OrdersError {
     /// A marketplace's token endpoint did not answer. Retried.
     #[error("replacing a store's token")]
     Token(#[source] HttpError),
+    /// A store's token could not be sealed or opened.
+    #[error("keeping a store's token")]
+    Vault(#[source] VaultError),
     /// DynamoDB.
     #[error("keeping stores and orders")]
     Store(#[source] DynamoError),
@@ -48,6 +52,7 @@ impl Classify for OrdersError {
             Self::Contended { .. } | Self::Sweep { .. } => Disposition::Retry { after: None },
             Self::LeaseLost { .. } => Disposition::Retry { after: Some(Duration::from_secs(30)) },
             Self::Token(source) => source.disposition(),
+            Self::Vault(source) => source.disposition(),
             Self::Store(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
@@ -58,5 +63,11 @@ impl Classify for OrdersError {
 impl From<DynamoError> for OrdersError {
     fn from(source: DynamoError) -> Self {
         Self::Store(source)
+    }
+}
+
+impl From<VaultError> for OrdersError {
+    fn from(source: VaultError) -> Self {
+        Self::Vault(source)
     }
 }

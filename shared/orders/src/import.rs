@@ -6,7 +6,8 @@ use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, iso_millis, metric};
-use switchyard_io::{Aws, Table};
+use switchyard_io::vault::Vault;
+use switchyard_io::{Aws, Secrets, Table};
 
 /// How long a second import of a receipt waits for the first.
 const WAIT: Duration = Duration::from_secs(3);
@@ -17,6 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct OrdersDeps {
     pub(crate) store: Store,
     pub(crate) marketplaces: Marketplaces,
+    vault: Vault,
     pub(crate) clock: Clock,
     /// Whether open stores with nothing due are left alone after their first sync.
     pub(crate) only_due: bool,
@@ -29,14 +31,17 @@ impl OrdersDeps {
         Self { clock, ..self }
     }
 
-    /// Reads `ORDERS_TABLE`, `SWEEP_ONLY_DUE` (0 or 1, default 0) and the marketplaces' settings.
+    /// Reads `ORDERS_TABLE`, `DATA_KEY_SECRET`, `SWEEP_ONLY_DUE` (0 or 1, default 0) and the marketplaces' settings.
     ///
     /// # Errors
     /// A setting is missing or wrong.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let secrets = Secrets::new(aws);
+        let vault = Vault::from_env(&secrets, env)?;
         Ok(Self {
             store: Store::new(Table::from_env(aws, env, "ORDERS_TABLE")?),
-            marketplaces: Marketplaces::from_env(aws, env)?,
+            marketplaces: Marketplaces::from_env(secrets, vault.clone(), env)?,
+            vault,
             clock: Clock::system(),
             only_due: env.parsed("SWEEP_ONLY_DUE", 0_u8)? == 1,
         })
@@ -46,9 +51,9 @@ impl OrdersDeps {
 /// Registers a store, or renames a known one and gives it its new token. Both ids stay what they were.
 ///
 /// # Errors
-/// DynamoDB could not be reached.
+/// DynamoDB or the key for the token could not be reached.
 pub async fn register(deps: &OrdersDeps, registration: &Registration) -> Result<StoreIds, OrdersError> {
-    deps.store.register(registration, registration.access_token.clone(), &deps.clock).await
+    deps.store.register(registration, &deps.vault, &deps.clock).await
 }
 
 /// What became of an import.

@@ -38,6 +38,7 @@ use switchyard_io::dynamo::{
 };
 use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due};
+use switchyard_io::vault::{Sealed, Vault};
 
 /// The workflow's name in the index `due`.
 pub(crate) const WORKFLOW: &str = "orders";
@@ -79,7 +80,8 @@ pub(crate) struct StoreRow {
     pub(crate) marketplace: Marketplace,
     pub(crate) external_store_id: String,
     pub(crate) store_name: String,
-    pub(crate) access_token: String,
+    /// Sealed for [`StoreRow::token_context`].
+    pub(crate) access_token: Sealed,
     pub(crate) currency: String,
     pub(crate) sync_status: SyncStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +111,11 @@ pub(crate) struct StoreRow {
 }
 
 impl StoreRow {
+    /// What the store's token is sealed for: nobody can give it to another store.
+    pub(crate) fn token_context(&self) -> String {
+        natural_key(&self.organization_id, self.marketplace, &self.external_store_id).pk
+    }
+
     /// The row after `edit`: next version, later `updated_at`, and due when its state says so.
     pub(crate) fn next(&self, now: Timestamp, edit: impl FnOnce(&mut Self)) -> Self {
         let mut next = self.clone();
@@ -399,12 +406,13 @@ impl Store {
     pub(crate) async fn register(
         &self,
         new: &Registration,
-        access_token: String,
+        vault: &Vault,
         clock: &Clock,
     ) -> Result<StoreIds, OrdersError> {
         let now = clock.now();
         let ids = StoreIds { store_id: clock.new_id().to_string(), sync_token: clock.new_id().to_string() };
         let natural = natural_key(&new.organization_id, new.marketplace, &new.external_store_id);
+        let access_token = vault.seal(&natural.pk, &new.access_token).await?;
         let Key { pk, sk } = store_key(&ids.store_id);
         let mut row = StoreRow {
             pk,
@@ -442,6 +450,12 @@ impl Store {
             Transact::Done => Ok(ids),
             Transact::Refused { row: Some(known), .. } => {
                 let known: LookupRow = self.table.read(known)?;
+                let is_same = match self.by_id(&known.ids.store_id).await? {
+                    Some(row) => {
+                        *vault.open(&row.token_context(), &row.access_token).await?.expose() == new.access_token
+                    }
+                    None => false,
+                };
                 self.change(
                     &known.ids.store_id,
                     || clock.now(),
@@ -449,7 +463,7 @@ impl Store {
                         row.store_name.clone_from(&new.store_name);
                         row.currency.clone_from(&new.currency);
                         // Another token is a reason to ask again.
-                        if row.access_token != access_token {
+                        if !is_same {
                             row.access_token.clone_from(&access_token);
                             row.is_paused = false;
                             row.schedule(None, false);

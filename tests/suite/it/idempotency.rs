@@ -1,6 +1,6 @@
 //! `Idempotency-Key` against a real table, with a clock of the test's own.
 
-use super::{aws, env, table};
+use super::{aws, data_key, env, table};
 use futures_util::future::join_all;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ async fn keys() -> (Idempotency, Arc<Mutex<Timestamp>>) {
     table(&client, "OrdersTable", &name).await;
     let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
     let clock = now.clone();
-    let keys = Idempotency::from_env(&aws, &env(vec![("ORDERS_TABLE", name)]), "ORDERS_TABLE").unwrap();
+    let keys = Idempotency::from_env(&aws, &env(vec![("ORDERS_TABLE", name), data_key()]), "ORDERS_TABLE").unwrap();
     (keys.with_clock(Clock::from_fn(move || *clock.lock().unwrap())), now)
 }
 

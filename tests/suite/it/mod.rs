@@ -8,6 +8,7 @@ mod idempotency;
 mod once;
 mod orders;
 mod s3;
+mod vault;
 
 use serde_json::{Value, json};
 use switchyard_core::Env;
@@ -24,6 +25,11 @@ async fn aws() -> (Aws, Client) {
 
 fn env(pairs: Vec<(&'static str, String)>) -> Env {
     Env::from_lookup(move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
+}
+
+/// The stack's data keys, where a part seals what it keeps.
+fn data_key() -> (&'static str, String) {
+    ("DATA_KEY_SECRET", "DataKeySecret".to_owned())
 }
 
 /// A standard queue of a test's own, which no function reads.

@@ -1,7 +1,7 @@
 //! The sync of orders against real tables and queues, with a clock of the test's own, and the live marketplaces on the
 //! wire.
 
-use super::{aws, env, queue, table, take};
+use super::{aws, data_key, env, queue, table, take};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -41,6 +41,7 @@ impl World {
             ("ORDER_QUEUE_URL", jobs.clone()),
             ("CALLBACK_QUEUE_URL", callbacks.clone()),
             ("MARKETPLACE_SECRET", "MarketplaceSecret".to_owned()),
+            data_key(),
         ]);
         pairs.extend(Sandbox::settings(&client.stack().sandbox));
         let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
@@ -435,6 +436,7 @@ async fn an_event_whose_send_failed_is_sent_by_the_sweep() {
         &aws,
         &env(vec![
             ("ORDERS_TABLE", world.organization.clone()),
+            data_key(),
             ("ORDER_QUEUE_URL", world.jobs.clone()),
             ("CALLBACK_QUEUE_URL", world.callbacks.clone()),
         ]),

@@ -11,7 +11,8 @@ use credential::Credential;
 use live::Live;
 use std::time::Duration;
 use switchyard_core::{Classify, Clock, Disposition, Env, EnvError, error_chain};
-use switchyard_io::{Aws, Secrets};
+use switchyard_io::Secrets;
+use switchyard_io::vault::{Sealed, Vault};
 
 /// How long to wait for another process that is replacing the same token.
 const REFRESH_LOOKS: u32 = 30;
@@ -22,6 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct Marketplaces {
     adapters: [Adapter; 3],
     live: Option<Live>,
+    vault: Vault,
 }
 
 #[derive(Clone)]
@@ -35,15 +37,15 @@ impl Marketplaces {
     /// Reads `ADAPTER_ETSY`, `ADAPTER_SHOPIFY` and `ADAPTER_AMAZON` (`mock` or `live`, default `mock`), and of those that
     /// are live the addresses (`ETSY_BASE_URL`, `ETSY_TOKEN_URL`, `SHOPIFY_BASE_URL_TEMPLATE` with `{shop}` in it,
     /// `AMAZON_BASE_URL`, `AMAZON_TOKEN_URL`) and `MARKETPLACE_SECRET`.
-    pub(crate) fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+    pub(crate) fn from_env(secrets: Secrets, vault: Vault, env: &Env) -> Result<Self, EnvError> {
         let adapters = [
             Adapter::from_env(env, Marketplace::Etsy)?,
             Adapter::from_env(env, Marketplace::Shopify)?,
             Adapter::from_env(env, Marketplace::Amazon)?,
         ];
         let is_live = adapters.iter().any(|adapter| matches!(adapter, Adapter::Live(_)));
-        let live = is_live.then(|| Live::from_env(Secrets::new(aws), env)).transpose()?;
-        Ok(Self { adapters, live })
+        let live = is_live.then(|| Live::from_env(secrets, env)).transpose()?;
+        Ok(Self { adapters, live, vault })
     }
 
     /// Asks the store's marketplace about one receipt. A token that has ended, or that the marketplace refuses, is
@@ -61,7 +63,13 @@ impl Marketplaces {
         let mut token = store.access_token.clone();
         let mut was_renewed = false;
         loop {
-            let credential = Credential::parse(&token);
+            let credential = match self.vault.open(&store.token_context(), &token).await {
+                Ok(text) => Credential::parse(text.expose()),
+                Err(error) => {
+                    tracing::error!(store_id = store.id, error = error_chain(&error), "the token could not be opened");
+                    return Verdict::Unavailable;
+                }
+            };
             let verdict = if credential.has_expired(clock.now()) && !was_renewed {
                 Verdict::Auth
             } else {
@@ -71,7 +79,7 @@ impl Marketplaces {
                 return verdict;
             }
             was_renewed = true;
-            match renew(live, adapter, store, &token, keep, clock).await {
+            match self.renew(live, adapter, store, &token, &credential, keep, clock).await {
                 Ok(Renewed::Token(renewed)) => token = renewed,
                 Ok(Renewed::Refused) => return Verdict::Auth,
                 Err(error) => {
@@ -81,53 +89,56 @@ impl Marketplaces {
             }
         }
     }
+
+    /// Replaces a store's token. One process at a time, since a refresh token may be good for one use only: whoever comes
+    /// second takes what the first one got.
+    async fn renew(
+        &self,
+        live: &Live,
+        adapter: &live::Adapter,
+        store: &StoreRow,
+        used: &Sealed,
+        credential: &Credential,
+        keep: &Store,
+        clock: &Clock,
+    ) -> Result<Renewed, OrdersError> {
+        let claim = clock.new_id().to_string();
+        for _ in 0..REFRESH_LOOKS {
+            let is_ours = keep.claim_refresh(&store.id, &claim, clock.now()).await?;
+            let known = keep.by_id(&store.id).await?.map(|row| row.access_token);
+            if let Some(known) = known.filter(|known| known != used) {
+                if is_ours {
+                    keep.end_refresh(&store.id, &claim).await?;
+                }
+                return Ok(Renewed::Token(known));
+            }
+            if !is_ours {
+                #[expect(clippy::disallowed_methods, reason = "the other process is waiting for one answer")]
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+            let answered = live.refresh(adapter, credential, clock.now()).await;
+            let renewed = match answered {
+                Ok(Some(token)) => {
+                    let token = self.vault.seal(&store.token_context(), &token).await?;
+                    keep.change(&store.id, || clock.now(), |row| row.access_token.clone_from(&token)).await?;
+                    Ok(Renewed::Token(token))
+                }
+                Ok(None) => Ok(Renewed::Refused),
+                Err(error) if error.disposition() == Disposition::Permanent => Ok(Renewed::Refused),
+                Err(error) => Err(OrdersError::Token(error)),
+            };
+            keep.end_refresh(&store.id, &claim).await?;
+            return renewed;
+        }
+        Err(OrdersError::Contended { store: store.id.clone() })
+    }
 }
 
 enum Renewed {
-    Token(String),
+    Token(Sealed),
     /// The marketplace does not take the refresh token.
     Refused,
-}
-
-/// Replaces a store's token. One process at a time, since a refresh token may be good for one use only: whoever comes
-/// second takes what the first one got.
-async fn renew(
-    live: &Live,
-    adapter: &live::Adapter,
-    store: &StoreRow,
-    used: &str,
-    keep: &Store,
-    clock: &Clock,
-) -> Result<Renewed, OrdersError> {
-    let claim = clock.new_id().to_string();
-    for _ in 0..REFRESH_LOOKS {
-        let is_ours = keep.claim_refresh(&store.id, &claim, clock.now()).await?;
-        let known = keep.by_id(&store.id).await?.map(|row| row.access_token).unwrap_or_default();
-        if known != used {
-            if is_ours {
-                keep.end_refresh(&store.id, &claim).await?;
-            }
-            return Ok(Renewed::Token(known));
-        }
-        if !is_ours {
-            #[expect(clippy::disallowed_methods, reason = "the other process is waiting for one answer")]
-            tokio::time::sleep(LOOK_EVERY).await;
-            continue;
-        }
-        let answered = live.refresh(adapter, &Credential::parse(used), clock.now()).await;
-        let renewed = match answered {
-            Ok(Some(token)) => {
-                keep.change(&store.id, || clock.now(), |row| row.access_token.clone_from(&token)).await?;
-                Ok(Renewed::Token(token))
-            }
-            Ok(None) => Ok(Renewed::Refused),
-            Err(error) if error.disposition() == Disposition::Permanent => Ok(Renewed::Refused),
-            Err(error) => Err(OrdersError::Token(error)),
-        };
-        keep.end_refresh(&store.id, &claim).await?;
-        return renewed;
-    }
-    Err(OrdersError::Contended { store: store.id.clone() })
 }
 
 impl Adapter {

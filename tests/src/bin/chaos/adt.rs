@@ -1,17 +1,15 @@
-//! The chaos run: real binaries, killed at random, third parties that fail, a host that dies once; then the ledger is
-//! compared with what was sent. Bounded in count and time; the seed makes it repeatable.
-//!
-//! `cargo run --package switchyard-tests --bin chaos [-- --seed 7] [--deliveries 2000] [--once-off]`
+//! ADT under fire: third parties that fail, a host that dies once, events delivered twice and out of place; then the
+//! ledger is compared with what was sent.
 //!
 //! `--once-off` builds the functions without the guards of `switchyard_io::once` and fails unless it sees double effects:
 //! it proves that the harness would notice them.
 
+use crate::{Killer, pause, say};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchyard_local::Profile;
 use switchyard_tests::client::{Client, poll, wait_until, webhook};
@@ -36,24 +34,8 @@ struct Event {
     body: Value,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().collect();
-    let number = |name: &str| words.iter().position(|word| word == name).and_then(|at| words.get(at + 1)?.parse().ok());
-    let seed = number("--seed").unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let deliveries = number("--deliveries").unwrap_or(2000) as usize;
-    let once_off = words.iter().any(|word| word == "--once-off");
-    say(&format!("seed {seed}, {deliveries} deliveries, once {}", if once_off { "off" } else { "on" }));
-    match run(seed, deliveries, once_off).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("FAILED: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(seed: u64, deliveries: usize, once_off: bool) -> Result<()> {
+/// Sends `deliveries`, then judges.
+pub async fn run(seed: u64, deliveries: usize, once_off: bool) -> Result<()> {
     let extra: &[&str] = if once_off { &["--features", "switchyard-io/chaos-once-off"] } else { &[] };
     let binaries = build(Profile::Dev, extra)?;
     let data = std::env::temp_dir().join(format!("switchyard-chaos-{}", std::process::id()));
@@ -83,17 +65,15 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
     set_faults(&client, seed, &events).await?;
 
     let started = Instant::now();
-    let calm = Arc::new(AtomicBool::new(false));
-    // A host that is starting takes a process that dies for a wrong setting, and rightly gives up.
-    let starting = Arc::new(AtomicBool::new(false));
-    let killer = tokio::spawn(kill_functions(client.clone(), calm.clone(), starting.clone(), random.fork()));
+    let killer = Killer::start(client.clone(), random.fork());
     let sent = Arc::new(AtomicUsize::new(0));
     let deliver = tokio::spawn(deliver_all(client.clone(), queue, sent.clone()));
     wait_until(SETTLE, async || Ok(sent.load(Ordering::Relaxed) >= deliveries / 2)).await?;
-    starting.store(true, Ordering::SeqCst);
+    // A host that is starting takes a process that dies for a wrong setting, and rightly gives up.
+    killer.hold(true);
     host.kill().await?;
     let _restarted = HostProcess::start(options).await?;
-    starting.store(false, Ordering::SeqCst);
+    killer.hold(false);
     say(&format!("host killed and restarted after {} deliveries", sent.load(Ordering::Relaxed)));
     deliver.await??;
     say(&format!("all deliveries answered after {:.1} s", started.elapsed().as_secs_f64()));
@@ -101,8 +81,7 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
     let all: Vec<_> = events.iter().collect();
     let healthy: Vec<_> = events.iter().filter(|event| !event.poison).collect();
     settle(&client, &all).await?;
-    calm.store(true, Ordering::Relaxed);
-    let kills = killer.await?;
+    let kills = killer.stop().await?;
     say(&format!("settled after {:.1} s and {kills} kills", started.elapsed().as_secs_f64()));
 
     let in_dlq = dlq(&client).await?;
@@ -232,35 +211,6 @@ async fn deliver_all(client: Client, queue: Vec<Value>, sent: Arc<AtomicUsize>) 
     Ok(())
 }
 
-/// `kill -9` for one process of some function, every 0.2 to 0.8 seconds, until calm; answers how many.
-async fn kill_functions(
-    client: Client,
-    calm: Arc<AtomicBool>,
-    starting: Arc<AtomicBool>,
-    mut random: fastrand::Rng,
-) -> usize {
-    let mut kills = 0;
-    while !calm.load(Ordering::Relaxed) {
-        pause(Duration::from_millis(random.u64(200..800))).await;
-        // No answer while the host is down: then there is nothing to kill.
-        let Ok(functions) = client.local_functions().await else { continue };
-        let processes: Vec<_> = functions
-            .as_object()
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, about)| about["processes"].as_array().cloned().unwrap_or_default())
-            .collect();
-        if starting.load(Ordering::SeqCst) {
-            continue;
-        }
-        if let Some(pid) = random.choice(&processes) {
-            let status = tokio::process::Command::new("kill").args(["-9", &pid.to_string()]).status().await;
-            kills += usize::from(status.is_ok_and(|status| status.success()));
-        }
-    }
-    kills
-}
-
 /// Waits until nothing is on its way: the queue is empty, and whatever is not processed lies in the DLQ.
 async fn settle(client: &Client, events: &[&Event]) -> Result<()> {
     let mut seen = String::new();
@@ -363,14 +313,4 @@ fn four_free_ports() -> Result<u16> {
         }
     }
     bail!("no four free ports")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the pace of the storm")]
-async fn pause(wait: Duration) {
-    tokio::time::sleep(wait).await;
-}
-
-#[expect(clippy::print_stdout, reason = "this is the command's own output")]
-fn say(line: &str) {
-    println!("{line}");
 }
