@@ -79,7 +79,8 @@ impl Marketplaces {
                 return verdict;
             }
             was_renewed = true;
-            match self.renew(live, adapter, store, &token, &credential, keep, clock).await {
+            let used = Used { kept: &token, opened: &credential };
+            match self.renew(live, adapter, store, used, keep, clock).await {
                 Ok(Renewed::Token(renewed)) => token = renewed,
                 Ok(Renewed::Refused) => return Verdict::Auth,
                 Err(error) => {
@@ -97,8 +98,7 @@ impl Marketplaces {
         live: &Live,
         adapter: &live::Adapter,
         store: &StoreRow,
-        used: &Sealed,
-        credential: &Credential,
+        used: Used<'_>,
         keep: &Store,
         clock: &Clock,
     ) -> Result<Renewed, OrdersError> {
@@ -106,7 +106,7 @@ impl Marketplaces {
         for _ in 0..REFRESH_LOOKS {
             let is_ours = keep.claim_refresh(&store.id, &claim, clock.now()).await?;
             let known = keep.by_id(&store.id).await?.map(|row| row.access_token);
-            if let Some(known) = known.filter(|known| known != used) {
+            if let Some(known) = known.filter(|known| known != used.kept) {
                 if is_ours {
                     keep.end_refresh(&store.id, &claim).await?;
                 }
@@ -117,7 +117,7 @@ impl Marketplaces {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             }
-            let answered = live.refresh(adapter, credential, clock.now()).await;
+            let answered = live.refresh(adapter, used.opened, clock.now()).await;
             let renewed = match answered {
                 Ok(Some(token)) => {
                     let token = self.vault.seal(&store.token_context(), &token).await?;
@@ -133,6 +133,12 @@ impl Marketplaces {
         }
         Err(OrdersError::Contended { store: store.id.clone() })
     }
+}
+
+/// A credential that the marketplace no longer takes.
+struct Used<'a> {
+    kept: &'a Sealed,
+    opened: &'a Credential,
 }
 
 enum Renewed {

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use switchyard_core::{Clock, Timestamp};
 use switchyard_io::outbox;
 use switchyard_tests::client::{Client, poll};
 
@@ -37,12 +38,12 @@ pub async fn syncing(client: &Client) -> Result<Figures> {
             client.post("/orders/retry", &json!({"syncToken": token, "receipt": format!("{number}2")})).await?;
         expect(answer.status, 202, &answer.body)?;
     }
-    let (started, from) = (Instant::now(), jiff::Timestamp::now());
+    let (started, from) = (Instant::now(), Clock::system().now());
     client.invoke("retry-sweeper", &json!({})).await?;
     for token in &tokens {
         let synced = poll(Duration::from_secs(600), Duration::from_millis(100), async || {
             let status = client.get(&format!("/stores/sync-status?syncToken={token}")).await?;
-            let last = status.body["lastSyncAt"].as_str().context("lastSyncAt")?.parse::<jiff::Timestamp>()?;
+            let last = status.body["lastSyncAt"].as_str().context("lastSyncAt")?.parse::<Timestamp>()?;
             Ok(last > from)
         });
         synced.await.context("waiting for a store's sync")?;
@@ -91,7 +92,7 @@ pub async fn sweeping(client: &Client) -> Result<Figures> {
     let found = client.aws("DynamoDB_20120810.Scan", &json!({"TableName": table})).await?;
     let rows = found["Items"].as_array().context("the table's rows")?;
     let model = rows.iter().find(|row| row["sk"]["S"] == "META").context("the registered store")?;
-    let now = jiff::Timestamp::now().as_millisecond();
+    let now = Clock::system().now().as_millisecond();
     let shards: Vec<_> = outbox::shards("orders").collect();
     let batches = (0..STORES).collect::<Vec<_>>();
     let puts = stream::iter(batches.chunks(25)).map(|numbers| {
