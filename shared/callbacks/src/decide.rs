@@ -13,6 +13,7 @@ const LONGEST_WISH: Duration = Duration::from_secs(24 * 3_600);
 
 /// So many failures in a row open the circuit.
 pub(crate) const BREAKER_AFTER: i64 = 5;
+const BREAKER_MOMENT: Duration = Duration::from_secs(1);
 const BREAKER_FIRST: Duration = Duration::from_secs(30);
 const BREAKER_LONGEST: Duration = Duration::from_secs(600);
 
@@ -63,10 +64,13 @@ pub(crate) fn span(policy: &RetryPolicy) -> Duration {
     waits(policy).iter().map(|seconds| Duration::from_secs(u64::from(*seconds))).sum()
 }
 
-/// How long the circuit stays open after `failures` in a row; `None` while they are few.
-pub(crate) fn open_for(failures: i64) -> Option<Duration> {
-    let over = u32::try_from(failures.checked_sub(BREAKER_AFTER)?).ok()?;
-    Some(BREAKER_FIRST.saturating_mul(2_u32.saturating_pow(over)).min(BREAKER_LONGEST))
+/// How long the circuit is to stay open after `failures` in a row over `failing_for`, having been open `openings` times since
+/// the last success; `None` while they are few, or all of one moment: requests that run side by side fail together, and
+/// a success among them is heard a little later.
+pub(crate) fn open_for(failures: i64, failing_for: Duration, openings: i64) -> Option<Duration> {
+    let is_failing = failures >= BREAKER_AFTER && failing_for >= BREAKER_MOMENT;
+    let doublings = u32::try_from(openings).unwrap_or(u32::MAX);
+    is_failing.then(|| BREAKER_FIRST.saturating_mul(2_u32.saturating_pow(doublings)).min(BREAKER_LONGEST))
 }
 
 /// A delivery, as far as its event's summary needs it.
@@ -150,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn the_circuit_opens_after_five_failures_and_for_ever_longer() {
-        let open = |failures| open_for(failures).map(|wait| wait.as_secs());
-        assert_eq!(
-            [open(0), open(4), open(5), open(6), open(9), open(10), open(500)],
-            [None, None, Some(30), Some(60), Some(480), Some(600), Some(600)]
-        );
+    fn the_circuit_opens_after_five_failures_over_a_second_and_for_ever_longer() {
+        let open = |failures, millis, openings| {
+            open_for(failures, Duration::from_millis(millis), openings).map(|wait| wait.as_secs())
+        };
+        assert_eq!([open(4, 5_000, 0), open(50, 999, 0), open(5, 1_000, 0)], [None, None, Some(30)]);
+        assert_eq!([1, 4, 5, 500].map(|openings| open(6, 60_000, openings)), [60, 480, 600, 600].map(Some));
     }
 
     #[test]

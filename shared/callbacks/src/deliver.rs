@@ -413,7 +413,8 @@ async fn record_health(
     match outcome {
         Answered::Taken if endpoint.failures == 0 && endpoint.open_until.is_none() => {}
         Answered::Taken => {
-            let healed = Changes::new().set("failures", 0_i64).remove("failing_since").remove("open_until");
+            let healed = Changes::new().set("failures", 0_i64).set("openings", 0_i64);
+            let healed = healed.remove("failing_since").remove("open_until");
             deps.store.change_endpoint(endpoint, healed).await?;
         }
         Answered::Gone => disable(deps, endpoint, "gone").await?,
@@ -422,12 +423,13 @@ async fn record_health(
             let failed = Changes::new().add("failures", 1).set_once("failing_since", now_ms);
             let failed = if_open_until(failed, endpoint.open_until);
             let Some(after) = deps.store.change_endpoint(endpoint, failed).await? else { return Ok(()) };
-            let failing_for = now_ms - after.failing_since.unwrap_or(now_ms);
-            if failing_for >= millis(DISABLE_AFTER) {
+            let failing_for = u64::try_from(now_ms - after.failing_since.unwrap_or(now_ms)).unwrap_or_default();
+            let failing_for = Duration::from_millis(failing_for);
+            if failing_for >= DISABLE_AFTER {
                 return disable(deps, endpoint, "only_failures").await;
             }
-            let Some(wait) = open_for(after.failures) else { return Ok(()) };
-            let opened = Changes::new().set("open_until", now_ms + millis(wait));
+            let Some(wait) = open_for(after.failures, failing_for, after.openings) else { return Ok(()) };
+            let opened = Changes::new().set("open_until", now_ms + millis(wait)).add("openings", 1);
             let opened = if_open_until(opened, endpoint.open_until);
             if deps.store.change_endpoint(endpoint, opened).await?.is_some() {
                 metric::count("callback.circuit_opened", 1);

@@ -124,6 +124,7 @@ fn switched_on(now: Timestamp) -> Changes {
         .set("is_active", true.into_attribute())
         .set("updated_at", now.to_string())
         .set("failures", 0_i64)
+        .set("openings", 0_i64)
         .remove("failing_since")
         .remove("open_until")
         .remove("disabled_reason")

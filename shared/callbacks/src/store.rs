@@ -90,6 +90,9 @@ pub(crate) struct EndpointRow {
     /// Epoch milliseconds of the first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failing_since: Option<i64>,
+    /// How often the circuit opened since the last success.
+    #[serde(default)]
+    pub(crate) openings: i64,
     /// Until then the circuit is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) open_until: Option<i64>,
@@ -123,6 +126,7 @@ impl EndpointRow {
             retry_policy: RetryPolicy::default(),
             failures: 0,
             failing_since: None,
+            openings: 0,
             open_until: None,
             disabled_reason: None,
             created_at: now,

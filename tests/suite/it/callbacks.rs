@@ -341,6 +341,7 @@ async fn an_open_circuit_saves_requests_and_ends_with_the_policy() {
     for _ in 0..12 {
         events.push(world.publish().await);
         world.work().await;
+        world.pass(1);
     }
     assert_eq!(world.hits("bad"), 5, "five failures open the circuit");
     let last = events.last().unwrap();
@@ -358,9 +359,10 @@ async fn an_open_circuit_saves_requests_and_ends_with_the_policy() {
     for _ in 0..6 {
         events.push(world.publish().await);
         world.work().await;
+        world.pass(1);
     }
     let last = events.last().unwrap();
-    world.pass(20);
+    world.pass(14);
     assert_eq!(world.event(last).await["status"], "pending");
     let request = json!({
         "TableName": world.queue.rsplit('/').next().unwrap(),
@@ -376,6 +378,24 @@ async fn an_open_circuit_saves_requests_and_ends_with_the_policy() {
 }
 
 #[tokio::test]
+async fn failures_of_one_moment_leave_the_circuit_closed_when_a_success_follows() {
+    let world = World::new().await;
+    world.endpoint("flaky").await;
+    for _ in 0..3 {
+        world.answer("flaky", 500, None);
+        for _ in 0..6 {
+            world.publish().await;
+            world.work().await;
+        }
+        world.answer("flaky", 200, None);
+        world.publish().await;
+        world.work().await;
+        world.pass(2);
+    }
+    assert_eq!(world.hits("flaky"), 21, "no request was held back");
+}
+
+#[tokio::test]
 async fn one_request_at_a_time_tries_an_open_circuit_however_long_it_takes() {
     let world = World::new().await;
     let endpoint = world.endpoint("bad").await;
@@ -385,6 +405,7 @@ async fn one_request_at_a_time_tries_an_open_circuit_however_long_it_takes() {
     for _ in 0..5 {
         world.publish().await;
         world.work().await;
+        world.pass(1);
     }
     let (probe, waiting) = (world.publish().await, world.publish().await);
     let message = take(&world.client, &world.queue).await.into_iter().find(|message| message["id"] == *probe).unwrap();
