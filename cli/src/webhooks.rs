@@ -3,8 +3,8 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use switchyard_callbacks::sign::verify;
 use switchyard_core::Clock;
+use switchyard_core::signature::verify;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

@@ -36,6 +36,8 @@ EXPECTED = {
     "marketplace-api/event-unknown": 404,
     "marketplace-api/health": 200,
     "marketplace-api/import-unknown-store": 404,
+    "marketplace-api/inbound-etsy-forged": 401,
+    "marketplace-api/inbound-shopify-forged": 401,
     "marketplace-api/list-webhooks": 200,
     "marketplace-api/malformed-json": 400,
     "marketplace-api/mock-rate-limited": 429,

@@ -2,6 +2,7 @@
 
 mod access;
 mod health;
+mod inbound;
 mod mock;
 mod repeat;
 mod routes;

@@ -2,6 +2,7 @@
 
 use crate::access::{Access, Caller};
 use crate::health::Health;
+use crate::inbound;
 use crate::mock::Mock;
 use crate::repeat::{self, IDEMPOTENCY_KEY};
 use crate::stores::Stores;
@@ -12,6 +13,7 @@ use switchyard_core::{Clock, Env, EnvError, error_chain};
 use switchyard_io::Aws;
 use switchyard_io::idempotency::Idempotency;
 use switchyard_lambda::{Call, Reply};
+use switchyard_orders::{InboundDeps, OrdersDeps};
 
 /// Our own fault, whichever part it came from.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -20,6 +22,7 @@ pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 pub struct Routes {
     access: Access,
     stores: Stores,
+    inbound: InboundDeps,
     webhooks: Webhooks,
     mock: Mock,
     health: Health,
@@ -33,9 +36,11 @@ impl Routes {
     /// # Errors
     /// A setting is missing or wrong.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let orders = OrdersDeps::from_env(aws, env)?;
         Ok(Self {
             access: Access::from_env(aws, env)?,
-            stores: Stores::from_env(aws, env)?,
+            inbound: InboundDeps::from_env(aws, env, orders.clone())?,
+            stores: Stores::new(orders),
             webhooks: Webhooks::from_env(aws, env)?,
             mock: Mock::from_env(env),
             health: Health::from_env(aws, env)?,
@@ -53,6 +58,11 @@ impl Routes {
         }
         if (&call.method, path) == (&Method::GET, "/health/orders") {
             return self.health.answer().await;
+        }
+        if let (&Method::POST, Some(marketplace)) = (&call.method, path.strip_prefix("/inbound/")) {
+            let answered = inbound::answer(&self.inbound, &call, marketplace).await;
+            return answered
+                .map_or_else(|error| fault(&call, &*error), |reply| reply.unwrap_or_else(|| unknown(&call)));
         }
         let caller = match self.access.caller(&call).await {
             Ok(Some(caller)) => caller,

@@ -4,8 +4,6 @@ use crate::access::Caller;
 use crate::validate::{Fields, MAX_NAME, MAX_TEXT, Refusal};
 use http::{Method, header};
 use serde_json::json;
-use switchyard_core::{Env, EnvError};
-use switchyard_io::Aws;
 use switchyard_lambda::{Call, Reply};
 use switchyard_orders::{
     Imported, LogStatus, Marketplace, OrdersDeps, OrdersError, Registration, Retried, import, orders, register, retry,
@@ -20,12 +18,9 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Reads what [`OrdersDeps`] does.
-    ///
-    /// # Errors
-    /// A setting is missing or wrong.
-    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
-        Ok(Self { deps: OrdersDeps::from_env(aws, env)? })
+    /// The routes over these stores.
+    pub fn new(deps: OrdersDeps) -> Self {
+        Self { deps }
     }
 
     /// Answers one request; `None` when the path is another's.

@@ -184,6 +184,11 @@ impl Fields {
     }
 }
 
+/// The reply to a request whose `name` is not what it should be.
+pub fn about(name: &str, message: &str) -> Reply {
+    *invalid(&[json!({"code": "custom", "message": message, "path": [name]})])
+}
+
 /// The body as JSON, or `None` when there is none at all.
 ///
 /// # Errors

@@ -85,7 +85,7 @@ pub struct Schedule {
     pub zone: String,
 }
 
-/// Invocations a function without `ReservedConcurrentExecutions` runs at a time on this machine.
+/// Invocations that a function runs at a time on this machine, where the template sets no limit to it or its queue.
 const DEFAULT_CONCURRENCY: usize = 8;
 
 impl Template {
@@ -158,9 +158,12 @@ impl Template {
             name: name.to_owned(),
             timeout_s: setting("Timeout").as_u64().unwrap_or(3),
             memory_mb: setting("MemorySize").as_u64().unwrap_or(128),
-            concurrency: setting("ReservedConcurrentExecutions")
-                .as_u64()
-                .and_then(|limit| usize::try_from(limit).ok())
+            // Without a reservation, as many as its queue is allowed to feed.
+            concurrency: count(&setting("ReservedConcurrentExecutions"))
+                .or_else(|| {
+                    let events = properties["Events"].as_object()?.values();
+                    events.filter_map(|event| max_concurrency(&event["Properties"])).max()
+                })
                 .unwrap_or(DEFAULT_CONCURRENCY),
             variables,
             workflow: properties["Tags"]["workflow"].as_str().map(str::to_owned),
@@ -207,10 +210,7 @@ impl Template {
                 function,
                 batch_size: properties["BatchSize"].as_u64().and_then(|size| usize::try_from(size).ok()).unwrap_or(10),
                 window_s: properties["MaximumBatchingWindowInSeconds"].as_u64().unwrap_or(0),
-                concurrency: properties["ScalingConfig"]["MaximumConcurrency"]
-                    .as_u64()
-                    .and_then(|limit| usize::try_from(limit).ok())
-                    .unwrap_or(DEFAULT_CONCURRENCY),
+                concurrency: max_concurrency(&properties).unwrap_or(DEFAULT_CONCURRENCY),
                 partial: properties["FunctionResponseTypes"]
                     .as_array()
                     .is_some_and(|types| types.iter().any(|kind| kind == "ReportBatchItemFailures")),
@@ -357,6 +357,14 @@ impl Template {
         }
         Ok(resolved)
     }
+}
+
+fn max_concurrency(event: &Value) -> Option<usize> {
+    count(&event["ScalingConfig"]["MaximumConcurrency"])
+}
+
+fn count(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|count| usize::try_from(count).ok())
 }
 
 /// The ARN of a local secret.

@@ -149,6 +149,7 @@ impl Sandbox {
             ("AMAZON_TOKEN_URL", format!("{base_url}/amazon/token")),
             ("ETSY_CLIENT_ID", marketplaces::ETSY_CLIENT_ID.to_owned()),
             ("ETSY_SHARED_SECRET", marketplaces::ETSY_SHARED_SECRET.to_owned()),
+            ("ETSY_WEBHOOK_SECRET", marketplaces::ETSY_WEBHOOK_SECRET.to_owned()),
             ("SHOPIFY_APP_SECRET", marketplaces::SHOPIFY_APP_SECRET.to_owned()),
             ("AMAZON_CLIENT_ID", marketplaces::AMAZON_CLIENT_ID.to_owned()),
             ("AMAZON_CLIENT_SECRET", marketplaces::AMAZON_CLIENT_SECRET.to_owned()),

@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) const ETSY_CLIENT_ID: &str = "sandbox-etsy-keystring";
 pub(crate) const ETSY_SHARED_SECRET: &str = "sandbox-etsy-secret";
+/// `whsec_` and the base64 of `sandbox-etsy-webhook-secret-32by`.
+pub(crate) const ETSY_WEBHOOK_SECRET: &str = "whsec_c2FuZGJveC1ldHN5LXdlYmhvb2stc2VjcmV0LTMyYnk=";
 pub(crate) const SHOPIFY_APP_SECRET: &str = "sandbox-shopify-secret";
 pub(crate) const AMAZON_CLIENT_ID: &str = "sandbox-amazon-client";
 pub(crate) const AMAZON_CLIENT_SECRET: &str = "sandbox-amazon-secret";

@@ -4,11 +4,11 @@ use crate::manage::recover_page;
 use crate::model::{
     DELIVERY_KIND, DeliveryJob, DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RECOVER_KIND, RecoverJob,
 };
-use crate::sign::{legacy, signatures};
 use crate::store::{AttemptRow, Claim, DeliveryRow, EndpointRow, EventRow, Next, Store};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::time::Duration;
+use switchyard_core::signature::{legacy, signatures};
 use switchyard_core::{Clock, Env, EnvError, Envelope, EnvelopeError, Secret, iso_millis, metric};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 use switchyard_io::http::{Answer, Guard, Http, HttpError, Method, Url, answer_up_to};

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: a workflow puts a [`Published`] event in an envelope on the queue; [`process`] fans it out into
 //! one delivery for each endpoint, and attempts each by itself; [`sweep`] sends what is overdue; [`manage`] is what the
-//! endpoints' owners do. `decide` holds the rules, [`sign`] the signatures, `store` every row, key and condition. The
+//! endpoints' owners do. `decide` holds the rules, `switchyard_core::signature` the signatures, `store` every row, key and condition. The
 //! contract is `docs/callbacks.md`.
 
 mod decide;
@@ -10,7 +10,6 @@ mod deliver;
 mod error;
 pub mod manage;
 mod model;
-pub mod sign;
 mod store;
 mod sweep;
 

@@ -14,6 +14,7 @@ mod envelope;
 pub mod metric;
 mod problem;
 mod secret;
+pub mod signature;
 
 pub use clock::{Clock, iso_millis};
 pub use digest::hex_sha256;

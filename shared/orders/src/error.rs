@@ -1,9 +1,9 @@
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvelopeError};
-use switchyard_io::QueueError;
 use switchyard_io::dynamo::DynamoError;
 use switchyard_io::http::HttpError;
 use switchyard_io::vault::VaultError;
+use switchyard_io::{QueueError, SecretError};
 
 /// Why stores and orders could not be dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ pub enum OrdersError {
     /// A marketplace's token endpoint did not answer. Retried.
     #[error("replacing a store's token")]
     Token(#[source] HttpError),
+    /// Our own secrets at the marketplaces could not be fetched.
+    #[error("fetching our own secrets at the marketplaces")]
+    Secret(#[source] SecretError),
     /// A store's token could not be sealed or opened.
     #[error("keeping a store's token")]
     Vault(#[source] VaultError),
@@ -52,6 +55,7 @@ impl Classify for OrdersError {
             Self::Contended { .. } | Self::Sweep { .. } => Disposition::Retry { after: None },
             Self::LeaseLost { .. } => Disposition::Retry { after: Some(Duration::from_secs(30)) },
             Self::Token(source) => source.disposition(),
+            Self::Secret(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
             Self::Store(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),

@@ -2,12 +2,14 @@
 //!
 //! Read in this order: [`register`] makes a store; [`import`] asks its marketplace about one receipt, once; [`sweep`]
 //! finds the stores whose unfinished receipts are due and queues a job for each; [`sync`] runs such a job and
-//! announces it to the callbacks. `decide` holds the rules; `store` every row, key and condition; `marketplace` the
+//! announces it to the callbacks. [`receive`] takes what a
+//! marketplace tells of its own accord. `decide` holds the rules; `store` every row, key and condition; `marketplace` the
 //! marketplaces. The contract is `docs/orders.md`.
 
 mod decide;
 mod error;
 mod import;
+mod inbound;
 pub mod marketplace;
 mod model;
 mod retry;
@@ -18,6 +20,7 @@ mod sync;
 pub use decide::{backoff, sync_status as status_of};
 pub use error::OrdersError;
 pub use import::{Imported, OrdersDeps, import, orders, register, sync_status};
+pub use inbound::{InboundDeps, Received, receive};
 pub use model::{Amount, Counts, LogState, LogStatus, Marketplace, SyncStatus, UnknownMarketplace, Verdict};
 pub use retry::{Retried, retry};
 pub use store::{Registration, StoreIds};

@@ -7,6 +7,7 @@
 //! | receipt guard | `S#<store id>` | `R#<digest of the receipt>` | for ever; holds the log's id, and the claim while it is new |
 //! | event for the callbacks | `S#<store id>` | `B#<event id>` | 30 days |
 //! | store by its natural key | `SU#<digest of organisation, marketplace, external id>` | `U` | for ever |
+//! | store by its marketplace's own id | `SX#<digest of marketplace, external id>` | `S#<store id>` | for ever |
 //! | store by its token | `ST#<digest of the token>` | `T` | for ever |
 //! | lease of the sync | `LOCK#sync-store:<store id>` | `L` | until given back |
 //! | answer kept for its `Idempotency-Key` (`switchyard_io::idempotency`) | `IDEM#<digest>` | `I` | a day |
@@ -16,6 +17,7 @@
 //! | Question | Answered by |
 //! |---|---|
 //! | the store of a token | `ST#…`, then its `META`: two reads |
+//! | which stores is a marketplace's notice for? | `SX#…`, then each `META` |
 //! | a store's status | columns of `META`, kept up by every transaction that changes a log |
 //! | was this receipt imported before? | the guard's own create |
 //! | which receipts of a store may be tried again? | index `unfinished` (`unfinished_pk` = store, `unfinished_sk` = when, log) |
@@ -360,6 +362,12 @@ fn natural_key(organization_id: &str, marketplace: Marketplace, external_store_i
     Key { pk: format!("SU#{digest}"), sk: "U".into() }
 }
 
+/// Several organisations may have registered the same shop.
+fn shop_key(marketplace: Marketplace, external_store_id: &str, store_id: &str) -> Key {
+    let digest = hex_sha256(&[marketplace.name(), external_store_id]);
+    Key { pk: format!("SX#{digest}"), sk: format!("S#{store_id}") }
+}
+
 fn token_key(sync_token: &str) -> Key {
     Key { pk: format!("ST#{}", hex_sha256(&[&sync_token.to_ascii_lowercase()])), sk: "T".into() }
 }
@@ -444,6 +452,11 @@ impl Store {
         let writes = vec![
             Write::Create(self.table.to_item(&lookup(natural))?),
             Write::Create(self.table.to_item(&lookup(token_key(&ids.sync_token)))?),
+            Write::Create(self.table.to_item(&lookup(shop_key(
+                new.marketplace,
+                &new.external_store_id,
+                &ids.store_id,
+            )))?),
             Write::Create(self.table.to_item(&row)?),
         ];
         match self.table.transact(writes).await? {
@@ -475,6 +488,16 @@ impl Store {
             }
             Transact::Refused { row: None, .. } => Err(OrdersError::Contended { store: ids.store_id }),
         }
+    }
+
+    /// Every store that is this shop of a marketplace.
+    pub(crate) async fn of_shop(&self, marketplace: Marketplace, shop: &str) -> Result<Vec<StoreRow>, OrdersError> {
+        let mut stores = Vec::new();
+        for item in self.table.rows(&shop_key(marketplace, shop, "").pk, "").await? {
+            let lookup: LookupRow = self.table.read(item)?;
+            stores.extend(self.by_id(&lookup.ids.store_id).await?);
+        }
+        Ok(stores)
     }
 
     /// The store of a token, whatever the case of its letters.
@@ -552,8 +575,8 @@ impl Store {
         })
     }
 
-    /// Writes what became of a claimed receipt: guard, log and store in one transaction. `None` when the claim was
-    /// lost meanwhile.
+    /// Writes what became of a claimed receipt, or that it is there to be asked about: guard, log and store in one
+    /// transaction. `None` when the claim was lost meanwhile.
     pub(crate) async fn record(
         &self,
         store: &StoreRow,
@@ -569,9 +592,13 @@ impl Store {
                 Changes::new().remove("claim").remove("claim_until").only_if("#claim = ?", [claim.into_attribute()]);
             let next = store.next(now, |row| {
                 row.count(&log.id, None, &log.state);
-                row.last_sync_at = Some(now);
                 row.is_paused |= is_paused;
-                row.schedule(log.state.next_retry_at, only_due);
+                if log.state == LogState::new() {
+                    row.schedule(Some(now), only_due);
+                } else {
+                    row.last_sync_at = Some(now);
+                    row.schedule(log.state.next_retry_at, only_due);
+                }
             });
             let writes = vec![
                 Write::Update(guard_key(&store.id, &log.receipt), guard),

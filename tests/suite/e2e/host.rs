@@ -63,6 +63,8 @@ const MARKETPLACE_SAMPLES: &[(&str, u16)] = &[
     ("event-unknown", 404),
     ("health", 200),
     ("import-unknown-store", 404),
+    ("inbound-etsy-forged", 401),
+    ("inbound-shopify-forged", 401),
     ("list-webhooks", 200),
     ("malformed-json", 400),
     ("mock-rate-limited", 429),

@@ -1,5 +1,6 @@
 mod adt;
 mod host;
+mod inbound;
 mod orders;
 mod privacy;
 mod webhooks;

@@ -40,7 +40,8 @@ async fn every_route_wants_a_key_and_hides_what_is_anothers() {
 
     let import = json!({"syncToken": token, "receipt": "order-101"}).to_string();
     let window = json!({"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}).to_string();
-    // Every route of the function but its health and the mock marketplace, with what it takes.
+    // Every route of the function with what it takes, but its health, the mock marketplace, and the two that marketplaces
+    // sign.
     let routes = [
         ("POST", "/stores/register".to_owned(), store.to_string()),
         ("POST", "/orders/import".to_owned(), import),
@@ -61,7 +62,7 @@ async fn every_route_wants_a_key_and_hides_what_is_anothers() {
     ];
     let served = switchyard_local::Template::read(&switchyard_tests::root().join("template.yaml"), "").unwrap();
     let served = served.routes().unwrap().into_iter().filter(|route| route.function == "marketplace-api").count();
-    assert_eq!(routes.len() + 2, served, "a new route needs its line here");
+    assert_eq!(routes.len() + 4, served, "a new route needs its line here");
     for (method, path, body) in &routes {
         for nobody in [None, Some("so_live_guess"), Some("")] {
             let answer = send(method, path, nobody, body).await;

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_callbacks::manage::{self, Endpoint, Registered, Settings};
-use switchyard_callbacks::{CallbacksDeps, DeliverDeps, RetryPolicy, process, sign, sweep};
-use switchyard_core::{Clock, Timestamp};
+use switchyard_callbacks::{CallbacksDeps, DeliverDeps, RetryPolicy, process, sweep};
+use switchyard_core::{Clock, Timestamp, signature};
 use switchyard_io::once::Owner;
 use switchyard_tests::client::{Client, unique, wait_until};
 use tokio::time::Instant;
@@ -293,12 +293,12 @@ async fn every_attempt_sends_the_same_bytes_signed_for_that_attempt() {
         assert!(header("user-agent").starts_with("switchyard/"));
         let now = start + Duration::from_secs(seconds);
         let fits = |secret: &str| {
-            sign::verify(secret, &event, header("webhook-timestamp"), header("webhook-signature"), &got.body, now)
+            signature::verify(secret, &event, header("webhook-timestamp"), header("webhook-signature"), &got.body, now)
         };
         // The old secret signs until its grace is over, the new one from its making on.
         assert_eq!(fits(old.expose()).is_ok(), number < 2, "attempt {number}");
         assert_eq!(fits(new.expose()).is_ok(), number > 0, "attempt {number}");
-        assert_eq!(header("x-webhook-signature"), sign::legacy("demo-secret", &got.body));
+        assert_eq!(header("x-webhook-signature"), signature::legacy("demo-secret", &got.body));
     }
     assert_eq!(got.len(), 3);
 }

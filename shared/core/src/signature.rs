@@ -1,8 +1,9 @@
-//! Standard Webhooks v1.0.0 signatures, and the legacy one.
+//! Signatures of webhooks: Standard Webhooks v1.0.0, and those over the body alone.
 //!
 //! Signed is `{webhook-id}.{webhook-timestamp}.{body}` with HMAC-SHA256; the header lists one `v1,<base64>` for each
 //! secret in force, so that a receiver may hold the old or the new one while they change.
 
+use crate::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -10,7 +11,6 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
-use switchyard_core::Secret;
 
 const PREFIX: &str = "whsec_";
 
@@ -89,6 +89,12 @@ pub fn legacy(secret: &str, body: &str) -> String {
     format!("sha256={hex}")
 }
 
+/// Whether `signature` is the base64 of HMAC-SHA256 over the body alone, as Shopify signs.
+pub fn signs_body(secret: &str, signature: &str, body: &[u8]) -> bool {
+    let wanted = STANDARD.encode(hmac_sha256(secret.as_bytes(), body));
+    bool::from(signature.as_bytes().ct_eq(wanted.as_bytes()))
+}
+
 fn key(secret: &str) -> Result<Vec<u8>, Mismatch> {
     STANDARD.decode(secret.strip_prefix(PREFIX).ok_or(Mismatch::Secret)?).map_err(|_| Mismatch::Secret)
 }
@@ -142,6 +148,17 @@ mod tests {
     fn v39_the_legacy_signature() {
         let wanted = "sha256=b23b4bc7ddcf7d1ad0af8d4cc25a5a23c551ad12238d3ec2415e7b408dff0e5f";
         assert_eq!(legacy("demo-secret", BODY_B), wanted);
+    }
+
+    #[test]
+    fn a_signature_over_the_body_alone() {
+        // RFC 4231, test case 2.
+        let hex = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
+        let signed = STANDARD.encode(bytes);
+        assert!(signs_body("Jefe", &signed, b"what do ya want for nothing?"));
+        assert!(!signs_body("Jefe", &signed, b"what do ya want for nothing!"));
+        assert!(!signs_body("Jefe", "", b"what do ya want for nothing?"));
     }
 
     #[test]

@@ -1,0 +1,193 @@
+//! What marketplaces send of their own accord: a signed notice of an order becomes a receipt that the sync asks about.
+//!
+//! Sources, read 2026-11-24: Shopify "HTTPS webhooks"; Etsy Open API v3 "Webhooks".
+
+use crate::decide::reopened;
+use crate::error::OrdersError;
+use crate::import::OrdersDeps;
+use crate::model::{LogState, Marketplace};
+use crate::store::{LogRow, ReceiptClaim, StoreRow};
+use serde_json::Value;
+use switchyard_core::signature::{signs_body, verify};
+use switchyard_core::{Env, EnvError, error_chain};
+use switchyard_io::{Aws, Secrets};
+
+/// What receiving notices needs.
+#[derive(Clone)]
+pub struct InboundDeps {
+    orders: OrdersDeps,
+    secrets: Secrets,
+    secret_id: String,
+}
+
+impl InboundDeps {
+    /// Reads `MARKETPLACE_SECRET`, which holds `SHOPIFY_APP_SECRET` and `ETSY_WEBHOOK_SECRET`.
+    ///
+    /// # Errors
+    /// The setting is missing.
+    pub fn from_env(aws: &Aws, env: &Env, orders: OrdersDeps) -> Result<Self, EnvError> {
+        Ok(Self { orders, secrets: Secrets::new(aws), secret_id: env.required("MARKETPLACE_SECRET")? })
+    }
+
+    /// Our own secret at a marketplace; `None` while there is none, so that nothing is taken for genuine.
+    async fn own(&self, name: &str) -> Result<Option<String>, OrdersError> {
+        let values = self.secrets.get(&self.secret_id).await.map_err(OrdersError::Secret)?;
+        match values.required(name) {
+            Ok(secret) => Ok(Some(secret.expose().clone())),
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "a notice came that cannot be checked");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What became of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It is of an order, which so many stores are to import.
+    Noted(usize),
+    /// It is genuine, and of something else.
+    Ignored,
+    /// Its signature does not fit.
+    Forged,
+    /// It is genuine, and its field is not what it should be.
+    Unreadable(&'static str),
+}
+
+/// An order that a marketplace tells of.
+struct Notice {
+    shop: String,
+    receipt: String,
+}
+
+/// Takes a notice from `marketplace`. An order that is known and imported changes nothing, however often it is told of.
+///
+/// Nothing is asked here, since marketplaces want their answer at once: the receipt is written, and its store is due.
+///
+/// # Errors
+/// Our own fault, or an import of the same receipt under way: the marketplace should send the notice again.
+pub async fn receive<'a>(
+    deps: &InboundDeps,
+    marketplace: Marketplace,
+    header: impl Fn(&str) -> Option<&'a str>,
+    body: &[u8],
+) -> Result<Received, OrdersError> {
+    let read = match marketplace {
+        Marketplace::Shopify => {
+            let secret = deps.own("SHOPIFY_APP_SECRET").await?;
+            shopify(secret.as_deref(), header, body)
+        }
+        Marketplace::Etsy => {
+            let secret = deps.own("ETSY_WEBHOOK_SECRET").await?;
+            etsy(secret.as_deref(), header, body, deps.orders.clock.now())
+        }
+        // Amazon's come through the seller's own queue.
+        Marketplace::Amazon => Err(Received::Forged),
+    };
+    let notice = match read {
+        Ok(notice) => notice,
+        Err(outcome) => return Ok(outcome),
+    };
+    let stores = deps.orders.store.of_shop(marketplace, &notice.shop).await?;
+    for store in &stores {
+        note(&deps.orders, store, &notice.receipt).await?;
+    }
+    tracing::info!(found = stores.len(), "order_noted");
+    Ok(Received::Noted(stores.len()))
+}
+
+/// Makes a receipt known to a store, to be asked about within a minute.
+async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), OrdersError> {
+    let (claim, log_id) = (deps.clock.new_id().to_string(), deps.clock.new_id().to_string());
+    let now = deps.clock.now();
+    match deps.store.claim_receipt(&store.id, receipt, &claim, log_id, now).await? {
+        ReceiptClaim::Mine { log_id } => {
+            let log = LogRow::new(&store.id, &log_id, receipt, LogState::new(), now);
+            match deps.store.record(store, &claim, &log, now, deps.only_due, false).await? {
+                Some(_) => Ok(()),
+                None => Err(OrdersError::Contended { store: store.id.clone() }),
+            }
+        }
+        // Perhaps it was asked for before there was such an order.
+        ReceiptClaim::Known(log) => {
+            let Some(state) = reopened(&log.state) else { return Ok(()) };
+            let mut changes = vec![(*log.clone(), log.next(state, now))];
+            let only_due = deps.only_due;
+            deps.store.apply(store, &mut changes, now, |row| row.schedule(Some(now), only_due)).await.map(drop)
+        }
+        // Whoever holds it may die: then only another notice brings it back.
+        ReceiptClaim::Busy => Err(OrdersError::Contended { store: store.id.clone() }),
+    }
+}
+
+fn shopify<'a>(
+    secret: Option<&str>,
+    header: impl Fn(&str) -> Option<&'a str>,
+    body: &[u8],
+) -> Result<Notice, Received> {
+    let signature = header("x-shopify-hmac-sha256").unwrap_or_default();
+    if secret.is_none_or(|secret| !signs_body(secret, signature, body)) {
+        return Err(Received::Forged);
+    }
+    // The signature covers the body alone, so that a header proves no more than who is meant.
+    if !matches!(header("x-shopify-topic"), Some("orders/create" | "orders/paid")) {
+        return Err(Received::Ignored);
+    }
+    let shop = header("x-shopify-shop-domain").ok_or(Received::Unreadable("X-Shopify-Shop-Domain"))?;
+    let body: Value = serde_json::from_slice(body).map_err(|_| Received::Unreadable("body"))?;
+    let receipt = body["id"].as_u64().ok_or(Received::Unreadable("id"))?;
+    Ok(Notice { shop: shop.to_owned(), receipt: receipt.to_string() })
+}
+
+fn etsy<'a>(
+    secret: Option<&str>,
+    header: impl Fn(&str) -> Option<&'a str>,
+    body: &[u8],
+    now: jiff::Timestamp,
+) -> Result<Notice, Received> {
+    let of = |name| header(name).unwrap_or_default();
+    let (id, at, signature) = (of("webhook-id"), of("webhook-timestamp"), of("webhook-signature"));
+    let text = std::str::from_utf8(body).map_err(|_| Received::Forged)?;
+    if secret.is_none_or(|secret| verify(secret, id, at, signature, text, now).is_err()) {
+        return Err(Received::Forged);
+    }
+    let body: Value = serde_json::from_str(text).map_err(|_| Received::Unreadable("body"))?;
+    match body["event_type"].as_str() {
+        Some("order.paid") => {}
+        Some(_) => return Err(Received::Ignored),
+        None => return Err(Received::Unreadable("event_type")),
+    }
+    let shop = match &body["shop_id"] {
+        Value::String(shop) => shop.clone(),
+        Value::Number(shop) => shop.to_string(),
+        _ => return Err(Received::Unreadable("shop_id")),
+    };
+    let receipt = body["resource_url"].as_str().and_then(|url| receipt_of(url, &shop));
+    Ok(Notice { receipt: receipt.ok_or(Received::Unreadable("resource_url"))?, shop })
+}
+
+/// The receipt that `…/shops/{shop}/receipts/{receipt}` names. The address itself is never called.
+fn receipt_of(url: &str, shop: &str) -> Option<String> {
+    let path = url.split(['?', '#']).next()?;
+    let mut parts = path.rsplit('/');
+    let (receipt, receipts, of, shops) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_number = !receipt.is_empty() && receipt.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && (shops, of, receipts) == ("shops", shop, "receipts")).then(|| receipt.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_names_its_receipt_only_within_its_shop() {
+        let base = "https://openapi.etsy.com/v3/application";
+        assert_eq!(receipt_of(&format!("{base}/shops/7/receipts/123?x=1"), "7").as_deref(), Some("123"));
+        for other in
+            ["/shops/8/receipts/123", "/shops/7/receipts/", "/shops/7/receipts/1/2", "/shops/7/receipts/12a", ""]
+        {
+            assert_eq!(receipt_of(&format!("{base}{other}"), "7"), None, "{other}");
+        }
+    }
+}
