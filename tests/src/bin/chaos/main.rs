@@ -2,7 +2,7 @@
 //! a run's faults repeatable.
 //!
 //! `cargo run --package switchyard-tests --bin chaos -- adt [--seed 7] [--deliveries 2000] [--once-off]`
-//! `cargo run --package switchyard-tests --bin chaos -- callbacks [--seed 7] [--events 5000]`
+//! `cargo run --package switchyard-tests --bin chaos -- callbacks [--seed 7] [--events 5000] [--compare]`
 
 mod adt;
 mod callbacks;
@@ -40,7 +40,7 @@ async fn run() -> Result<()> {
         Some("callbacks") => {
             let events = number("--events").unwrap_or(5000) as usize;
             say(&format!("seed {seed}, {events} events to 4 endpoints"));
-            callbacks::run(seed, events).await
+            callbacks::run(seed, events, words.iter().any(|word| word == "--compare")).await
         }
         _ => bail!("which run: adt or callbacks?"),
     }
