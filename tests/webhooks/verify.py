@@ -1,7 +1,6 @@
 """Receives one delivery from a running stack and checks it with the reference libraries of Standard Webhooks.
 
-pip install standardwebhooks svix
-python tests/webhooks/verify.py [http://127.0.0.1:3000]
+`bash tests/webhooks/run.sh`, or beside a `cargo dev`: python tests/webhooks/verify.py [http://127.0.0.1:3000]
 """
 
 import http.server
