@@ -12,7 +12,7 @@ pub(crate) enum Command {
     List,
     /// Show messages of one dead-letter queue; they stay there.
     Show {
-        /// Its name, or the beginning of it, such as AdtDlq.
+        /// Its name, such as adt.
         name: String,
         /// How many, at most ten.
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=10))]
@@ -20,44 +20,34 @@ pub(crate) enum Command {
     },
     /// Send every message of one dead-letter queue back to where it came from, and wait until that is done.
     Redrive {
-        /// Its name, or the beginning of it, such as AdtDlq.
+        /// Its name, such as adt.
         name: String,
     },
 }
 
 pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
-    let dlqs = Dlqs::new(&target.aws().await, &target.prefix());
-    let all = dlqs.list().await?;
+    let dlqs = Dlqs::from_env(&target.aws().await, &target.settings_of("ops-api").await?)?;
     match command {
         Command::List => {
-            for dlq in &all {
-                say(&format!("{:>8}  {}", dlq.waiting, dlq.name));
+            for dlq in dlqs.all() {
+                say(&format!("{:>8}  {}", dlqs.waiting(dlq).await?, dlq.name));
             }
         }
         Command::Show { name, limit } => {
-            for dead in dlqs.look(find(&all, &target.prefix(), &name)?, limit).await? {
+            for dead in dlqs.look(find(&dlqs, &name)?, limit).await? {
                 let sent = jiff::Timestamp::from_millisecond(dead.sent_ms).unwrap_or_default();
                 say(&format!("{} sent {sent:.0}, received {} times", dead.id, dead.receives));
                 say(&format!("    {}", dead.body));
             }
         }
-        Command::Redrive { name } => redrive(&dlqs, find(&all, &target.prefix(), &name)?).await?,
+        Command::Redrive { name } => redrive(&dlqs, find(&dlqs, &name)?).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn find<'a>(all: &'a [Dlq], prefix: &str, name: &str) -> Result<&'a Dlq> {
-    let matching: Vec<_> =
-        all.iter().filter(|dlq| dlq.name.strip_prefix(prefix).unwrap_or(&dlq.name).starts_with(name)).collect();
-    match matching[..] {
-        [one] => Ok(one),
-        [] => bail!("no dead-letter queue is called {name}; there are: {}", names(all)),
-        _ => bail!("{name} could be any of: {}", names(all)),
-    }
-}
-
-fn names(dlqs: &[Dlq]) -> String {
-    dlqs.iter().map(|dlq| dlq.name.as_str()).collect::<Vec<_>>().join(", ")
+fn find<'a>(dlqs: &'a Dlqs, name: &str) -> Result<&'a Dlq> {
+    let names = || dlqs.all().iter().map(|dlq| dlq.name.as_str()).collect::<Vec<_>>().join(", ");
+    dlqs.find(name).with_context(|| format!("no dead-letter queue is called {name}; there are: {}", names()))
 }
 
 async fn redrive(dlqs: &Dlqs, dlq: &Dlq) -> Result<()> {

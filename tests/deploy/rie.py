@@ -54,6 +54,7 @@ EXPECTED = {
     "order-consumer/empty-batch": [],
     "order-consumer/malformed-record": ["m2"],
     "order-consumer/unknown-store": [],
+    "ops-api/unauthorized": 401,
     "retry-sweeper/scheduled": None,
 }
 

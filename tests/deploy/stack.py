@@ -103,6 +103,7 @@ def environment():
         "ADT_TABLE": physical["AdtTable"],
         "ADT_QUEUE_URL": physical["AdtQueue"],
         "ADT_DLQ_URL": physical["AdtDlq"],
+        "ADMIN_SECRET": physical["AdminSecret"],
         "FUNCTION_PREFIX": f"{STACK}-",
         "WEBHOOK_BASIC_USER": secret["WEBHOOK_BASIC_USER"],
         "WEBHOOK_BASIC_PASS": secret["WEBHOOK_BASIC_PASS"],

@@ -245,6 +245,17 @@ impl Client {
         Ok(answer(self.http.get(format!("{}/_local/calls", self.stack.aws))).await?.body)
     }
 
+    /// What the operator was told under a name, oldest first: the details.
+    ///
+    /// # Errors
+    /// No answer; a deployed stack has none.
+    pub async fn operator_events(&self, name: &str) -> Result<Vec<Value>> {
+        let events = answer(self.http.get(format!("{}/_local/events", self.stack.aws))).await?.body;
+        let events = events.as_array().context("a list of events")?;
+        let named = events.iter().filter(|event| event["detail-type"] == name);
+        Ok(named.map(|event| event["detail"].clone()).collect())
+    }
+
     /// How many effects third parties have received in all.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ pub struct Stack {
     pub adt_queue: String,
     /// The ADT dead-letter queue's URL.
     pub adt_dlq: String,
+    /// Name or ARN of the secret that holds the operator's credentials.
+    pub admin_secret: String,
     /// What comes before a function's name in its deployed name.
     pub function_prefix: String,
     /// Deployed, as opposed to served by the local host.
@@ -57,6 +59,7 @@ impl Stack {
             adt_table: env.required("ADT_TABLE")?,
             adt_queue: env.required("ADT_QUEUE_URL")?,
             adt_dlq: env.required("ADT_DLQ_URL")?,
+            admin_secret: env.required("ADMIN_SECRET")?,
             function_prefix: env.optional("FUNCTION_PREFIX").unwrap_or_default(),
             is_deployed: true,
             logs: None,
@@ -102,6 +105,7 @@ impl Stack {
             adt_queue: format!("{aws}/000000000000/AdtQueue.fifo"),
             adt_dlq: format!("{aws}/000000000000/AdtDlq.fifo"),
             adt_table: "AdtTable".to_owned(),
+            admin_secret: "AdminSecret".to_owned(),
             function_prefix: String::new(),
             logs: None,
             webhook: (setting("WEBHOOK_BASIC_USER"), setting("WEBHOOK_BASIC_PASS")),

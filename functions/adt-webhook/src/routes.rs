@@ -3,9 +3,10 @@
 use http::{HeaderValue, Method, header};
 use serde_json::json;
 use switchyard_adt::{AcceptDeps, Accepted, HealthDeps, Notification, accept};
-use switchyard_core::access::{BasicCredentials, IpAllowlist};
+use switchyard_core::access::IpAllowlist;
 use switchyard_core::{Clock, Env, Problem, Timestamp, error_chain, iso_millis};
-use switchyard_io::{SecretValues, Secrets};
+use switchyard_io::Secrets;
+use switchyard_io::basic::Basic;
 use switchyard_lambda::{Call, Error, Reply};
 
 /// Largest body taken.
@@ -18,8 +19,7 @@ const ALIS_ADDRESSES: &str = "40.122.155.32/30";
 pub struct Routes {
     accept: AcceptDeps,
     health: HealthDeps,
-    secrets: Secrets,
-    secret_id: String,
+    credentials: Basic,
     allowlist: IpAllowlist,
     clock: Clock,
     started: Timestamp,
@@ -32,10 +32,10 @@ impl Routes {
     /// A setting or a secret's value is missing; the message names it.
     pub async fn new(accept: AcceptDeps, health: HealthDeps, secrets: Secrets, env: &Env) -> Result<Self, Error> {
         let clock = Clock::system();
-        let secret_id = env.required("ADT_WEBHOOK_SECRET")?;
-        credentials(&*secrets.get(&secret_id).await?)?;
+        let credentials = Basic::new(secrets, env.required("ADT_WEBHOOK_SECRET")?, "WEBHOOK_BASIC");
+        credentials.known().await?;
         let allowlist = IpAllowlist::parse(&env.optional("IP_ALLOWLIST").unwrap_or_else(|| ALIS_ADDRESSES.to_owned()));
-        Ok(Self { accept, health, secrets, secret_id, allowlist, started: clock.now(), clock })
+        Ok(Self { accept, health, credentials, allowlist, started: clock.now(), clock })
     }
 
     /// Answers one request.
@@ -54,13 +54,13 @@ impl Routes {
         if !self.allowlist.admits(&call.source_ip) {
             return Reply::json(403, &json!({"error": "Forbidden"}));
         }
-        match self.is_authorised(call).await {
+        match self.credentials.accepts(call.header(header::AUTHORIZATION)).await {
             Ok(true) => {}
             Ok(false) => {
                 return Reply::json(401, &json!({"error": "Unauthorized"}))
                     .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ALIS Webhook\""));
             }
-            Err(error) => return failed(&*error),
+            Err(error) => return failed(&error),
         }
         if call.body.len() > MAX_BODY_BYTES {
             return Reply::json(413, &json!({"error": "Payload Too Large", "limit": MAX_BODY_BYTES}));
@@ -78,15 +78,6 @@ impl Routes {
         }
     }
 
-    /// Compares with the secret as known, and once more with the secret as it is now, in case it was rotated.
-    async fn is_authorised(&self, call: &Call) -> Result<bool, Error> {
-        let given = call.header(header::AUTHORIZATION);
-        if credentials(&*self.secrets.get(&self.secret_id).await?)?.accepts(given) {
-            return Ok(true);
-        }
-        Ok(credentials(&*self.secrets.refreshed(&self.secret_id).await?)?.accepts(given))
-    }
-
     fn platform_health(&self) -> Reply {
         let now = self.clock.now();
         let uptime = now.duration_since(self.started).as_secs();
@@ -98,11 +89,6 @@ impl Routes {
         let health = self.health.check().await;
         Reply::json(if health.status == "ok" { 200 } else { 503 }, &health)
     }
-}
-
-fn credentials(values: &SecretValues) -> Result<BasicCredentials, Error> {
-    let user = values.required("WEBHOOK_BASIC_USER")?.expose().clone();
-    Ok(BasicCredentials { user, password: values.required("WEBHOOK_BASIC_PASS")? })
 }
 
 /// Our own fault: the cause goes to the log, and ALIS delivers again.

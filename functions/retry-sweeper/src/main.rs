@@ -1,6 +1,7 @@
 //! Every minute: sends what was accepted but never sent, queues what is due, of every workflow, and removes payloads whose
-//! time is up.
+//! time is up; tells the operator of dead letters.
 
+mod dead_letters;
 mod sweeps;
 
 use sweeps::Sweeps;

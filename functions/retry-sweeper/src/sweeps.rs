@@ -1,3 +1,4 @@
+use crate::dead_letters::DeadLetters;
 use serde_json::{Value, json};
 use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
@@ -9,6 +10,7 @@ pub struct Sweeps {
     adt: switchyard_adt::SweepDeps,
     orders: switchyard_orders::SyncDeps,
     callbacks: switchyard_callbacks::CallbacksDeps,
+    dead_letters: DeadLetters,
 }
 
 impl Sweeps {
@@ -21,6 +23,7 @@ impl Sweeps {
             adt: switchyard_adt::SweepDeps::from_env(aws, env)?,
             orders: switchyard_orders::SyncDeps::from_env(aws, env)?,
             callbacks: switchyard_callbacks::CallbacksDeps::from_env(aws, env)?,
+            dead_letters: DeadLetters::from_env(aws, env)?,
         })
     }
 
@@ -29,10 +32,11 @@ impl Sweeps {
     /// # Errors
     /// The first workflow's that failed, after all were swept.
     pub async fn run(&self, deadline: Instant) -> Result<Value, Error> {
-        let (adt, orders, callbacks) = tokio::join!(
+        let (adt, orders, callbacks, ()) = tokio::join!(
             switchyard_adt::sweep(&self.adt, deadline),
             switchyard_orders::sweep(&self.orders, deadline),
             switchyard_callbacks::sweep(&self.callbacks, deadline),
+            self.dead_letters.look(),
         );
         Ok(json!({"adt": adt?, "orders": orders?, "callbacks": callbacks?}))
     }

@@ -1,6 +1,7 @@
-//! The AWS endpoint: DynamoDB, SQS, Secrets Manager, S3 and Lambda's Invoke on one port, for functions and for
-//! `aws --endpoint-url`; and the host's own controls under `/_local`.
+//! The AWS endpoint: DynamoDB, SQS, Secrets Manager, EventBridge, S3 and Lambda's Invoke on one port, for functions and
+//! for `aws --endpoint-url`; and the host's own controls under `/_local`.
 
+use crate::events::Events;
 use crate::functions::Pool;
 use crate::s3::S3;
 use crate::schedule::Scheduled;
@@ -28,6 +29,7 @@ pub(crate) struct Aws {
     pub(crate) dynamo: String,
     pub(crate) sqs: Sqs,
     pub(crate) secrets: Arc<Secrets>,
+    pub(crate) events: Events,
     pub(crate) s3: S3,
     pub(crate) pools: Vec<Arc<Pool>>,
     pub(crate) schedules: Vec<Scheduled>,
@@ -47,6 +49,7 @@ impl Aws {
             .route("/_local/schedules/{name}", post(fire))
             .route("/_local/functions", get(functions))
             .route("/_local/calls", get(calls))
+            .route("/_local/events", get(events))
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
             .route("/2015-03-31/functions/{name}/configuration", get(configuration))
             .fallback(handle)
@@ -71,17 +74,22 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     match target.split_once('.') {
         Some((service, _)) if service.starts_with("DynamoDB") => dynamo(&shared, parts.headers, body).await,
         Some(("AmazonSQS", _)) => shared.aws.sqs.handle(&target, &body, &shared.aws.url).await.map(Body::from),
-        Some(("secretsmanager", action)) => {
-            let request = serde_json::from_slice(&body).unwrap_or_default();
-            let (status, answer) = shared.aws.secrets.handle(action, &request);
-            (StatusCode::from_u16(status).unwrap_or_default(), Json(answer)).into_response()
-        }
+        Some(("secretsmanager", action)) => answered(shared.aws.secrets.handle(action, &read(&body))),
+        Some(("AWSEvents", action)) => answered(shared.aws.events.handle(action, &read(&body))),
         _ => {
             let answer =
                 json!({"__type": "UnknownOperationException", "message": "this service is not served locally"});
             (StatusCode::BAD_REQUEST, Json(answer)).into_response()
         }
     }
+}
+
+fn read(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or_default()
+}
+
+fn answered((status, answer): (u16, Value)) -> Response<Body> {
+    (StatusCode::from_u16(status).unwrap_or_default(), Json(answer)).into_response()
 }
 
 /// Passes a call on to the DynamoDB engine.
@@ -158,4 +166,9 @@ async fn functions(State(shared): State<Arc<Shared>>) -> Json<Value> {
 /// `GET /_local/calls`: how many calls of each kind have been served, for whoever counts what an event costs.
 async fn calls(State(shared): State<Arc<Shared>>) -> Json<BTreeMap<String, u64>> {
     Json(shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+/// `GET /_local/events`: what was put on the buses, oldest first, as a rule's target would get it.
+async fn events(State(shared): State<Arc<Shared>>) -> Json<Vec<Value>> {
+    Json(shared.aws.events.list())
 }

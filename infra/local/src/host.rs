@@ -2,6 +2,7 @@
 
 use crate::aws::Aws;
 use crate::binaries::Binaries;
+use crate::events::Events;
 use crate::functions::Pool;
 use crate::gateway::Gateway;
 use crate::logs::LogSink;
@@ -180,6 +181,7 @@ impl Host {
             dynamo: dynamo_address,
             sqs: sqs.clone(),
             secrets,
+            events: Events::open(file("events.jsonl"))?,
             s3,
             pools: pools.clone(),
             schedules: schedules.clone(),

@@ -7,6 +7,7 @@
 
 mod aws;
 mod binaries;
+mod events;
 mod functions;
 mod gateway;
 mod host;

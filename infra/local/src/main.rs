@@ -105,6 +105,7 @@ fn introduce(host: &Host) {
     let urls = host.urls();
     say("");
     say(&format!("  ALIS webhook   {user} / {password}"));
+    say(&format!("  operator       {} / {}", setting("ADMIN_BASIC_USER"), setting("ADMIN_BASIC_PASS")));
     say("");
     say(&format!("  curl -i -u {user}:{password} {}/webhook/alis --json @events/bodies/move-in.json", urls.http));
     if let Some(sandbox) = &urls.sandbox {

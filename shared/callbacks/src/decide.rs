@@ -20,6 +20,9 @@ const BREAKER_LONGEST: Duration = Duration::from_secs(600);
 /// An endpoint that has only failed for so long is switched off.
 pub(crate) const DISABLE_AFTER: Duration = Duration::from_secs(120 * 3_600);
 
+/// Shares of that time, in percent, after which its operator is warned.
+const WARNED_AT: [u32; 3] = [50, 70, 90];
+
 /// Most waits, and the longest, of a policy of one's own.
 pub const CUSTOM_WAITS: usize = 20;
 /// Seconds.
@@ -71,6 +74,11 @@ pub(crate) fn open_for(failures: i64, failing_for: Duration, openings: i64) -> O
     let is_failing = failures >= BREAKER_AFTER && failing_for >= BREAKER_MOMENT;
     let doublings = u32::try_from(openings).unwrap_or(u32::MAX);
     is_failing.then(|| BREAKER_FIRST.saturating_mul(2_u32.saturating_pow(doublings)).min(BREAKER_LONGEST))
+}
+
+/// The highest mark, in percent of [`DISABLE_AFTER`], that an endpoint has passed by only failing for so long.
+pub(crate) fn warning(failing_for: Duration) -> Option<i64> {
+    WARNED_AT.into_iter().rfind(|percent| failing_for * 100 >= DISABLE_AFTER * *percent).map(i64::from)
 }
 
 /// A delivery, as far as its event's summary needs it.
@@ -160,6 +168,15 @@ mod tests {
         };
         assert_eq!([open(4, 5_000, 0), open(50, 999, 0), open(5, 1_000, 0)], [None, None, Some(30)]);
         assert_eq!([1, 4, 5, 500].map(|openings| open(6, 60_000, openings)), [60, 480, 600, 600].map(Some));
+    }
+
+    #[test]
+    fn operators_are_warned_at_half_of_the_time_and_twice_more() {
+        let hours = |hours: u64| warning(Duration::from_secs(hours * 3_600));
+        assert_eq!(
+            [59, 60, 83, 84, 107, 108, 119].map(hours),
+            [None, Some(50), Some(50), Some(70), Some(70), Some(90), Some(90)]
+        );
     }
 
     #[test]

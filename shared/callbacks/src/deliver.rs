@@ -1,4 +1,4 @@
-use crate::decide::{Answered, DISABLE_AFTER, answered, next_wait, open_for, span};
+use crate::decide::{Answered, DISABLE_AFTER, answered, next_wait, open_for, span, warning};
 use crate::error::CallbacksError;
 use crate::manage::recover_page;
 use crate::model::{
@@ -7,12 +7,16 @@ use crate::model::{
 use crate::store::{AttemptRow, Claim, DeliveryRow, EndpointRow, EventRow, Next, Store};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::signature::{legacy, signatures};
-use switchyard_core::{Clock, Env, EnvError, Envelope, EnvelopeError, Secret, iso_millis, metric};
+use switchyard_core::{
+    Classify as _, Clock, Disposition, Env, EnvError, Envelope, EnvelopeError, Secret, error_chain, iso_millis, metric,
+};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 use switchyard_io::http::{Answer, Guard, Http, HttpError, Method, Url, answer_up_to};
 use switchyard_io::once::Owner;
+use switchyard_io::operator::{Notice, Operator};
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, MAX_DELAY, Queue, Secrets, Table};
 use tokio::time::Instant;
@@ -75,6 +79,7 @@ impl CallbacksDeps {
 pub struct DeliverDeps {
     pub(crate) callbacks: CallbacksDeps,
     http: Http,
+    operator: Operator,
     timeout: Duration,
     legacy_secret: Option<Secret<String>>,
 }
@@ -85,8 +90,8 @@ impl DeliverDeps {
         endpoint.timeout_ms.map_or(self.timeout, Duration::from_millis)
     }
 
-    /// Reads what [`CallbacksDeps`] does, `WEBHOOK_TIMEOUT_MS` (default 5000) and `WEBHOOK_SECRET`, which adds the
-    /// legacy signature.
+    /// Reads what [`CallbacksDeps`] does, `OPERATOR_BUS`, `WEBHOOK_TIMEOUT_MS` (default 5000) and `WEBHOOK_SECRET`, which
+    /// adds the legacy signature.
     ///
     /// # Errors
     /// A setting is missing or wrong.
@@ -95,6 +100,7 @@ impl DeliverDeps {
         let timeout = Duration::from_millis(env.parsed("WEBHOOK_TIMEOUT_MS", 5_000)?);
         Ok(Self {
             http: Http::guarded(timeout, callbacks.guard.clone())?,
+            operator: Operator::from_env(aws, env)?,
             timeout,
             legacy_secret: env.optional("WEBHOOK_SECRET").map(Secret::new),
             callbacks,
@@ -226,13 +232,25 @@ async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner) -> Result
     match hold_back(deps, endpoint, &row, now).await? {
         Hold::Go => attempt(deps, endpoint, &event, &row).await,
         Hold::Until { time, slot } => put_off(callbacks, &row, time, slot).await,
-        Hold::GiveUp => {
-            store.settle(&row, &Next::Ended(DeliveryStatus::Failed), None, Some("circuit_open")).await?;
-            metric::count("callback.circuit_open", 1);
-            tracing::warn!(event_id = row.event_id, reason = "circuit_open", "callback_job_failed");
-            Ok(())
-        }
+        Hold::GiveUp => give_up(deps, endpoint, &event, &row, "circuit_open").await,
     }
+}
+
+/// Ends a delivery without a request.
+async fn give_up(
+    deps: &DeliverDeps,
+    endpoint: &EndpointRow,
+    event: &EventRow,
+    row: &DeliveryRow,
+    reason: &'static str,
+) -> Result<(), CallbacksError> {
+    let next = Next::Ended(DeliveryStatus::Failed);
+    if deps.callbacks.store.settle(row, &next, None, Some(reason)).await? {
+        metric::count("callback.given_up", 1);
+        tracing::warn!(event_id = row.event_id, reason, "callback_job_failed");
+        tell_of_failure(deps, event, endpoint, Some(reason)).await;
+    }
+    Ok(())
 }
 
 enum Hold {
@@ -309,7 +327,17 @@ async fn attempt(
     let started = clock.now();
     let mut secrets = Vec::new();
     for secret in endpoint.secrets.iter().filter(|secret| secret.signs_at(started.as_millisecond())) {
-        secrets.push(deps.callbacks.vault.open(&endpoint.id, secret.sealed()).await?);
+        match deps.callbacks.vault.open(&endpoint.id, secret.sealed()).await {
+            Ok(secret) => secrets.push(secret),
+            // One that is lost must not keep the others from signing.
+            Err(error) if error.disposition() == Disposition::Permanent => {
+                tracing::error!(error = error_chain(&error), "a signing secret does not open; rotate it");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if secrets.is_empty() {
+        return give_up(deps, endpoint, event, row, "secret_unreadable").await;
     }
     let timer = Instant::now();
     let answer = post(deps, endpoint, &secrets, event, started).await;
@@ -337,8 +365,11 @@ async fn attempt(
         },
     };
     let is_written = deps.callbacks.store.settle(row, &next, Some(&made), made.error.as_deref()).await?;
-    record_health(&deps.callbacks, endpoint, outcome, now).await?;
+    record_health(deps, endpoint, outcome, now).await?;
     log(event, row, &made, &next);
+    if is_written && matches!(next, Next::Ended(DeliveryStatus::Failed)) {
+        tell_of_failure(deps, event, endpoint, made.error.as_deref()).await;
+    }
     if is_written { send_later(&deps.callbacks, row, row.attempts + 1, &next).await } else { Ok(()) }
 }
 
@@ -404,34 +435,35 @@ fn wished_wait(answer: &Answer, now: Timestamp) -> Option<Duration> {
 /// Keeps the endpoint's record: a success closes its circuit, failures open it, and at last switch the endpoint off. An
 /// endpoint in good health costs no write.
 async fn record_health(
-    deps: &CallbacksDeps,
+    deps: &DeliverDeps,
     endpoint: &EndpointRow,
     outcome: Answered,
     now: Timestamp,
 ) -> Result<(), CallbacksError> {
-    let now_ms = now.as_millisecond();
+    let (store, now_ms) = (&deps.callbacks.store, now.as_millisecond());
     match outcome {
         Answered::Taken if endpoint.failures == 0 && endpoint.open_until.is_none() => {}
         Answered::Taken => {
             let healed = Changes::new().set("failures", 0_i64).set("openings", 0_i64);
-            let healed = healed.remove("failing_since").remove("open_until");
-            deps.store.change_endpoint(endpoint, healed).await?;
+            let healed = healed.remove("failing_since").remove("open_until").remove("warned_percent");
+            store.change_endpoint(endpoint, healed).await?;
         }
         Answered::Gone => disable(deps, endpoint, "gone").await?,
         Answered::Refused => {
             // Those that were under way when the circuit opened say nothing new, and are not counted.
             let failed = Changes::new().add("failures", 1).set_once("failing_since", now_ms);
             let failed = if_open_until(failed, endpoint.open_until);
-            let Some(after) = deps.store.change_endpoint(endpoint, failed).await? else { return Ok(()) };
+            let Some(after) = store.change_endpoint(endpoint, failed).await? else { return Ok(()) };
             let failing_for = u64::try_from(now_ms - after.failing_since.unwrap_or(now_ms)).unwrap_or_default();
             let failing_for = Duration::from_millis(failing_for);
             if failing_for >= DISABLE_AFTER {
                 return disable(deps, endpoint, "only_failures").await;
             }
+            warn(deps, &after, failing_for).await?;
             let Some(wait) = open_for(after.failures, failing_for, after.openings) else { return Ok(()) };
             let opened = Changes::new().set("open_until", now_ms + millis(wait)).add("openings", 1);
             let opened = if_open_until(opened, endpoint.open_until);
-            if deps.store.change_endpoint(endpoint, opened).await?.is_some() {
+            if store.change_endpoint(endpoint, opened).await?.is_some() {
                 metric::count("callback.circuit_opened", 1);
                 tracing::warn!(reason = "circuit_open", "an endpoint is left alone for a while");
             }
@@ -448,15 +480,48 @@ fn if_open_until(changes: Changes, seen: Option<i64>) -> Changes {
     }
 }
 
-async fn disable(deps: &CallbacksDeps, endpoint: &EndpointRow, reason: &str) -> Result<(), CallbacksError> {
+async fn disable(deps: &DeliverDeps, endpoint: &EndpointRow, reason: &str) -> Result<(), CallbacksError> {
     let disabled = Changes::new()
         .set("is_active", false.into_attribute())
         .set("disabled_reason", reason)
-        .set("updated_at", deps.clock.now().to_string());
-    deps.store.change_endpoint(endpoint, disabled).await?;
-    metric::count("endpoint.disabled", 1);
-    tracing::warn!(reason, "endpoint disabled");
+        .set("updated_at", deps.callbacks.clock.now().to_string())
+        .only_if("#is_active = ?", [true.into_attribute()]);
+    if deps.callbacks.store.change_endpoint(endpoint, disabled).await?.is_some() {
+        metric::count("endpoint.disabled", 1);
+        tracing::warn!(reason, "endpoint disabled");
+        deps.operator.tell(Notice::EndpointDisabled, &about(endpoint, "reason", &reason.into())).await;
+    }
     Ok(())
+}
+
+/// Tells the operator, once for each mark, that an endpoint nears the end of the time in which it may do nothing but fail.
+async fn warn(deps: &DeliverDeps, endpoint: &EndpointRow, failing_for: Duration) -> Result<(), CallbacksError> {
+    let Some(percent) = warning(failing_for).filter(|percent| endpoint.warned_percent < Some(*percent)) else {
+        return Ok(());
+    };
+    let warned = Changes::new()
+        .set("warned_percent", percent)
+        .only_if("attribute_not_exists(#warned_percent) OR #warned_percent < ?", [percent.into_attribute()]);
+    if deps.callbacks.store.change_endpoint(endpoint, warned).await?.is_some() {
+        deps.operator.tell(Notice::EndpointFailing, &about(endpoint, "percent", &percent.into())).await;
+    }
+    Ok(())
+}
+
+async fn tell_of_failure(deps: &DeliverDeps, event: &EventRow, endpoint: &EndpointRow, reason: Option<&str>) {
+    let mut detail = about(endpoint, "reason", &json!(reason));
+    detail["eventId"] = event.id.as_str().into();
+    deps.operator.tell(Notice::DeliveryExhausted, &detail).await;
+}
+
+/// What an operator is told of an endpoint; its address stays out, since it may hold a token.
+fn about(endpoint: &EndpointRow, name: &str, value: &Value) -> Value {
+    json!({
+        "webhookId": endpoint.id,
+        "organizationId": endpoint.organization_id,
+        "event": endpoint.event,
+        name: value,
+    })
 }
 
 fn log(event: &EventRow, row: &DeliveryRow, made: &AttemptRow, next: &Next) {

@@ -127,6 +127,7 @@ fn switched_on(now: Timestamp) -> Changes {
         .set("openings", 0_i64)
         .remove("failing_since")
         .remove("open_until")
+        .remove("warned_percent")
         .remove("disabled_reason")
 }
 

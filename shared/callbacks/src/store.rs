@@ -96,6 +96,9 @@ pub(crate) struct EndpointRow {
     /// Until then the circuit is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) open_until: Option<i64>,
+    /// The highest mark of [`crate::decide::warning`] that was told of since the last success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) warned_percent: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disabled_reason: Option<String>,
     pub(crate) created_at: Timestamp,
@@ -128,6 +131,7 @@ impl EndpointRow {
             failing_since: None,
             openings: 0,
             open_until: None,
+            warned_percent: None,
             disabled_reason: None,
             created_at: now,
             updated_at: now,

@@ -4,16 +4,14 @@ use crate::Aws;
 use crate::queue::{QueueError, failed};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use switchyard_core::{Env, EnvError};
 
 /// One dead-letter queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dlq {
-    /// Its name.
+    /// What it is called here, such as `adt`.
     pub name: String,
-    /// Its URL.
-    pub url: String,
-    /// Messages waiting in it.
-    pub waiting: u64,
+    url: String,
 }
 
 /// One message in a dead-letter queue.
@@ -42,39 +40,42 @@ pub struct Redrive {
 #[derive(Clone)]
 pub struct Dlqs {
     client: Client,
-    prefix: String,
+    all: Vec<Dlq>,
 }
 
 impl Dlqs {
-    /// Queues whose name begins with `prefix` (the stack's name; empty for all) and contains `Dlq`.
-    pub fn new(aws: &Aws, prefix: &str) -> Self {
-        Self { client: Client::new(&aws.0), prefix: prefix.to_owned() }
+    /// Reads `DLQS`: `<name>=<URL>` of each queue, comma-separated.
+    ///
+    /// # Errors
+    /// The setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let text = env.required("DLQS")?;
+        let dlq = |pair: &str| {
+            let (name, url) = pair.split_once('=')?;
+            Some(Dlq { name: name.to_owned(), url: url.to_owned() })
+        };
+        let wrong = || EnvError::Invalid { name: "DLQS".to_owned(), reason: "expected <name>=<URL>,…".to_owned() };
+        let all = text.split(',').map(dlq).collect::<Option<_>>().ok_or_else(wrong)?;
+        Ok(Self { client: Client::new(&aws.0), all })
     }
 
-    /// All of them, with their counts.
+    /// All of them.
+    pub fn all(&self) -> &[Dlq] {
+        &self.all
+    }
+
+    /// The one of this name.
+    pub fn find(&self, name: &str) -> Option<&Dlq> {
+        self.all.iter().find(|dlq| dlq.name == name)
+    }
+
+    /// How many messages wait in one.
     ///
     /// # Errors
     /// SQS could not be reached or refused.
-    pub async fn list(&self) -> Result<Vec<Dlq>, QueueError> {
-        let mut call = self.client.list_queues().max_results(1000);
-        if !self.prefix.is_empty() {
-            call = call.queue_name_prefix(&self.prefix);
-        }
-        let answer = call.send().await.map_err(|error| failed("listing", &error))?;
-        let mut found = Vec::new();
-        for url in answer.queue_urls() {
-            let name = url.rsplit('/').next().unwrap_or(url);
-            if name.contains("Dlq") {
-                let name = name.to_owned();
-                found.push(Dlq { waiting: self.count(url).await?, name, url: url.clone() });
-            }
-        }
-        Ok(found)
-    }
-
-    async fn count(&self, url: &str) -> Result<u64, QueueError> {
+    pub async fn waiting(&self, dlq: &Dlq) -> Result<u64, QueueError> {
         let name = QueueAttributeName::ApproximateNumberOfMessages;
-        let call = self.client.get_queue_attributes().queue_url(url).attribute_names(name.clone());
+        let call = self.client.get_queue_attributes().queue_url(&dlq.url).attribute_names(name.clone());
         let answer = call.send().await.map_err(|error| failed("counting", &error))?;
         let count = answer.attributes().and_then(|attributes| attributes.get(&name)?.parse().ok());
         Ok(count.unwrap_or(0))

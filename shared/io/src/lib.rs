@@ -2,9 +2,10 @@
 //!
 //! The rest of the workspace reaches AWS only through the handles here: [`Table`] and the conditional writes in
 //! [`dynamo`], the once-only guard in [`once`], repeated requests in [`idempotency`], [`Queue`], [`Secrets`], values kept sealed in
-//! [`vault`], the HTTP clients in [`http`], and API keys in [`keys`].
+//! [`vault`], the HTTP clients in [`http`], API keys in [`keys`], and what an [`operator`] is told.
 
 mod aws;
+pub mod basic;
 pub mod dlq;
 pub mod dynamo;
 pub mod health;
@@ -12,6 +13,7 @@ pub mod http;
 pub mod idempotency;
 pub mod keys;
 pub mod once;
+pub mod operator;
 pub mod outbox;
 mod queue;
 mod secrets;

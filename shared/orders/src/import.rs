@@ -6,6 +6,7 @@ use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, iso_millis, metric};
+use switchyard_io::operator::{Notice, Operator};
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, Secrets, Table};
 
@@ -19,6 +20,7 @@ pub struct OrdersDeps {
     pub(crate) store: Store,
     pub(crate) marketplaces: Marketplaces,
     vault: Vault,
+    pub(crate) operator: Operator,
     pub(crate) clock: Clock,
     /// Whether open stores with nothing due are left alone after their first sync.
     pub(crate) only_due: bool,
@@ -31,7 +33,8 @@ impl OrdersDeps {
         Self { clock, ..self }
     }
 
-    /// Reads `ORDERS_TABLE`, `DATA_KEY_SECRET`, `SWEEP_ONLY_DUE` (0 or 1, default 0) and the marketplaces' settings.
+    /// Reads `ORDERS_TABLE`, `DATA_KEY_SECRET`, `OPERATOR_BUS`, `SWEEP_ONLY_DUE` (0 or 1, default 0) and the marketplaces'
+    /// settings.
     ///
     /// # Errors
     /// A setting is missing or wrong.
@@ -42,6 +45,7 @@ impl OrdersDeps {
             store: Store::new(Table::from_env(aws, env, "ORDERS_TABLE")?),
             marketplaces: Marketplaces::from_env(secrets, vault.clone(), env)?,
             vault,
+            operator: Operator::from_env(aws, env)?,
             clock: Clock::system(),
             only_due: env.parsed("SWEEP_ONLY_DUE", 0_u8)? == 1,
         })
@@ -118,10 +122,26 @@ async fn ask_and_record(
 ) -> Result<Option<LogRow>, OrdersError> {
     let verdict = deps.marketplaces.ask(store, receipt, &deps.store, &deps.clock).await;
     let now = deps.clock.now();
-    let is_paused = verdict == Verdict::Auth;
+    let refused = (verdict == Verdict::Auth).then_some(&store.access_token);
     let state = settle(&LogState::new(), verdict, Asked::ByImport, now);
     let log = LogRow::new(&store.id, log_id, receipt, state, now);
-    deps.store.record(store, claim, &log, now, deps.only_due, is_paused).await
+    let recorded = deps.store.record(store, claim, &log, now, deps.only_due, refused).await?;
+    if refused.is_some() {
+        tell_of_refusal(deps, store).await;
+    }
+    Ok(recorded)
+}
+
+/// Tells the operator that a marketplace refuses a store's token, once for each pause.
+pub(crate) async fn tell_of_refusal(deps: &OrdersDeps, before: &StoreRow) {
+    if !before.is_paused {
+        let detail = json!({
+            "storeId": before.id,
+            "organizationId": before.organization_id,
+            "marketplace": before.marketplace,
+        });
+        deps.operator.tell(Notice::StoreAuthFailed, &detail).await;
+    }
 }
 
 fn answer(state: &LogState) -> Value {

@@ -5,7 +5,7 @@
 use crate::decide::reopened;
 use crate::error::OrdersError;
 use crate::import::OrdersDeps;
-use crate::model::{LogState, Marketplace};
+use crate::model::{LogState, LogStatus, Marketplace};
 use crate::store::{LogRow, ReceiptClaim, StoreRow};
 use serde_json::Value;
 use switchyard_core::signature::{signs_body, verify};
@@ -104,14 +104,16 @@ async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), 
     match deps.store.claim_receipt(&store.id, receipt, &claim, log_id, now).await? {
         ReceiptClaim::Mine { log_id } => {
             let log = LogRow::new(&store.id, &log_id, receipt, LogState::new(), now);
-            match deps.store.record(store, &claim, &log, now, deps.only_due, false).await? {
+            match deps.store.record(store, &claim, &log, now, deps.only_due, None).await? {
                 Some(_) => Ok(()),
                 None => Err(OrdersError::Contended { store: store.id.clone() }),
             }
         }
-        // Perhaps it was asked for before there was such an order.
+        // Perhaps it was asked about before there was such an order. What is put off has its time already.
         ReceiptClaim::Known(log) => {
-            let Some(state) = reopened(&log.state) else { return Ok(()) };
+            let Some(state) = reopened(&log.state).filter(|state| state.status == LogStatus::Failed) else {
+                return Ok(());
+            };
             let mut changes = vec![(*log.clone(), log.next(state, now))];
             let only_due = deps.only_due;
             deps.store.apply(store, &mut changes, now, |row| row.schedule(Some(now), only_due)).await.map(drop)

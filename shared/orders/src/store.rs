@@ -33,7 +33,7 @@ use crate::model::{LogState, LogStatus, Marketplace, SyncStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::{Clock, hex_sha256, iso_millis};
+use switchyard_core::{Classify as _, Clock, Disposition, hex_sha256, iso_millis};
 use switchyard_io::Table;
 use switchyard_io::dynamo::{
     AttributeValue, Changes, Create, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write,
@@ -125,6 +125,11 @@ impl StoreRow {
         next.version += 1;
         next.updated_at = now.max(self.updated_at + Duration::from_millis(1));
         next
+    }
+
+    /// Leaves the store alone while it has the token that its marketplace refuses; one given to it since is to be tried.
+    pub(crate) fn pause_for(&mut self, refused: Option<&Sealed>) {
+        self.is_paused |= refused == Some(&self.access_token);
     }
 
     /// Takes a log's change into counters, newest receipts and status.
@@ -464,9 +469,12 @@ impl Store {
             Transact::Refused { row: Some(known), .. } => {
                 let known: LookupRow = self.table.read(known)?;
                 let is_same = match self.by_id(&known.ids.store_id).await? {
-                    Some(row) => {
-                        *vault.open(&row.token_context(), &row.access_token).await?.expose() == new.access_token
-                    }
+                    Some(row) => match vault.open(&row.token_context(), &row.access_token).await {
+                        Ok(token) => *token.expose() == new.access_token,
+                        // What no longer opens is what registering anew is to mend.
+                        Err(error) if error.disposition() == Disposition::Permanent => false,
+                        Err(error) => return Err(error.into()),
+                    },
                     None => false,
                 };
                 self.change(
@@ -576,7 +584,8 @@ impl Store {
     }
 
     /// Writes what became of a claimed receipt, or that it is there to be asked about: guard, log and store in one
-    /// transaction. `None` when the claim was lost meanwhile.
+    /// transaction. `refused` is the token that the marketplace refuses, if it does: the store waits for another. `None` when
+    /// the claim was lost meanwhile.
     pub(crate) async fn record(
         &self,
         store: &StoreRow,
@@ -584,7 +593,7 @@ impl Store {
         log: &LogRow,
         now: Timestamp,
         only_due: bool,
-        is_paused: bool,
+        refused: Option<&Sealed>,
     ) -> Result<Option<LogRow>, OrdersError> {
         let mut store = store.clone();
         for _ in 0..ATTEMPTS {
@@ -592,7 +601,7 @@ impl Store {
                 Changes::new().remove("claim").remove("claim_until").only_if("#claim = ?", [claim.into_attribute()]);
             let next = store.next(now, |row| {
                 row.count(&log.id, None, &log.state);
-                row.is_paused |= is_paused;
+                row.pause_for(refused);
                 if log.state == LogState::new() {
                     row.schedule(Some(now), only_due);
                 } else {

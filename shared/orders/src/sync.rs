@@ -1,6 +1,6 @@
 use crate::decide::{Asked, settle};
 use crate::error::OrdersError;
-use crate::import::OrdersDeps;
+use crate::import::{OrdersDeps, tell_of_refusal};
 use crate::model::{Counts, SyncStatus, Verdict};
 use crate::store::{EventRow, LogRow, StoreRow};
 use futures_util::{StreamExt as _, stream};
@@ -224,7 +224,7 @@ async fn work_through(
             .collect()
             .await;
         let now = orders.clock.now();
-        let is_paused = verdicts.contains(&Verdict::Auth);
+        let refused = verdicts.contains(&Verdict::Auth).then(|| store.access_token.clone());
         let pause = verdicts.iter().find_map(|verdict| match verdict {
             Verdict::RateLimited { account_wide: true, retry_after } => Some(retry_after.unwrap_or_default()),
             _ => None,
@@ -238,11 +238,15 @@ async fn work_through(
                 (row, after)
             })
             .collect();
-        *store = orders.store.apply(store, &mut changes, now, |row| row.is_paused |= is_paused).await?;
+        let before = store.clone();
+        *store = orders.store.apply(store, &mut changes, now, |row| row.pause_for(refused.as_ref())).await?;
+        if refused.is_some() {
+            tell_of_refusal(orders, &before).await;
+        }
         for (_, after) in &changes {
             counts.add(after.state.status);
         }
-        if is_paused || pause.is_some() {
+        if refused.is_some() || pause.is_some() {
             return Ok(End::Stopped);
         }
     }

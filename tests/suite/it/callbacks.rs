@@ -1,6 +1,6 @@
 //! Deliveries against a real table and queue, with a clock of the test's own and receivers on the wire.
 
-use super::{aws, data_key, env, queue, table, take};
+use super::{aws, data_key, env, operator_bus, queue, table, take};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
@@ -78,7 +78,8 @@ impl World {
         let name = format!("it-callbacks-{}", unique());
         table(&client, "CallbacksTable", &name).await;
         let queue = queue(&client, &name).await;
-        let mut pairs = vec![("CALLBACKS_TABLE", name), ("CALLBACK_QUEUE_URL", queue.clone()), data_key()];
+        let mut pairs = vec![("CALLBACKS_TABLE", name), ("CALLBACK_QUEUE_URL", queue.clone())];
+        pairs.extend([data_key(), operator_bus()]);
         pairs.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let env = env(pairs);
         let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
@@ -171,9 +172,22 @@ impl World {
         manage::event(&self.callbacks, id).await.unwrap().unwrap().1
     }
 
+    /// What the operator was told of an endpoint under a name.
+    async fn told(&self, name: &str, endpoint: &Endpoint) -> Vec<Value> {
+        let id = endpoint.summary()["id"].clone();
+        let told = self.client.operator_events(name).await.unwrap();
+        told.into_iter().filter(|detail| detail["webhookId"] == id).collect()
+    }
+
     fn hits(&self, name: &str) -> usize {
         self.receivers.got.lock().unwrap().iter().filter(|got| got.name == name).count()
     }
+}
+
+/// Where the endpoint of an address lies.
+fn endpoint_key(target: &str) -> Value {
+    let digest = switchyard_core::hex_sha256(&[target]);
+    json!({"pk": {"S": format!("O#{ORGANIZATION}")}, "sk": {"S": format!("W#{EVENT}#{digest}")}})
 }
 
 #[tokio::test]
@@ -200,6 +214,9 @@ async fn v34_only_the_endpoint_that_failed_is_tried_again() {
     // A message that is out of date does nothing.
     world.attempt(&event, &bad, 2).await;
     assert_eq!(world.hits("bad"), 3);
+    let told = world.told("delivery.exhausted", &bad).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&told[0]["eventId"], &told[0]["reason"]), (&json!(event), &json!("500 Internal Server Error")));
 }
 
 #[tokio::test]
@@ -225,6 +242,8 @@ async fn v35_any_2xx_is_taken_redirects_are_not_followed_and_410_is_for_good() {
     let gone =
         list.iter().find(|endpoint| endpoint.summary()["targetUrl"].as_str().unwrap().ends_with("gone")).unwrap();
     assert_eq!((&gone.details()["isActive"], &gone.details()["disabledReason"]), (&json!(false), &json!("gone")));
+    let told = world.told("endpoint.disabled", gone).await;
+    assert_eq!((told.len(), &told[0]["reason"], &told[0]["organizationId"]), (1, &json!("gone"), &json!(ORGANIZATION)));
 }
 
 #[tokio::test]
@@ -333,6 +352,31 @@ async fn a_worker_that_died_is_followed_by_its_messages_next_receive() {
 }
 
 #[tokio::test]
+async fn a_secret_that_no_longer_opens_keeps_no_other_from_signing() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("a").await;
+    let lose = json!({
+        "TableName": world.queue.rsplit('/').next().unwrap(),
+        "Key": endpoint_key(&format!("{}/a", world.base)),
+        "UpdateExpression": "SET secrets[0].secret = :lost",
+        "ExpressionAttributeValues": {":lost": {"S": "k0.AAAA"}},
+    });
+    world.client.aws("DynamoDB_20120810.UpdateItem", &lose).await.unwrap();
+    let event = world.publish().await;
+    world.work().await;
+    assert_eq!(world.hits("a"), 0, "nothing is sent that cannot be signed");
+    let status = world.event(&event).await;
+    assert_eq!((&status["status"], &status["lastError"]), (&json!("failed"), &json!("secret_unreadable")));
+    manage::rotate(&world.callbacks, &endpoint, Duration::from_secs(600)).await.unwrap().unwrap();
+    let second = world.publish().await;
+    world.work().await;
+    assert_eq!(world.event(&second).await["status"], "success");
+    assert_eq!(manage::resend(&world.callbacks, &event, None).await.unwrap(), 1);
+    world.work().await;
+    assert_eq!(world.event(&event).await["status"], "success");
+}
+
+#[tokio::test]
 async fn an_open_circuit_saves_requests_and_ends_with_the_policy() {
     let world = World::new().await;
     let endpoint = world.endpoint("bad").await;
@@ -366,7 +410,7 @@ async fn an_open_circuit_saves_requests_and_ends_with_the_policy() {
     assert_eq!(world.event(last).await["status"], "pending");
     let request = json!({
         "TableName": world.queue.rsplit('/').next().unwrap(),
-        "Key": {"pk": {"S": format!("O#{ORGANIZATION}")}, "sk": {"S": format!("W#{EVENT}#{}", switchyard_core::hex_sha256(&[&format!("{}/bad", world.base)]))}},
+        "Key": endpoint_key(&format!("{}/bad", world.base)),
         "UpdateExpression": "SET open_until = :u",
         "ExpressionAttributeValues": {":u": {"N": "1900000000000"}},
     });
@@ -471,7 +515,15 @@ async fn an_endpoint_that_only_failed_for_five_days_is_switched_off() {
     world.answer("bad", 500, None);
     world.publish().await;
     world.work().await;
-    world.pass(120 * 3600);
+    for (percent, hours) in [(50, 60), (70, 24), (90, 24)] {
+        world.pass(hours * 3600);
+        world.publish().await;
+        world.work().await;
+        let told = world.told("endpoint.failing", &endpoint).await;
+        assert_eq!(told.last().map(|detail| &detail["percent"]), Some(&json!(percent)), "{told:?}");
+    }
+    assert_eq!(world.told("endpoint.failing", &endpoint).await.len(), 3);
+    world.pass(12 * 3600);
     let event = world.publish().await;
     world.work().await;
     let id = endpoint.summary()["id"].as_str().unwrap().to_owned();

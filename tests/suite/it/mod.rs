@@ -32,6 +32,11 @@ fn data_key() -> (&'static str, String) {
     ("DATA_KEY_SECRET", "DataKeySecret".to_owned())
 }
 
+/// The stack's bus for operators.
+fn operator_bus() -> (&'static str, String) {
+    ("OPERATOR_BUS", "OperatorBus".to_owned())
+}
+
 /// A standard queue of a test's own, which no function reads.
 async fn queue(client: &Client, name: &str) -> String {
     let answer = client.aws("AmazonSQS.CreateQueue", &json!({"QueueName": name})).await.unwrap();

@@ -1,7 +1,7 @@
 //! The sync of orders against real tables and queues, with a clock of the test's own, and the live marketplaces on the
 //! wire.
 
-use super::{aws, data_key, env, queue, table, take};
+use super::{aws, data_key, env, operator_bus, queue, table, take};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use switchyard_orders::{
     sync_status,
 };
 use switchyard_sandbox::Sandbox;
-use switchyard_tests::client::{Client, unique};
+use switchyard_tests::client::{Client, unique, wait_until};
 use tokio::time::Instant;
 
 /// Tables, queues and a clock that no other test and no function touches.
@@ -42,6 +42,7 @@ impl World {
             ("CALLBACK_QUEUE_URL", callbacks.clone()),
             ("MARKETPLACE_SECRET", "MarketplaceSecret".to_owned()),
             data_key(),
+            operator_bus(),
         ]);
         pairs.extend(Sandbox::settings(&client.stack().sandbox));
         let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
@@ -339,11 +340,32 @@ async fn v15_refused_credentials_pause_the_store_until_its_token_changes() {
     let store = world.store_on(Marketplace::Etsy, "expired").await;
     let refused = json!({"success": false, "error": "Authentication failed"});
     assert_eq!((store.import("a-1").await, store.import("a-1").await), (refused.clone(), refused));
+    let told = world.client.operator_events("store.auth_failed").await.unwrap();
+    let told: Vec<_> = told.iter().filter(|detail| detail["storeId"] == store.id).collect();
+    assert_eq!((told.len(), &told[0]["marketplace"]), (1, &json!("etsy")));
     world.pass(10);
     assert_eq!(world.sweep().await, (0, 0), "asking again would only be refused again");
     let renewed = Registration { access_token: "good".into(), ..store.registration.clone() };
     register(world.deps.orders(), &renewed).await.unwrap();
     assert_eq!(world.sweep().await, (1, 1));
+    assert_eq!(store.sync().await, counts(1, 1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_token_that_is_replaced_while_the_old_one_is_refused_is_tried() {
+    let world = World::live().await;
+    let store = world.store_on(Marketplace::Etsy, "expired").await;
+    let path = format!("/etsy/v3/application/shops/{}/*", store.registration.external_store_id);
+    let slow = world.fault(json!({"path": path, "kind": "delay", "delay_ms": 500})).await;
+    let renewed = Registration { access_token: "good".into(), ..store.registration.clone() };
+    let (answer, _) = tokio::join!(store.import("a-1"), async {
+        wait_until(Duration::from_secs(10), async || Ok(world.hits(&slow).await > 0)).await.unwrap();
+        register(world.deps.orders(), &renewed).await.unwrap();
+    });
+    world.end_fault(&slow).await;
+    assert_eq!(answer["error"], "Authentication failed");
+    world.pass(10);
+    assert_eq!(world.sweep().await, (1, 1), "the new token was never refused");
     assert_eq!(store.sync().await, counts(1, 1, 0, 0));
 }
 
@@ -427,6 +449,23 @@ async fn a_job_that_runs_out_of_time_goes_on_as_another_message() {
 }
 
 #[tokio::test]
+async fn a_store_whose_token_no_longer_opens_is_mended_by_registering_it_again() {
+    let world = World::live().await;
+    let store = world.store().await;
+    let lose = json!({
+        "TableName": world.organization,
+        "Key": {"pk": {"S": format!("S#{}", store.id)}, "sk": {"S": "META"}},
+        "UpdateExpression": "SET access_token = :lost",
+        "ExpressionAttributeValues": {":lost": {"S": "k0.AAAA"}},
+    });
+    world.client.aws("DynamoDB_20120810.UpdateItem", &lose).await.unwrap();
+    assert_eq!(store.import("1").await["error"], "marketplace_unavailable");
+    let ids = register(world.deps.orders(), &store.registration).await.unwrap();
+    assert_eq!((&ids.store_id, &ids.sync_token), (&store.id, &store.token));
+    assert_eq!(store.import("3").await["success"], true);
+}
+
+#[tokio::test]
 async fn an_event_whose_send_failed_is_sent_by_the_sweep() {
     let world = World::new(&[("CALLBACK_QUEUE_URL", "http://127.0.0.1:9/000000000000/nowhere")]).await;
     let store = world.store().await;
@@ -437,6 +476,7 @@ async fn an_event_whose_send_failed_is_sent_by_the_sweep() {
         &env(vec![
             ("ORDERS_TABLE", world.organization.clone()),
             data_key(),
+            operator_bus(),
             ("ORDER_QUEUE_URL", world.jobs.clone()),
             ("CALLBACK_QUEUE_URL", world.callbacks.clone()),
         ]),

@@ -1,0 +1,15 @@
+//! What an operator does with a running stack, below `/admin`.
+
+mod routes;
+
+use routes::Routes;
+use switchyard_io::Aws;
+use switchyard_lambda::{Error, run_http, start};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let env = start(module_path!());
+    let aws = Aws::from_env().await;
+    let routes = Routes::from_env(&aws, &env).await?;
+    run_http(|call| routes.answer(call)).await
+}
