@@ -3,7 +3,7 @@ use crate::target::Target;
 use anyhow::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
-use switchyard_io::keys::ApiKeys;
+use switchyard_io::keys::{ApiKeys, NewKey};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -30,7 +30,8 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
     match command {
         Command::Create { organization, name } => {
             let is_live = target.stage.as_deref() == Some("prod");
-            say(keys.create(&organization, &name, is_live).await?.expose());
+            let new = NewKey { tenant: organization, label: name, is_live, ..NewKey::default() };
+            say(keys.create(&new).await?.0.expose());
         }
         Command::Revoke { key } => {
             if !keys.revoke(&key).await? {

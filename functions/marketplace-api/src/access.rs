@@ -23,9 +23,7 @@ impl Caller {
             Self::Organization(own) => own == organization,
         }
     }
-}
 
-impl Caller {
     /// A name for the caller's own things; no organisation's is the same as that of [`Self::Open`].
     pub fn name(&self) -> String {
         match self {

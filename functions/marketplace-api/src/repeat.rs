@@ -47,7 +47,9 @@ where
     };
     let answered = act().await;
     let kept = match &answered {
-        Ok(reply) if reply.status.is_success() => keys.finish(running, reply.status.as_u16(), &reply.body).await,
+        Ok(reply) if reply.status.is_success() && !reply.is_passing => {
+            keys.finish(running, reply.status.as_u16(), &reply.body).await
+        }
         _ => keys.abandon(running).await,
     };
     if let Err(error) = kept {

@@ -7,8 +7,10 @@ use crate::mock::Mock;
 use crate::repeat::{self, IDEMPOTENCY_KEY};
 use crate::stores::Stores;
 use crate::webhooks::Webhooks;
+use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
+use std::panic::AssertUnwindSafe;
 use switchyard_core::{Clock, Env, EnvError, error_chain};
 use switchyard_io::Aws;
 use switchyard_io::idempotency::Idempotency;
@@ -49,33 +51,37 @@ impl Routes {
         })
     }
 
-    /// Answers one request.
+    /// Answers one request; a panic as our own fault.
     pub async fn answer(&self, call: Call) -> Reply {
+        let answered = AssertUnwindSafe(self.route(&call)).catch_unwind().await;
+        answered.unwrap_or_else(|_| fault(&call, &Panicked))
+    }
+
+    async fn route(&self, call: &Call) -> Reply {
         let path = call.origin.path.as_str();
         let mock = path.strip_prefix("/mock/").and_then(|rest| rest.strip_suffix("/validate"));
         if let (&Method::POST, Some(marketplace)) = (&call.method, mock) {
-            return self.mock.answer(&call, marketplace, &self.clock);
+            return self.mock.answer(call, marketplace, &self.clock);
         }
         if (&call.method, path) == (&Method::GET, "/health/orders") {
             return self.health.answer().await;
         }
         if let (&Method::POST, Some(marketplace)) = (&call.method, path.strip_prefix("/inbound/")) {
-            let answered = inbound::answer(&self.inbound, &call, marketplace).await;
-            return answered
-                .map_or_else(|error| fault(&call, &*error), |reply| reply.unwrap_or_else(|| unknown(&call)));
+            let answered = inbound::answer(&self.inbound, call, marketplace).await;
+            return answered.map_or_else(|error| fault(call, &*error), |reply| reply.unwrap_or_else(|| unknown(call)));
         }
-        let caller = match self.access.caller(&call).await {
+        let caller = match self.access.caller(call).await {
             Ok(Some(caller)) => caller,
             Ok(None) => return unauthorized(),
-            Err(error) => return fault(&call, &error),
+            Err(error) => return fault(call, &error),
         };
         let answered = match call.header(IDEMPOTENCY_KEY) {
             Some(key) if call.method == Method::POST => {
-                repeat::once(&self.keys, &call, &caller, key, || self.act(&call, &caller)).await
+                repeat::once(&self.keys, call, &caller, key, || self.act(call, &caller)).await
             }
-            _ => self.act(&call, &caller).await,
+            _ => self.act(call, &caller).await,
         };
-        answered.unwrap_or_else(|error| fault(&call, &*error))
+        answered.unwrap_or_else(|error| fault(call, &*error))
     }
 
     async fn act(&self, call: &Call, caller: &Caller) -> Result<Reply, Fault> {
@@ -85,6 +91,11 @@ impl Routes {
         Ok(self.webhooks.answer(call, caller).await?.unwrap_or_else(|| unknown(call)))
     }
 }
+
+/// The panic's place is in the log already.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's work panicked")]
+struct Panicked;
 
 fn unauthorized() -> Reply {
     let body = json!({"error": "unauthorized", "message": "an API key is needed, as X-Api-Key or bearer token"});

@@ -6,8 +6,8 @@ use http::{Method, header};
 use serde_json::json;
 use switchyard_lambda::{Call, Reply};
 use switchyard_orders::{
-    Imported, LogStatus, Marketplace, OrdersDeps, OrdersError, Registration, Retried, import, orders, register, retry,
-    sync_status,
+    Imported, LogStatus, Marketplace, OrdersDeps, OrdersError, Registration, Retried, import, orders, refuse_shop,
+    register, retry, sync_status,
 };
 
 const PAGE: u8 = 100;
@@ -58,6 +58,9 @@ impl Stores {
         };
         // Without a marketplace there is an issue about it, so that the placeholder goes nowhere.
         let registration = registration(marketplace.unwrap_or(Marketplace::Etsy));
+        if let Some(reason) = refuse_shop(&self.deps, registration.marketplace, &registration.external_store_id) {
+            fields.custom("externalStoreId", reason);
+        }
         fields.finish()?;
         if !caller.may(&registration.organization_id) {
             return Ok(not_found());
@@ -72,6 +75,7 @@ impl Stores {
         fields.finish()?;
         Ok(match import(&self.deps, &token, &receipt, |organization| caller.may(organization)).await? {
             Imported::Answer(answer) => Reply::json(200, &answer),
+            Imported::NotYet(answer) => Reply::json(200, &answer).passing(),
             Imported::UnknownStore => not_found(),
         })
     }

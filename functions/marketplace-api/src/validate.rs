@@ -11,8 +11,11 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Longest name, id or receipt, in characters.
 pub const MAX_NAME: usize = 255;
 
-/// Longest token or address, in characters.
+/// Longest token, in characters.
 pub const MAX_TEXT: usize = 8_192;
+
+/// Longest address, in characters; every delivery keeps its own.
+pub const MAX_URL: usize = 2_048;
 
 /// The reply to a request that cannot be read.
 pub type Refusal = Box<Reply>;
@@ -79,6 +82,7 @@ impl Fields {
                 issue[bound] = length.into();
                 self.issue(name, issue);
             }
+            self.check_content(name, text);
         }
         text.unwrap_or_default()
     }
@@ -168,7 +172,12 @@ impl Fields {
             self.issue(name, issue("too_small", "minimum", 1, "least"));
         } else if text.chars().count() > max {
             self.issue(name, issue("too_big", "maximum", max, "most"));
-        } else if text.contains('\0') {
+        }
+        self.check_content(name, text);
+    }
+
+    fn check_content(&mut self, name: &str, text: &str) {
+        if text.contains('\0') {
             self.custom(name, "String must not contain U+0000");
         }
     }

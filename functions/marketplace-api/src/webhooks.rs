@@ -1,7 +1,7 @@
 //! Webhooks and their events over HTTP.
 
 use crate::access::Caller;
-use crate::validate::{Fields, MAX_NAME, MAX_TEXT, Refusal, is_uuid};
+use crate::validate::{Fields, MAX_NAME, MAX_URL, Refusal, is_uuid};
 use http::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Webhooks {
         let mut fields = Fields::body(call)?;
         let organization = fields.string("organizationId", MAX_NAME);
         let event = fields.one_of("event", &EVENTS);
-        let target = fields.string("targetUrl", MAX_TEXT);
+        let target = fields.string("targetUrl", MAX_URL);
         if fields.get("targetUrl").is_some_and(serde_json::Value::is_string)
             && let Some(reason) = manage::refuse_target(&self.deps, &target)
         {
@@ -191,8 +191,8 @@ impl Webhooks {
         let mut fields = Fields::optional_body(call)?;
         let endpoint = fields.get("endpointId").is_some().then(|| fields.uuid("endpointId"));
         fields.finish()?;
-        match manage::event(&self.deps, id).await? {
-            Some((organization, _)) if caller.may(&organization) => {}
+        match manage::owner(&self.deps, id).await? {
+            Some(organization) if caller.may(&organization) => {}
             _ => return Ok(not_found("Event not found")),
         }
         let sent = manage::resend(&self.deps, id, endpoint.as_deref()).await?;

@@ -53,10 +53,10 @@ impl Marketplaces {
 pub(crate) fn routes(marketplaces: &Marketplaces) -> Router {
     Router::new()
         .route("/etsy/v3/application/shops/{shop}/receipts/{receipt}", get(etsy))
-        .route("/etsy/token", post(grant))
+        .route("/etsy/token", post(etsy_grant))
         .route("/shopify/{shop}/admin/api/{version}/graphql.json", post(shopify))
         .route("/amazon/orders/2026-01-01/orders/{order}", get(amazon))
-        .route("/amazon/token", post(grant))
+        .route("/amazon/token", post(amazon_grant))
         .route("/_sandbox/marketplaces/orders/{name}", put(set_price))
         .with_state(marketplaces.clone())
 }
@@ -128,13 +128,24 @@ async fn amazon(State(marketplaces): State<Marketplaces>, Path(order): Path<Stri
     }
 }
 
+/// Etsy's clients are public ones: PKCE, without a secret.
+async fn etsy_grant(State(marketplaces): State<Marketplaces>, Form(form): Form<HashMap<String, String>>) -> Response {
+    grant(&marketplaces, &form, [("client_id", ETSY_CLIENT_ID)].as_slice())
+}
+
+async fn amazon_grant(State(marketplaces): State<Marketplaces>, Form(form): Form<HashMap<String, String>>) -> Response {
+    grant(&marketplaces, &form, &[("client_id", AMAZON_CLIENT_ID), ("client_secret", AMAZON_CLIENT_SECRET)])
+}
+
 /// OAuth 2 with a refresh token, which is good for one use.
-async fn grant(State(marketplaces): State<Marketplaces>, Form(form): Form<HashMap<String, String>>) -> Response {
+fn grant(marketplaces: &Marketplaces, form: &HashMap<String, String>, client: &[(&str, &str)]) -> Response {
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    let is_known = [ETSY_CLIENT_ID, AMAZON_CLIENT_ID].contains(&field("client_id"));
+    if client.iter().any(|(name, value)| field(name) != *value) || field("grant_type") != "refresh_token" {
+        return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"}))).into_response();
+    }
     let token = field("refresh_token");
     let issued = marketplaces.with(|state| {
-        let is_good = is_known && token.starts_with("refresh") && state.spent.insert(token.to_owned());
+        let is_good = token.starts_with("refresh") && state.spent.insert(token.to_owned());
         is_good.then(|| {
             state.issued += 1;
             state.issued
@@ -193,12 +204,14 @@ mod tests {
     #[tokio::test]
     async fn a_refresh_token_is_good_once() {
         let marketplaces = Marketplaces::default();
-        let form = || {
-            let pairs = [("client_id", ETSY_CLIENT_ID), ("refresh_token", "refresh-1")];
+        let form = |client: &str| {
+            let pairs = [("client_id", client), ("refresh_token", "refresh-1"), ("grant_type", "refresh_token")];
             Form(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
         };
-        assert_eq!(grant(State(marketplaces.clone()), form()).await.status(), StatusCode::OK);
-        assert_eq!(grant(State(marketplaces), form()).await.status(), StatusCode::BAD_REQUEST);
+        let refresh = async |client| etsy_grant(State(marketplaces.clone()), form(client)).await.status();
+        assert_eq!(refresh(AMAZON_CLIENT_ID).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(refresh(ETSY_CLIENT_ID).await, StatusCode::OK);
+        assert_eq!(refresh(ETSY_CLIENT_ID).await, StatusCode::BAD_REQUEST);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use crate::decide::{CUSTOM_WAITS, LONGEST_CUSTOM_WAIT, summary};
 use crate::deliver::{CallbacksDeps, send_all};
 use crate::error::CallbacksError;
 use crate::model::{DeliveryStatus, Published, RECOVER_KIND, RecoverJob, RetryPolicy, TEST_EVENT};
-use crate::store::{AttemptRow, DeliveryRow, EndpointRow, EventRow, SigningSecret};
+use crate::store::{Added, AttemptRow, DeliveryRow, EndpointRow, EventRow, SigningSecret};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,10 +15,17 @@ use switchyard_io::http::Url;
 use switchyard_io::vault::VaultError;
 
 /// Endpoints that one organisation may have for one event: a transaction writes all their deliveries.
-pub const MAX_ENDPOINTS: usize = 50;
+pub const MAX_ENDPOINTS: i64 = 50;
 
 /// Old secrets that may still sign.
 const MAX_OLD_SECRETS: usize = 10;
+
+/// Attempts that are shown of one event, and characters of each answer: Lambda answers with 6 MB at most.
+const SHOWN_ATTEMPTS: usize = 100;
+const SHOWN_ANSWER: usize = 4_000;
+
+/// Attempts at one delivery, by whomever, after which it is not started anew.
+const MOST_ATTEMPTS: u32 = 200;
 
 /// Rows on a page.
 const PAGE: i32 = 100;
@@ -99,17 +106,14 @@ pub async fn register(
     target_url: &str,
 ) -> Result<Registered, CallbacksError> {
     let now = deps.clock.now();
-    let known = deps.store.endpoints(organization_id, Some(event)).await?;
-    let is_known = known.iter().any(|endpoint| endpoint.target_url == target_url);
-    if !is_known && known.len() >= MAX_ENDPOINTS {
-        return Ok(Registered::TooMany);
-    }
     let id = deps.clock.new_id().to_string();
     let secret = deps.vault.seal(&id, new_secret().expose()).await?;
     let row = EndpointRow::new(id, organization_id, event, target_url, secret, now);
     loop {
-        let Some(known) = deps.store.add_endpoint(&row).await? else {
-            return Ok(Registered::Endpoint(Box::new(Endpoint(row))));
+        let known = match deps.store.add_endpoint(&row, MAX_ENDPOINTS).await? {
+            Added::New => return Ok(Registered::Endpoint(Box::new(Endpoint(row)))),
+            Added::Known(known) => known,
+            Added::TooMany => return Ok(Registered::TooMany),
         };
         if let Some(known) = deps.store.change_endpoint(&known, switched_on(now)).await? {
             return Ok(Registered::Endpoint(Box::new(Endpoint(known))));
@@ -296,7 +300,7 @@ fn public_attempt(row: &AttemptRow) -> Value {
         "durationMs": row.duration_ms,
         "statusCode": row.status_code,
         "error": row.error,
-        "response": row.response,
+        "response": row.response.chars().take(SHOWN_ANSWER).collect::<String>(),
         "trigger": row.trigger,
     })
 }
@@ -305,12 +309,22 @@ fn iso_of(at_ms: i64) -> String {
     Timestamp::from_millisecond(at_ms).map(iso_millis).unwrap_or_default()
 }
 
-/// An event with its deliveries and attempts, and whose it is.
+/// Whose an event is.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn owner(deps: &CallbacksDeps, event_id: &str) -> Result<Option<String>, CallbacksError> {
+    Ok(deps.store.event(event_id).await?.map(|event| event.organization_id))
+}
+
+/// An event with its deliveries and newest attempts, and whose it is.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<(String, Value)>, CallbacksError> {
-    let Some(history) = deps.store.history(event_id).await? else { return Ok(None) };
+    let Some(mut history) = deps.store.history(event_id).await? else { return Ok(None) };
+    history.attempts.sort_by_key(|attempt| attempt.started_at);
+    let unseen = history.attempts.len().saturating_sub(SHOWN_ATTEMPTS);
     let parts: Vec<_> = history.deliveries.iter().map(DeliveryRow::part).collect();
     let summary = summary(&parts);
     let row = history.event;
@@ -326,7 +340,7 @@ pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<(Strin
         "lastError": summary.last_error,
         "createdAt": iso_millis(row.created_at),
         "deliveries": history.deliveries.iter().map(public_delivery).collect::<Vec<_>>(),
-        "attempts": history.attempts.iter().map(public_attempt).collect::<Vec<_>>(),
+        "attempts": history.attempts.iter().skip(unseen).map(public_attempt).collect::<Vec<_>>(),
     });
     Ok(Some((row.organization_id, body)))
 }
@@ -341,12 +355,12 @@ pub async fn resend(deps: &CallbacksDeps, event_id: &str, endpoint_id: Option<&s
     reopen(deps, rows).await
 }
 
-/// Starts deliveries anew and sends them; answers how many. One that changed since it was read, or
-/// that a worker has right now, is left as it is.
+/// Starts deliveries anew and sends them; answers how many. One that changed since it was read, that a worker has right
+/// now, or that was tried [`MOST_ATTEMPTS`] times is left as it is.
 async fn reopen(deps: &CallbacksDeps, rows: Vec<DeliveryRow>) -> Result<usize, CallbacksError> {
     let now_ms = deps.clock.now().as_millisecond();
     let mut opened = Vec::new();
-    for mut row in rows {
+    for mut row in rows.into_iter().filter(|row| row.attempts_ever < MOST_ATTEMPTS) {
         if deps.store.reopen(&row, now_ms).await? {
             row.attempts = 0;
             opened.push(row);

@@ -3,6 +3,7 @@
 //! | Row | `pk` | `sk` | Lives |
 //! |---|---|---|---|
 //! | endpoint | `O#<organisation>` | `W#<event>#<digest of the address>` | until removed |
+//! | count of endpoints | `O#<organisation>` | `N#<event>` | for ever |
 //! | endpoint by its id | `W#<endpoint id>` | `META` | until removed |
 //! | pace of an endpoint | `W#<endpoint id>` | `PACE` | until removed |
 //! | event | `E#<event id>` | `META` | 90 days |
@@ -367,8 +368,21 @@ fn lookup_key(endpoint_id: &str) -> Key {
     Key { pk: format!("W#{endpoint_id}"), sk: "META".into() }
 }
 
+/// Where the organisation's endpoints for one event are counted.
+fn count_key(endpoint: &EndpointRow) -> Key {
+    Key { pk: endpoint.pk.clone(), sk: format!("N#{}", endpoint.event) }
+}
+
 fn pace_key(endpoint_id: &str) -> Key {
     Key { pk: format!("W#{endpoint_id}"), sk: "PACE".into() }
+}
+
+/// What became of [`Store::add_endpoint`].
+pub(crate) enum Added {
+    New,
+    /// It was there: here it is.
+    Known(Box<EndpointRow>),
+    TooMany,
 }
 
 /// What became of [`Store::claim`].
@@ -430,14 +444,22 @@ impl Store {
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
-    /// Adds an endpoint; answers the one that is there already, if so.
-    pub(crate) async fn add_endpoint(&self, row: &EndpointRow) -> Result<Option<EndpointRow>, CallbacksError> {
+    /// Adds an endpoint, unless it is there already or its organisation has `most` of them for the event.
+    pub(crate) async fn add_endpoint(&self, row: &EndpointRow, most: i64) -> Result<Added, CallbacksError> {
         let Key { pk, sk } = lookup_key(&row.id);
         let lookup = LookupRow { pk, sk, endpoint_pk_of: row.pk.clone(), endpoint_sk_of: row.sk.clone() };
-        let writes = vec![Write::Create(self.table.to_item(row)?), Write::Create(self.table.to_item(&lookup)?)];
+        let one_more = Changes::new()
+            .add("endpoints", 1)
+            .only_if("attribute_not_exists(#endpoints) OR #endpoints < ?", [most.into_attribute()]);
+        let writes = vec![
+            Write::Create(self.table.to_item(row)?),
+            Write::Create(self.table.to_item(&lookup)?),
+            Write::Update(count_key(row), one_more),
+        ];
         Ok(match self.table.transact(writes).await? {
-            Transact::Refused { row: Some(known), .. } => Some(self.table.read(known)?),
-            Transact::Done | Transact::Refused { .. } => None,
+            Transact::Done => Added::New,
+            Transact::Refused { index: 0, row: Some(known) } => Added::Known(Box::new(self.table.read(known)?)),
+            Transact::Refused { .. } => Added::TooMany,
         })
     }
 
@@ -490,6 +512,7 @@ impl Store {
             Write::Delete(endpoint.key(), is_still(Changes::new(), endpoint)),
             Write::Delete(lookup_key(&endpoint.id), Changes::new()),
             Write::Delete(pace_key(&endpoint.id), Changes::new()),
+            Write::Update(count_key(endpoint), Changes::new().add("endpoints", -1)),
         ];
         self.table.transact(writes).await?;
         Ok(())
@@ -543,9 +566,11 @@ impl Store {
             limit: limit + 1,
             after: None,
         };
-        let (items, _) = self.table.page(page).await?;
+        let (items, more) = self.table.page(page).await?;
         let mut rows = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<DeliveryRow>, _>>()?;
-        let next = if rows.len() > limit as usize { rows.pop().map(|row| row.event_id) } else { None };
+        // Long rows fill a page before there are so many of them.
+        let has_more = rows.len() > limit as usize || (more.is_some() && rows.len() > 1);
+        let next = if has_more { rows.pop().map(|row| row.event_id) } else { None };
         Ok((rows, next))
     }
 

@@ -1,12 +1,31 @@
-//! Who an API key belongs to.
+//! API keys: whose they are, what they may do, and until when.
+//!
+//! | Row | `pk` | `sk` |
+//! |---|---|---|
+//! | key, by what is kept of it | `K#<digest>` | `K` |
+//! | key, as its owner lists it | `KEYS#<tenant>` | `<id>` |
+//! | old key, of which only a bcrypt hash is known | `KL#<digest of its first 16 characters>` | `<id>` |
+//!
+//! Whatever changes a key changes both of its rows in one transaction.
 
-use crate::dynamo::{Changes, Create, DynamoError, IntoAttribute as _, Key, Update};
-use crate::{Aws, SecretError, Secrets, Table};
+use crate::dynamo::{AttributeValue, Changes, Create, DynamoError, IntoAttribute as _, Key, Transact, Update, Write};
+use crate::{Aws, SecretError, SecretValues, Secrets, Table};
 use serde::{Deserialize, Serialize};
-use switchyard_core::api_key::ApiKey;
-use switchyard_core::{Clock, Env, EnvError, Timestamp};
+use std::time::Duration;
+use switchyard_core::api_key::{ApiKey, digest, is_of_our_form};
+use switchyard_core::{Classify, Clock, Disposition, Env, EnvError, Secret, Timestamp, hex_sha256};
 
-/// The keys of one table: `K#<digest>` / `K`.
+/// Characters of an old key by which it is looked up.
+const OLD_PREFIX: usize = 16;
+
+/// bcrypt reads no more of a key than this.
+const OLD_LONGEST: usize = 72;
+
+/// A use is written down when the one written before is so old.
+const USE_EVERY: Duration = Duration::from_secs(300);
+
+/// The keys of one table.
+#[derive(Clone)]
 pub struct ApiKeys {
     table: Table,
     secrets: Secrets,
@@ -26,24 +45,125 @@ pub enum KeyError {
     /// The pepper's secret lacks its value.
     #[error("reading the pepper of API keys")]
     Value(#[source] EnvError),
+    /// Too many changes of one key at once.
+    #[error("the API key was changed by another")]
+    Contended,
+}
+
+impl Classify for KeyError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Store(source) => source.disposition(),
+            Self::Pepper(source) => source.disposition(),
+            Self::Value(_) => Disposition::Permanent,
+            Self::Contended => Disposition::Retry { after: None },
+        }
+    }
+}
+
+impl From<DynamoError> for KeyError {
+    fn from(source: DynamoError) -> Self {
+        Self::Store(source)
+    }
+}
+
+/// What a new key is to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewKey {
+    /// Whose it is.
+    pub tenant: String,
+    /// What it is for.
+    pub label: String,
+    /// What it may do; what that means when empty is the workflow's.
+    pub scopes: Vec<String>,
+    /// Until when it is good, this instant included.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it begins with `so_live_`, not `so_test_`.
+    pub is_live: bool,
+}
+
+/// A key as its owner sees it; what it is cannot be told any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyAbout {
+    pk: String,
+    sk: String,
+    digest: String,
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// What it is for.
+    pub label: String,
+    /// The part of it that may be shown.
+    pub prefix: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// Until when it is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Since when it is useless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+    /// About when it was used last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What verifying needs of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownKey {
+    pk: String,
+    sk: String,
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// Until when it is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<Timestamp>,
+}
+
+impl KnownKey {
+    /// Whether its time is over.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|until| now > until)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeyRow {
+struct OldRow {
     pk: String,
     sk: String,
-    /// The part of the key that may be shown.
-    prefix: String,
+    hash: String,
     tenant: String,
-    name: String,
-    created_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked_at: Option<String>,
+    label: String,
+    scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+}
+
+/// What to change about a key; `None` leaves a setting as it is.
+#[derive(Clone, Debug, Default)]
+pub struct KeyChange {
+    /// What it is for.
+    pub label: Option<String>,
+    /// What it may do.
+    pub scopes: Option<Vec<String>>,
+    /// Until when it is good; `Some(None)` for ever.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Makes it useless from now on.
+    pub revoke: bool,
 }
 
 impl ApiKeys {
     /// Keys in the table that the setting `table` names, under the pepper `API_KEY_PEPPER` of the secret that the
-    /// setting `API_KEY_SECRET` names.
+    /// setting `API_KEY_SECRET` names. While the secret holds `API_KEY_PEPPER_BEFORE` too, keys under that one are known.
     ///
     /// # Errors
     /// A setting is missing.
@@ -56,40 +176,196 @@ impl ApiKeys {
         })
     }
 
-    /// Makes a key for `tenant`. It can be shown now and never again.
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Makes a key. It can be shown now and never again.
     ///
     /// # Errors
     /// DynamoDB or Secrets Manager could not be reached.
-    pub async fn create(&self, tenant: &str, name: &str, is_live: bool) -> Result<ApiKey, KeyError> {
+    pub async fn create(&self, new: &NewKey) -> Result<(ApiKey, KeyAbout), KeyError> {
         loop {
-            let key = ApiKey::generate(is_live);
-            let Key { pk, sk } = self.key(&key).await?;
-            let row = KeyRow {
-                pk,
-                sk,
-                prefix: key.prefix().to_owned(),
-                tenant: tenant.to_owned(),
-                name: name.to_owned(),
-                created_at: self.clock.now(),
-                revoked_at: None,
-            };
-            if let Create::Created = self.table.create(&row).await.map_err(KeyError::Store)? {
-                return Ok(key);
+            let key = ApiKey::generate(new.is_live);
+            if let Some(about) = self.add(new, key.expose(), key.prefix()).await? {
+                return Ok((key, about));
             }
         }
     }
 
-    /// Whose key it is; `None` for one that is malformed, unknown or revoked.
+    /// Takes in a key that was made elsewhere and is known in full. `None` when it is here already.
+    ///
+    /// # Errors
+    /// DynamoDB or Secrets Manager could not be reached.
+    pub async fn take_in(&self, new: &NewKey, text: &Secret<String>) -> Result<Option<KeyAbout>, KeyError> {
+        self.add(new, text.expose(), "").await
+    }
+
+    /// Takes in an old key of which only its first 16 characters and its bcrypt hash (`$2a$`, `$2b$`, `$2y$`) are known.
+    /// Its first use makes it one like all others.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub async fn take_in_old(&self, new: &NewKey, prefix: &str, hash: &str) -> Result<bool, KeyError> {
+        let row = OldRow {
+            pk: old_partition(prefix),
+            sk: hex_sha256(&[hash]),
+            hash: hash.to_owned(),
+            tenant: new.tenant.clone(),
+            label: new.label.clone(),
+            scopes: new.scopes.clone(),
+            expires_at: new.expires_at,
+        };
+        Ok(matches!(self.table.create(&row).await?, Create::Created))
+    }
+
+    async fn add(&self, new: &NewKey, text: &str, prefix: &str) -> Result<Option<KeyAbout>, KeyError> {
+        let (digest, id) = (digest(text, &pepper(&*self.pepper().await?)?), self.clock.new_id().to_string());
+        let about = KeyAbout {
+            pk: owner_partition(&new.tenant),
+            sk: id.clone(),
+            digest: digest.clone(),
+            id: id.clone(),
+            tenant: new.tenant.clone(),
+            label: new.label.clone(),
+            prefix: prefix.to_owned(),
+            scopes: new.scopes.clone(),
+            expires_at: new.expires_at,
+            revoked_at: None,
+            last_used_at: None,
+            created_at: self.clock.now(),
+        };
+        let Key { pk, sk } = key_of(&digest);
+        let known = KnownKey {
+            pk,
+            sk,
+            id,
+            tenant: new.tenant.clone(),
+            scopes: new.scopes.clone(),
+            expires_at: new.expires_at,
+            revoked_at: None,
+        };
+        let writes = vec![Write::Create(self.table.to_item(&known)?), Write::Create(self.table.to_item(&about)?)];
+        Ok(match self.table.transact(writes).await? {
+            Transact::Done => Some(about),
+            // The SDK repeats a call whose answer was lost: the refusal then comes from our own rows.
+            Transact::Refused { row: Some(row), .. } if row.get("id") == Some(&AttributeValue::S(about.id.clone())) => {
+                Some(about)
+            }
+            Transact::Refused { .. } => None,
+        })
+    }
+
+    /// What is known of a key; `None` for one that is malformed, unknown or revoked. Whether its time is over is for the
+    /// caller to see.
+    ///
+    /// # Errors
+    /// DynamoDB or Secrets Manager could not be reached.
+    pub async fn find(&self, text: &str) -> Result<Option<KnownKey>, KeyError> {
+        if text.starts_with("so_") && !is_of_our_form(text) {
+            return Ok(None);
+        }
+        let peppers = self.pepper().await?;
+        let before = peppers.required("API_KEY_PEPPER_BEFORE").ok();
+        for pepper in [Some(pepper(&peppers)?), before].into_iter().flatten() {
+            if let Some(item) = self.table.get(&key_of(&digest(text, &pepper))).await? {
+                let known: KnownKey = self.table.read(item)?;
+                return Ok(Some(known).filter(|known| known.revoked_at.is_none()));
+            }
+        }
+        if is_of_our_form(text) { Ok(None) } else { self.find_old(text).await }
+    }
+
+    /// Compares with the hashes of old keys that begin alike, and takes in the one that fits: bcrypt runs once for a key.
+    async fn find_old(&self, text: &str) -> Result<Option<KnownKey>, KeyError> {
+        if text.is_empty() || text.len() > OLD_LONGEST {
+            return Ok(None);
+        }
+        let prefix: String = text.chars().take(OLD_PREFIX).collect();
+        for item in self.table.rows(&old_partition(&prefix), "").await? {
+            let row: OldRow = self.table.read(item)?;
+            if !fits(text.to_owned(), row.hash.clone()).await {
+                continue;
+            }
+            let new = NewKey {
+                tenant: row.tenant,
+                label: row.label,
+                scopes: row.scopes,
+                expires_at: row.expires_at,
+                is_live: false,
+            };
+            self.take_in(&new, &Secret::new(text.to_owned())).await?;
+            self.table.delete(&Key { pk: row.pk, sk: row.sk }).await?;
+            let digest = digest(text, &pepper(&*self.pepper().await?)?);
+            let item = self.table.get(&key_of(&digest)).await?;
+            return Ok(item.map(|item| self.table.read(item)).transpose()?);
+        }
+        Ok(None)
+    }
+
+    /// Whose key it is; `None` for one that is malformed, unknown, revoked or past its time.
     ///
     /// # Errors
     /// DynamoDB or Secrets Manager could not be reached.
     pub async fn tenant_of(&self, text: &str) -> Result<Option<String>, KeyError> {
-        let Some(key) = ApiKey::parse(text) else { return Ok(None) };
-        let Some(item) = self.table.get(&self.key(&key).await?).await.map_err(KeyError::Store)? else {
-            return Ok(None);
-        };
-        let row: KeyRow = self.table.read(item).map_err(KeyError::Store)?;
-        Ok(row.revoked_at.is_none().then_some(row.tenant))
+        let now = self.clock.now();
+        Ok(self.find(text).await?.filter(|known| !known.has_expired(now)).map(|known| known.tenant))
+    }
+
+    /// A tenant's keys, oldest first.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub async fn list(&self, tenant: &str) -> Result<Vec<KeyAbout>, KeyError> {
+        let rows = self.table.rows(&owner_partition(tenant), "").await?;
+        Ok(rows.into_iter().map(|row| self.table.read(row)).collect::<Result<_, _>>()?)
+    }
+
+    /// One of a tenant's keys.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub async fn about(&self, tenant: &str, id: &str) -> Result<Option<KeyAbout>, KeyError> {
+        let row = self.table.get(&owner_key(tenant, id)).await?;
+        Ok(row.map(|row| self.table.read(row)).transpose()?)
+    }
+
+    /// Changes a key; `None` when the tenant has no such key.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub async fn change(&self, tenant: &str, id: &str, change: &KeyChange) -> Result<Option<KeyAbout>, KeyError> {
+        let Some(mut about) = self.about(tenant, id).await? else { return Ok(None) };
+        let mut columns = Columns::default();
+        if let Some(label) = &change.label {
+            about.label.clone_from(label);
+            columns.owner = columns.owner.set("label", label.as_str());
+        }
+        if let Some(scopes) = &change.scopes {
+            about.scopes.clone_from(scopes);
+            columns.set("scopes", Some(AttributeValue::L(scopes.iter().cloned().map(AttributeValue::S).collect())));
+        }
+        if let Some(until) = change.expires_at {
+            about.expires_at = until;
+            columns.set("expires_at", until.map(|until| AttributeValue::S(until.to_string())));
+        }
+        if change.revoke && about.revoked_at.is_none() {
+            about.revoked_at = Some(self.clock.now());
+            columns.set("revoked_at", about.revoked_at.map(|at| AttributeValue::S(at.to_string())));
+        }
+        let mut writes = vec![Write::Update(owner_key(tenant, id), columns.owner.only_if("attribute_exists(#pk)", []))];
+        if columns.touches_both {
+            let known = columns.known.only_if("attribute_exists(#pk)", []);
+            writes.push(Write::Update(key_of(&about.digest), known));
+        } else if change.label.is_none() {
+            return Ok(Some(about));
+        }
+        match self.table.transact(writes).await? {
+            Transact::Done => Ok(Some(about)),
+            Transact::Refused { .. } => Err(KeyError::Contended),
+        }
     }
 
     /// Makes a key useless at once. `false` when it is not known.
@@ -97,17 +373,89 @@ impl ApiKeys {
     /// # Errors
     /// DynamoDB or Secrets Manager could not be reached.
     pub async fn revoke(&self, text: &str) -> Result<bool, KeyError> {
-        let Some(key) = ApiKey::parse(text) else { return Ok(false) };
-        let revoked = Changes::new()
-            .set("revoked_at", self.clock.now().to_string().into_attribute())
-            .only_if("attribute_exists(#pk)", []);
-        let outcome = self.table.update(&self.key(&key).await?, revoked).await.map_err(KeyError::Store)?;
-        Ok(matches!(outcome, Update::Applied(_)))
+        let Some(known) = self.find(text).await? else { return Ok(false) };
+        let change = KeyChange { revoke: true, ..KeyChange::default() };
+        Ok(self.change(&known.tenant, &known.id, &change).await?.is_some())
     }
 
-    async fn key(&self, key: &ApiKey) -> Result<Key, KeyError> {
-        let values = self.secrets.get(&self.pepper_id).await.map_err(KeyError::Pepper)?;
-        let pepper = values.required("API_KEY_PEPPER").map_err(KeyError::Value)?;
-        Ok(Key { pk: format!("K#{}", key.digest(&pepper)), sk: "K".into() })
+    /// Writes down that a key was used, unless that was done in the last five minutes.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub async fn used(&self, known: &KnownKey) -> Result<(), KeyError> {
+        let now = self.clock.now();
+        let text = |at: Timestamp| at.to_string().into_attribute();
+        let used = Changes::new().set("last_used_at", text(now)).only_if(
+            "attribute_exists(#pk) AND (attribute_not_exists(#last_used_at) OR #last_used_at < ?)",
+            [text(now - USE_EVERY)],
+        );
+        match self.table.update(&owner_key(&known.tenant, &known.id), used).await? {
+            Update::Applied(_) | Update::Refused(_) => Ok(()),
+        }
+    }
+
+    async fn pepper(&self) -> Result<std::sync::Arc<SecretValues>, KeyError> {
+        self.secrets.get(&self.pepper_id).await.map_err(KeyError::Pepper)
+    }
+}
+
+/// Changes of both rows of a key.
+#[derive(Default)]
+struct Columns {
+    owner: Changes,
+    known: Changes,
+    touches_both: bool,
+}
+
+impl Columns {
+    fn set(&mut self, name: &str, value: Option<AttributeValue>) {
+        self.owner = std::mem::take(&mut self.owner).set_or_remove(name, value.clone());
+        self.known = std::mem::take(&mut self.known).set_or_remove(name, value);
+        self.touches_both = true;
+    }
+}
+
+/// Whether a bcrypt hash is a text's. One at a time in a process, and beside what it serves: a hash takes a good part of a
+/// second.
+async fn fits(text: String, hash: String) -> bool {
+    static ONE: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
+    let Ok(_turn) = ONE.acquire().await else { return false };
+    let compared = tokio::task::spawn_blocking(move || bcrypt::verify(text, &hash).unwrap_or(false));
+    compared.await.unwrap_or(false)
+}
+
+fn pepper(values: &SecretValues) -> Result<Secret<String>, KeyError> {
+    values.required("API_KEY_PEPPER").map_err(KeyError::Value)
+}
+
+fn key_of(digest: &str) -> Key {
+    Key { pk: format!("K#{digest}"), sk: "K".into() }
+}
+
+fn owner_partition(tenant: &str) -> String {
+    format!("KEYS#{tenant}")
+}
+
+fn owner_key(tenant: &str, id: &str) -> Key {
+    Key { pk: owner_partition(tenant), sk: id.to_owned() }
+}
+
+fn old_partition(prefix: &str) -> String {
+    format!("KL#{}", hex_sha256(&[prefix]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn old_keys_of_every_bcrypt_form_are_recognised() {
+        let hash = bcrypt::hash("test_api_key_123", 4).unwrap();
+        for form in ["$2a$", "$2b$", "$2y$"] {
+            let hash = format!("{form}{}", &hash[4..]);
+            assert!(fits("test_api_key_123".into(), hash.clone()).await, "{form}");
+            assert!(!fits("test_api_key_124".into(), hash).await, "{form}");
+        }
+        assert!(!fits("x".into(), "nonsense".into()).await);
     }
 }

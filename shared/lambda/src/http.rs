@@ -66,6 +66,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body.
     pub body: String,
+    /// Whether the same request may soon be answered otherwise, so that nobody should keep this answer.
+    pub is_passing: bool,
 }
 
 impl Reply {
@@ -74,9 +76,18 @@ impl Reply {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         match (serde_json::to_string(body), StatusCode::from_u16(status)) {
-            (Ok(body), Ok(status)) => Self { status, headers, body },
-            _ => Self { status: StatusCode::INTERNAL_SERVER_ERROR, headers, body: "{}".to_owned() },
+            (Ok(body), Ok(status)) => Self { status, headers, body, is_passing: false },
+            _ => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Self { status, headers, body: "{}".to_owned(), is_passing: true }
+            }
         }
+    }
+
+    /// The same, as an answer of the moment.
+    #[must_use]
+    pub fn passing(self) -> Self {
+        Self { is_passing: true, ..self }
     }
 
     /// Adds a header.

@@ -13,6 +13,9 @@ pub(crate) const MAX_RETRIES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(5 * 60);
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
+/// A marketplace's own wish counts up to this.
+const LONGEST_WISH: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Who asked the marketplace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -48,7 +51,7 @@ pub(crate) fn settle(before: &LogState, verdict: Verdict, asked: Asked, now: Tim
         // An import counts as the first attempt, and waits like it.
         let series = backoff(before.attempt);
         after.attempt = before.attempt + 1;
-        after.next_retry_at = Some(now + series.max(wished.unwrap_or_default()));
+        after.next_retry_at = Some(now + series.max(patience(wished)));
     };
     match verdict {
         Verdict::Found { order_id, amount, currency } => {
@@ -69,6 +72,11 @@ pub(crate) fn settle(before: &LogState, verdict: Verdict, asked: Asked, now: Tim
         }
     }
     after
+}
+
+/// How long a marketplace's wish is honoured.
+pub(crate) fn patience(wished: Option<Duration>) -> Duration {
+    wished.unwrap_or_default().min(LONGEST_WISH)
 }
 
 /// The state of a receipt that someone wants tried again at once, however often it was refused; `None` when it is

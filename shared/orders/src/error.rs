@@ -1,5 +1,5 @@
 use std::time::Duration;
-use switchyard_core::{Classify, Disposition, EnvelopeError};
+use switchyard_core::{Classify, Disposition, EnvError, EnvelopeError};
 use switchyard_io::dynamo::DynamoError;
 use switchyard_io::http::HttpError;
 use switchyard_io::vault::VaultError;
@@ -35,6 +35,9 @@ pub enum OrdersError {
     /// Our own secrets at the marketplaces could not be fetched.
     #[error("fetching our own secrets at the marketplaces")]
     Secret(#[source] SecretError),
+    /// One of our own credentials at the marketplaces is not set. Retried: somebody will set it.
+    #[error("reading our own credentials at the marketplaces")]
+    Unset(#[source] EnvError),
     /// A store's token could not be sealed or opened.
     #[error("keeping a store's token")]
     Vault(#[source] VaultError),
@@ -52,7 +55,7 @@ pub enum OrdersError {
 impl Classify for OrdersError {
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Contended { .. } | Self::Sweep { .. } => Disposition::Retry { after: None },
+            Self::Contended { .. } | Self::Sweep { .. } | Self::Unset(_) => Disposition::Retry { after: None },
             Self::LeaseLost { .. } => Disposition::Retry { after: Some(Duration::from_secs(30)) },
             Self::Token(source) => source.disposition(),
             Self::Secret(source) => source.disposition(),

@@ -1,7 +1,7 @@
 use crate::decide::{Asked, settle};
 use crate::error::OrdersError;
-use crate::marketplace::Marketplaces;
-use crate::model::{LogState, LogStatus, Verdict};
+use crate::marketplace::{Answered, Marketplaces};
+use crate::model::{LogState, LogStatus, Marketplace};
 use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow, public_log};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -52,6 +52,11 @@ impl OrdersDeps {
     }
 }
 
+/// Why a store cannot be registered under this id, if it cannot.
+pub fn refuse_shop(deps: &OrdersDeps, marketplace: Marketplace, external_store_id: &str) -> Option<&'static str> {
+    deps.marketplaces.refuse_shop(marketplace, external_store_id)
+}
+
 /// Registers a store, or renames a known one and gives it its new token. Both ids stay what they were.
 ///
 /// # Errors
@@ -65,6 +70,8 @@ pub async fn register(deps: &OrdersDeps, registration: &Registration) -> Result<
 pub enum Imported {
     /// The answer to give, now and on every repetition.
     Answer(Value),
+    /// Nothing is known yet; the same call may be answered otherwise later.
+    NotYet(Value),
     /// No store that the caller may act for has this token.
     UnknownStore,
 }
@@ -93,16 +100,16 @@ pub async fn import(
         match deps.store.claim_receipt(&store.id, receipt, &claim, log_id, deps.clock.now()).await? {
             ReceiptClaim::Known(log) => {
                 metric::count("duplicate", 1);
-                return Ok(Imported::Answer(answer(&log.state)));
+                return Ok(imported(&log.state));
             }
             ReceiptClaim::Mine { log_id } => {
                 if let Some(log) = ask_and_record(deps, &store, receipt, &claim, &log_id).await? {
                     metric::count("accepted", 1);
-                    return Ok(Imported::Answer(answer(&log.state)));
+                    return Ok(imported(&log.state));
                 }
             }
             ReceiptClaim::Busy if tokio::time::Instant::now() >= end => {
-                return Ok(Imported::Answer(json!({"success": false, "error": "import_in_progress"})));
+                return Ok(Imported::NotYet(json!({"success": false, "error": "import_in_progress"})));
             }
             ReceiptClaim::Busy => {
                 #[expect(clippy::disallowed_methods, reason = "the other import ends within milliseconds")]
@@ -120,12 +127,11 @@ async fn ask_and_record(
     claim: &str,
     log_id: &str,
 ) -> Result<Option<LogRow>, OrdersError> {
-    let verdict = deps.marketplaces.ask(store, receipt, &deps.store, &deps.clock).await;
+    let Answered { verdict, refused } = deps.marketplaces.ask(store, receipt, &deps.store, &deps.clock).await;
     let now = deps.clock.now();
-    let refused = (verdict == Verdict::Auth).then_some(&store.access_token);
     let state = settle(&LogState::new(), verdict, Asked::ByImport, now);
     let log = LogRow::new(&store.id, log_id, receipt, state, now);
-    let recorded = deps.store.record(store, claim, &log, now, deps.only_due, refused).await?;
+    let recorded = deps.store.record(store, claim, &log, now, deps.only_due, refused.as_ref()).await?;
     if refused.is_some() {
         tell_of_refusal(deps, store).await;
     }
@@ -141,6 +147,13 @@ pub(crate) async fn tell_of_refusal(deps: &OrdersDeps, before: &StoreRow) {
             "marketplace": before.marketplace,
         });
         deps.operator.tell(Notice::StoreAuthFailed, &detail).await;
+    }
+}
+
+fn imported(state: &LogState) -> Imported {
+    match state.status {
+        LogStatus::Pending => Imported::NotYet(answer(state)),
+        _ => Imported::Answer(answer(state)),
     }
 }
 

@@ -19,7 +19,7 @@ mod sync;
 
 pub use decide::{backoff, sync_status as status_of};
 pub use error::OrdersError;
-pub use import::{Imported, OrdersDeps, import, orders, register, sync_status};
+pub use import::{Imported, OrdersDeps, import, orders, refuse_shop, register, sync_status};
 pub use inbound::{InboundDeps, Received, receive};
 pub use model::{Amount, Counts, LogState, LogStatus, Marketplace, SyncStatus, UnknownMarketplace, Verdict};
 pub use retry::{Retried, retry};

@@ -1,10 +1,9 @@
 use crate::decide::reopened;
 use crate::error::OrdersError;
 use crate::import::OrdersDeps;
-use crate::store::LogRow;
-
-/// Receipts written in one transaction, with their store.
-const WRITTEN_TOGETHER: usize = 20;
+use crate::store::{LogRow, StoreRow};
+use crate::sync::WRITTEN_TOGETHER;
+use jiff::Timestamp;
 
 /// Receipts that one call opens again at most.
 const MOST: i32 = 500;
@@ -25,8 +24,15 @@ pub enum Retried {
     UnknownReceipt,
 }
 
+/// Has the store looked at now, whatever kept the sync from it.
+fn wake(row: &mut StoreRow, now: Timestamp, only_due: bool) {
+    row.is_paused = false;
+    row.not_before = None;
+    row.schedule(Some(now), only_due);
+}
+
 /// Makes one receipt due now, or every receipt of the store that was refused too often, at most 500 a call. The sync asks about
-/// them within a minute. A store that is paused because its token was refused is tried again too.
+/// them within a minute, or once a job that is queued is done. A store that is paused because its token was refused is tried again too.
 ///
 /// # Errors
 /// DynamoDB could not be reached; the same call may be made again.
@@ -52,15 +58,11 @@ pub async fn retry(
         let now = deps.clock.now();
         let next = |row: &LogRow| Some((row.clone(), row.next(reopened(&row.state)?, now)));
         let mut changes: Vec<_> = chunk.iter().filter_map(next).collect();
-        let only_due = deps.only_due;
-        store = deps
-            .store
-            .apply(&store, &mut changes, now, |row| {
-                row.is_paused = false;
-                row.schedule(Some(now), only_due);
-            })
-            .await?;
+        store = deps.store.apply(&store, &mut changes, now, |row| wake(row, now, deps.only_due)).await?;
         count += changes.len();
+    }
+    if store.is_paused {
+        deps.store.change(&store.id, || deps.clock.now(), |row| wake(row, deps.clock.now(), deps.only_due)).await?;
     }
     tracing::info!(store_id = store.id, reopened = count, "orders_reopened");
     Ok(Retried::Reopened { count, has_more })

@@ -102,6 +102,9 @@ pub(crate) struct StoreRow {
     /// Set when the marketplace refuses the token; a new token clears it.
     #[serde(default)]
     pub(crate) is_paused: bool,
+    /// The sync leaves the store alone until then: its marketplace wants no calls for its account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) not_before: Option<Timestamp>,
     /// Until then a job is in the queue or at work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) queued_until: Option<i64>,
@@ -118,7 +121,7 @@ impl StoreRow {
         natural_key(&self.organization_id, self.marketplace, &self.external_store_id).pk
     }
 
-    /// The row after `edit`: next version, later `updated_at`, and due when its state says so.
+    /// The row after `edit`: next version, later `updated_at`. When it is due is for `edit` to say.
     pub(crate) fn next(&self, now: Timestamp, edit: impl FnOnce(&mut Self)) -> Self {
         let mut next = self.clone();
         edit(&mut next);
@@ -165,6 +168,7 @@ impl StoreRow {
             (false, retry) => retry,
         };
         self.due = at.filter(|_| !self.is_paused).map(|at| {
+            let at = at.max(self.not_before.unwrap_or(at));
             let at = at.as_millisecond().max(self.queued_until.unwrap_or_default());
             Due::at(WORKFLOW, &hex_sha256(&[&self.id]), at)
         });
@@ -447,6 +451,7 @@ impl Store {
             recent: Vec::new(),
             has_run: false,
             is_paused: false,
+            not_before: None,
             queued_until: None,
             created_at: now,
             updated_at: now,
@@ -606,7 +611,9 @@ impl Store {
                     row.schedule(Some(now), only_due);
                 } else {
                     row.last_sync_at = Some(now);
-                    row.schedule(log.state.next_retry_at, only_due);
+                    // Another receipt may be due before this one.
+                    let known = row.due.as_ref().and_then(|due| Timestamp::from_millisecond(due.due_at).ok());
+                    row.schedule(known.into_iter().chain(log.state.next_retry_at).min(), only_due);
                 }
             });
             let writes = vec![

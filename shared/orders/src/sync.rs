@@ -1,12 +1,14 @@
-use crate::decide::{Asked, settle};
+use crate::decide::{Asked, backoff, patience, settle};
 use crate::error::OrdersError;
 use crate::import::{OrdersDeps, tell_of_refusal};
+use crate::marketplace::LIMIT;
 use crate::model::{Counts, SyncStatus, Verdict};
 use crate::store::{EventRow, LogRow, StoreRow};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, iso_millis, metric};
 use switchyard_io::once::Owner;
@@ -26,11 +28,12 @@ const MAX_CHUNKS: u32 = 10;
 const CONCURRENCY: usize = 4;
 
 /// Receipts written in one transaction, with their store.
-const WRITTEN_TOGETHER: usize = 20;
+pub(crate) const WRITTEN_TOGETHER: usize = 12;
 
-/// A job stops this long before its deadline and goes on as another message: what is under way then, [`WRITTEN_TOGETHER`]
-/// receipts of a marketplace that answers none of them, still has the time to end.
+/// A job stops this long before its deadline and goes on as another message: what is under way then still has the time to
+/// end, though the marketplace answer none of it.
 const MARGIN: Duration = Duration::from_secs(60);
+const _: () = assert!(LIMIT.as_secs() * (WRITTEN_TOGETHER / CONCURRENCY) as u64 + 10 < MARGIN.as_secs());
 
 /// What syncing needs.
 #[derive(Clone)]
@@ -143,7 +146,7 @@ async fn run(deps: &SyncDeps, job: &Job, fence: i64, deadline: Instant) -> Resul
         return Ok(Synced::StoreNotFound);
     };
     let started = orders.clock.now();
-    let mut rows = if store.is_paused {
+    let mut rows = if store.is_paused || store.not_before.is_some_and(|time| time > started) {
         Vec::new()
     } else {
         orders.store.unfinished(&store.id, None, started, deps.chunk).await?
@@ -217,39 +220,62 @@ async fn work_through(
         if batch.is_empty() {
             return Ok(End::Through);
         }
-        let asked_store = &*store;
-        let verdicts: Vec<_> = stream::iter(&batch)
-            .map(|row| orders.marketplaces.ask(asked_store, &row.receipt, &orders.store, &orders.clock))
+        let (asked_store, is_over) = (&*store, &AtomicBool::new(false));
+        let answers: Vec<_> = stream::iter(batch)
+            .map(|row| async move {
+                // What concerns the account concerns the rows that were not asked about yet.
+                if is_over.load(Ordering::Relaxed) {
+                    return None;
+                }
+                let answered = orders.marketplaces.ask(asked_store, &row.receipt, &orders.store, &orders.clock).await;
+                if ends_the_job(&answered.verdict) {
+                    is_over.store(true, Ordering::Relaxed);
+                }
+                Some((row, answered))
+            })
             .buffered(CONCURRENCY)
+            .filter_map(std::future::ready)
             .collect()
             .await;
         let now = orders.clock.now();
-        let refused = verdicts.contains(&Verdict::Auth).then(|| store.access_token.clone());
-        let pause = verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::RateLimited { account_wide: true, retry_after } => Some(retry_after.unwrap_or_default()),
+        let refused = answers.iter().find_map(|(_, answered)| answered.refused.clone());
+        let wish = answers.iter().find_map(|(_, answered)| match answered.verdict {
+            Verdict::RateLimited { account_wide: true, retry_after } => Some(patience(retry_after).max(backoff(0))),
             _ => None,
         });
-        let mut changes: Vec<_> = batch
+        let mut changes: Vec<_> = answers
             .into_iter()
-            .zip(verdicts)
-            .map(|(row, verdict)| {
-                let state = settle(&row.state, verdict, Asked::BySync, now);
+            .map(|(row, answered)| {
+                let state = settle(&row.state, answered.verdict, Asked::BySync, now);
                 let after = row.next(state, now);
                 (row, after)
             })
             .collect();
         let before = store.clone();
-        *store = orders.store.apply(store, &mut changes, now, |row| row.pause_for(refused.as_ref())).await?;
+        *store = orders
+            .store
+            .apply(store, &mut changes, now, |row| {
+                row.pause_for(refused.as_ref());
+                if let Some(wish) = wish {
+                    row.not_before = Some(now + wish);
+                }
+            })
+            .await?;
         if refused.is_some() {
             tell_of_refusal(orders, &before).await;
         }
         for (_, after) in &changes {
             counts.add(after.state.status);
         }
-        if refused.is_some() || pause.is_some() {
+        if is_over.load(Ordering::Relaxed) {
             return Ok(End::Stopped);
         }
     }
+}
+
+/// Whether the marketplace wants no more calls with the store's credentials for now.
+fn ends_the_job(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Auth | Verdict::RateLimited { account_wide: true, .. })
 }
 
 fn log_batch(store_id: &str, counts: Counts, before: Counts) {

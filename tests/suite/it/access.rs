@@ -3,7 +3,7 @@
 use super::env;
 use serde_json::json;
 use switchyard_io::Aws;
-use switchyard_io::keys::ApiKeys;
+use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_local::{Data, LogSink, Ports, Settings};
 use switchyard_tests::client::{Answer, Client};
 use switchyard_tests::stack::{Stack, start};
@@ -17,8 +17,9 @@ async fn every_route_wants_a_key_and_hides_what_is_anothers() {
     let names = [("ORDERS_TABLE", "OrdersTable"), ("API_KEY_SECRET", "ApiKeySecret")];
     let names = env(names.map(|(name, value)| (name, value.to_owned())).into());
     let keys = ApiKeys::from_env(&aws, &names, "ORDERS_TABLE").unwrap();
-    let (own, other) =
-        (keys.create("org-a", "a", true).await.unwrap(), keys.create("org-b", "b", false).await.unwrap());
+    let new = |tenant: &str, is_live| NewKey { tenant: tenant.to_owned(), is_live, ..NewKey::default() };
+    let (own, _) = keys.create(&new("org-a", true)).await.unwrap();
+    let (other, _) = keys.create(&new("org-b", false)).await.unwrap();
     let send = async |method: &str, path: &str, key: Option<&str>, body: &str| -> Answer {
         let mut headers = vec![("content-type", "application/json")];
         headers.extend(key.map(|key| ("x-api-key", key)));

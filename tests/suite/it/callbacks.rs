@@ -613,20 +613,50 @@ async fn an_address_registered_anew_is_another_endpoint() {
 #[tokio::test]
 async fn an_organization_has_fifty_endpoints_for_an_event_and_no_more() {
     let world = World::new().await;
-    for number in 0..manage::MAX_ENDPOINTS {
+    for number in 0..40 {
         world.endpoint(&number.to_string()).await;
     }
     let register = async |name: &str| {
         let target = format!("{}/{name}", world.base);
         manage::register(&world.callbacks, ORGANIZATION, EVENT, &target).await.unwrap()
     };
+    // However many come at once.
+    let names: Vec<_> = (40..55).map(|number: u32| number.to_string()).collect();
+    let registered = futures_util::future::join_all(names.iter().map(|name| register(name))).await;
+    assert_eq!(registered.iter().filter(|one| matches!(one, Registered::TooMany)).count(), 5);
+    let gone = manage::list(&world.callbacks, ORGANIZATION).await.unwrap().remove(0);
+    manage::remove(&world.callbacks, &gone).await.unwrap();
+    assert!(matches!(register("in-its-place").await, Registered::Endpoint(_)));
     assert!(matches!(register("one-more").await, Registered::TooMany));
-    assert!(matches!(register("0").await, Registered::Endpoint(_)), "it is known");
+    assert!(matches!(register("in-its-place").await, Registered::Endpoint(_)), "it is known");
     let event = world.publish().await;
     world.work().await;
     let status = world.event(&event).await;
     let hits = world.receivers.got.lock().unwrap().len();
-    assert_eq!((&status["status"], hits), (&json!("success"), manage::MAX_ENDPOINTS));
+    assert_eq!((&status["status"], i64::try_from(hits)), (&json!("success"), Ok(manage::MAX_ENDPOINTS)));
+}
+
+#[tokio::test]
+async fn long_rows_are_listed_counted_and_recovered_to_the_last() {
+    let world = World::new().await;
+    let endpoint = world.endpoint(&format!("bad?{}", "x".repeat(9_000))).await;
+    let mut events = Vec::new();
+    for _ in 0..130 {
+        events.push(manage::test(&world.callbacks, &endpoint).await.unwrap());
+    }
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = manage::deliveries(&world.callbacks, &endpoint, None, cursor.as_deref()).await.unwrap();
+        seen.extend(
+            page["deliveries"].as_array().unwrap().iter().map(|row| row["eventId"].as_str().unwrap().to_owned()),
+        );
+        match page["cursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    seen.reverse();
+    assert_eq!(seen, events);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use switchyard_core::{Clock, Timestamp};
 use switchyard_io::once::Owner;
 use switchyard_orders::{
-    Counts, Imported, Marketplace, Registration, Retried, SyncDeps, Synced, import, orders, register, sweep, sync,
-    sync_status,
+    Counts, Imported, Marketplace, Registration, Retried, SyncDeps, Synced, import, orders, register, retry, sweep,
+    sync, sync_status,
 };
 use switchyard_sandbox::Sandbox;
 use switchyard_tests::client::{Client, unique, wait_until};
@@ -128,7 +128,7 @@ struct Store<'a> {
 impl Store<'_> {
     async fn import(&self, receipt: &str) -> Value {
         match import(self.world.deps.orders(), &self.token, receipt, |_| true).await.unwrap() {
-            Imported::Answer(answer) => answer,
+            Imported::Answer(answer) | Imported::NotYet(answer) => answer,
             Imported::UnknownStore => panic!("the store is known"),
         }
     }
@@ -432,6 +432,104 @@ async fn an_ended_token_is_replaced_once_by_many_at_once() {
             assert!(answers.iter().all(|answer| answer["success"] == true), "{marketplace} {token}: {answers:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_token_registered_while_another_is_fetched_stays() {
+    let world = World::live().await;
+    let refresh = format!("refresh-{}", unique());
+    let credential = json!({"accessToken": "expired", "refreshToken": refresh}).to_string();
+    let store = world.store_on(Marketplace::Etsy, &credential).await;
+    let slow = json!({"path": "/etsy/token", "contains": refresh, "kind": "delay", "delay_ms": 500});
+    let slow = world.fault(slow).await;
+    let renewed = Registration { access_token: "expired-too".into(), ..store.registration.clone() };
+    let (answer, _) = tokio::join!(store.import("a-1"), async {
+        wait_until(Duration::from_secs(10), async || Ok(world.hits(&slow).await > 0)).await.unwrap();
+        register(world.deps.orders(), &renewed).await.unwrap();
+    });
+    world.end_fault(&slow).await;
+    assert_eq!(answer["error"], "Authentication failed", "it was asked with the token that the store has now");
+    world.pass(10);
+    assert_eq!(world.sweep().await, (0, 0), "and waits for another");
+}
+
+#[tokio::test]
+async fn a_store_whose_new_token_is_refused_too_spends_no_more_of_them() {
+    let world = World::live().await;
+    let refresh = format!("refresh-{}", unique());
+    let credential = json!({"accessToken": "expired", "refreshToken": refresh}).to_string();
+    let store = world.store_on(Marketplace::Etsy, &credential).await;
+    let shop = format!("/etsy/v3/application/shops/{}/*", store.registration.external_store_id);
+    let refused = world.fault(json!({"path": shop, "kind": "status", "status": 403})).await;
+    let spent = world.fault(json!({"path": "/etsy/token", "contains": refresh, "kind": "delay", "delay_ms": 0})).await;
+    assert_eq!(store.import("a-1").await["error"], "Authentication failed");
+    assert_eq!(world.hits(&spent).await, 1);
+    world.pass(10);
+    assert_eq!(world.sweep().await, (0, 0));
+    let told = world.client.operator_events("store.auth_failed").await.unwrap();
+    assert_eq!(told.iter().filter(|detail| detail["storeId"] == store.id).count(), 1);
+    // Somebody set the marketplace right, and asks for another try.
+    world.end_fault(&refused).await;
+    let retried = retry(world.deps.orders(), &store.token, None, |_| true).await.unwrap();
+    assert_eq!(retried, Retried::Reopened { count: 0, has_more: false });
+    assert_eq!(world.sweep().await, (1, 1));
+    assert_eq!(store.sync().await, counts(1, 1, 0, 0));
+    world.end_fault(&spent).await;
+}
+
+#[tokio::test]
+async fn a_limit_of_the_account_keeps_the_other_rows_for_later() {
+    let world = World::live().await;
+    let store = world.store().await;
+    let shop = format!("/etsy/v3/application/shops/{}/*", store.registration.external_store_id);
+    let down = world.fault(json!({"path": shop, "kind": "status", "status": 500})).await;
+    for number in 0..15 {
+        assert_eq!(store.import(&format!("r{number}-1")).await["error"], "marketplace_unavailable");
+    }
+    world.end_fault(&down).await;
+    world.pass(6);
+    let limit = json!({"path": shop, "kind": "status", "status": 429, "retry_after": 3600});
+    let limit = world.fault(limit).await;
+    world.sweep().await;
+    let Synced::Done(done) = store.sync().await else { panic!("there was something to do") };
+    let asked = world.hits(&limit).await;
+    assert!(asked <= 4 && u64::from(done.rate_limited_count) == asked, "{asked} of 15 were asked: {done:?}");
+    world.end_fault(&limit).await;
+    world.pass(59);
+    assert_eq!((world.sweep().await, world.jobs().await.len()), ((0, 0), 1), "an hour was asked for");
+    world.pass(2);
+    assert_eq!(world.sweep().await, (1, 1));
+    assert_eq!(store.sync().await, counts(15, 15, 0, 0));
+}
+
+#[tokio::test]
+async fn a_wish_beyond_all_time_waits_for_a_day() {
+    let world = World::live().await;
+    let store = world.store().await;
+    let shop = format!("/etsy/v3/application/shops/{}/*", store.registration.external_store_id);
+    let limit = json!({"path": shop, "kind": "status", "status": 429, "retry_after": u64::MAX});
+    let limit = world.fault(limit).await;
+    assert_eq!(store.import("a-1").await["error"], "rate_limited");
+    world.end_fault(&limit).await;
+    assert_eq!(store.log("a-1").await["nextRetryAt"], "2026-01-06T10:00:00.000Z");
+}
+
+#[tokio::test]
+async fn what_shopify_does_not_say_is_no_refusal() {
+    let world = World::live().await;
+    let store = world.store_on(Marketplace::Shopify, "token").await;
+    let path = format!("/shopify/{}/*", store.registration.external_store_id);
+    for (number, body) in [json!("maintenance"), json!({}), json!({"data": null})].into_iter().enumerate() {
+        let odd = world.fault(json!({"path": path, "kind": "status", "status": 200, "body": body})).await;
+        assert_eq!(store.import(&format!("{number}1")).await["error"], "marketplace_unavailable", "{body}");
+        world.end_fault(&odd).await;
+    }
+    let bucket = json!({"requestedQueryCost": 101, "throttleStatus": {"currentlyAvailable": 1, "restoreRate": 0.01}});
+    let body = json!({"errors": [{"extensions": {"code": "THROTTLED"}}], "extensions": {"cost": bucket}});
+    let throttled = world.fault(json!({"path": path, "kind": "status", "status": 200, "body": body})).await;
+    assert_eq!(store.import("91").await["error"], "rate_limited");
+    world.end_fault(&throttled).await;
+    assert_eq!(store.log("91").await["nextRetryAt"], "2026-01-05T12:46:40.000Z");
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use switchyard_core::Secret;
 /// A token this close to its end is replaced before it is used.
 const EARLY: Duration = Duration::from_secs(60);
 
+/// No token is good for longer, whatever its marketplace says.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
 /// What a store's `accessToken` holds: a bare token, or JSON `{accessToken, refreshToken, expiresAt}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Credential {
@@ -55,7 +58,7 @@ impl Credential {
         serde_json::to_string(&Wire {
             access_token: grant.access_token,
             refresh_token: grant.refresh_token.or(old),
-            expires_at: grant.expires_in.map(|seconds| now + Duration::from_secs(seconds)),
+            expires_at: grant.expires_in.map(|seconds| now + Duration::from_secs(seconds).min(LONGEST)),
         })
     }
 }

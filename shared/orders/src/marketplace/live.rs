@@ -4,6 +4,7 @@
 //! Selling Partner API Orders 2026-01-01 `getOrder`.
 
 use super::credential::{Credential, Grant};
+use crate::error::OrdersError;
 use crate::model::{Amount, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,32 +60,37 @@ impl Live {
         })
     }
 
-    /// Trades the refresh token in; answers the text to keep. `None` when this marketplace has no such thing.
+    /// Trades the refresh token in; answers the text to keep. `None` when the marketplace does not take it, or has no such
+    /// thing.
     pub(crate) async fn refresh(
         &self,
         adapter: &Adapter,
         credential: &Credential,
         now: jiff::Timestamp,
-    ) -> Result<Option<String>, HttpError> {
+    ) -> Result<Option<String>, OrdersError> {
         let Some(refresh_token) = &credential.refresh_token else { return Ok(None) };
         let mut form =
             vec![("grant_type", "refresh_token".to_owned()), ("refresh_token", refresh_token.expose().clone())];
         let (service, url) = match adapter {
             Adapter::Etsy { token_url, .. } => {
-                form.push(("client_id", self.own("ETSY_CLIENT_ID").await.unwrap_or_default()));
+                form.push(("client_id", self.own("ETSY_CLIENT_ID").await?));
                 ("Etsy", token_url)
             }
             Adapter::Amazon { token_url, .. } => {
-                form.push(("client_id", self.own("AMAZON_CLIENT_ID").await.unwrap_or_default()));
-                form.push(("client_secret", self.own("AMAZON_CLIENT_SECRET").await.unwrap_or_default()));
+                form.push(("client_id", self.own("AMAZON_CLIENT_ID").await?));
+                form.push(("client_secret", self.own("AMAZON_CLIENT_SECRET").await?));
                 ("Amazon", token_url)
             }
             Adapter::Shopify { .. } => return Ok(None),
         };
-        let url = url.parse().map_err(|_| HttpError::Refused { service })?;
-        let request = self.http.request(service, Method::POST, url)?.form(&form);
-        let grant: Grant = call_json(service, request).await?;
-        Ok(credential.renewed(grant, now).ok())
+        let url = url.parse().map_err(|_| OrdersError::Token(HttpError::Refused { service }))?;
+        let request = self.http.request(service, Method::POST, url).map_err(OrdersError::Token)?.form(&form);
+        match call_json::<Grant>(service, request).await {
+            Ok(grant) => credential.renewed(grant, now).map(Some).map_err(OrdersError::Json),
+            // RFC 6749 §5.2; every other refusal is about us, and the store's token may be as good as ever.
+            Err(HttpError::Status { body, .. }) if error_code(&body).as_deref() == Some("invalid_grant") => Ok(None),
+            Err(error) => Err(OrdersError::Token(error)),
+        }
     }
 
     async fn ask_etsy(
@@ -105,7 +111,8 @@ impl Live {
             divisor: i64,
             currency_code: String,
         }
-        let key = format!("{}:{}", self.own("ETSY_CLIENT_ID").await?, self.own("ETSY_SHARED_SECRET").await?);
+        let own = async |name| self.own(name).await.map_err(|error| error_chain(&error));
+        let key = format!("{}:{}", own("ETSY_CLIENT_ID").await?, own("ETSY_SHARED_SECRET").await?);
         let url = address(base, &["v3", "application", "shops", shop, "receipts", receipt])?;
         let request = self.get("Etsy", url)?.header("x-api-key", key).bearer_auth(credential.access_token.expose());
         let answer = answer("Etsy", request).await.map_err(|error| error_chain(&error))?;
@@ -144,6 +151,9 @@ impl Live {
             let name = receipt.replace('\\', "\\\\").replace('"', "\\\"");
             json!({"query": query, "variables": {"q": format!("name:\"{name}\"")}})
         };
+        if let Some(reason) = refuse_shop(template, shop) {
+            return Err(reason.to_owned());
+        }
         let url = address(&template.replace("{shop}", shop), &["admin", "api", SHOPIFY_VERSION, "graphql.json"])?;
         let request = self.http.request("Shopify", Method::POST, url).map_err(|error| error_chain(&error))?;
         let request = request.header("X-Shopify-Access-Token", credential.access_token.expose()).json(&body);
@@ -165,12 +175,14 @@ impl Live {
             return Err("Shopify answered errors".to_owned());
         }
         let data = &body["data"];
-        let order = if data["orders"].is_null() { &data["order"] } else { &data["orders"]["nodes"][0] };
-        if order.is_null() {
-            return Ok(Verdict::Invalid);
-        }
-        let order: Order =
-            serde_json::from_value(order.clone()).map_err(|_| "Shopify answered unexpected content".to_owned())?;
+        let unexpected = || "Shopify answered unexpected content".to_owned();
+        let order = match (data.get("order"), data["orders"]["nodes"].as_array()) {
+            (Some(order), _) => Some(order).filter(|order| !order.is_null()),
+            (None, Some(nodes)) => nodes.first(),
+            (None, None) => return Err(unexpected()),
+        };
+        let Some(order) = order else { return Ok(Verdict::Invalid) };
+        let order: Order = serde_json::from_value(order.clone()).map_err(|_| unexpected())?;
         let price = order.total_price_set.shop_money;
         found(order.id, Amount::parse(&price.amount), price.currency_code)
     }
@@ -208,10 +220,36 @@ impl Live {
     }
 
     /// One of our own credentials.
-    async fn own(&self, name: &str) -> Result<String, String> {
-        let values = self.secrets.get(&self.secret_id).await.map_err(|error| error_chain(&error))?;
-        Ok(values.required(name).map_err(|error| error_chain(&error))?.expose().clone())
+    async fn own(&self, name: &str) -> Result<String, OrdersError> {
+        let values = self.secrets.get(&self.secret_id).await.map_err(OrdersError::Secret)?;
+        Ok(values.required(name).map_err(OrdersError::Unset)?.expose().clone())
     }
+}
+
+impl Adapter {
+    /// Why a shop of this name cannot be asked about, if it cannot.
+    pub(super) fn refuse_shop(&self, shop: &str) -> Option<&'static str> {
+        match self {
+            Self::Shopify { template } => refuse_shop(template, shop),
+            Self::Etsy { .. } | Self::Amazon { .. } => None,
+        }
+    }
+}
+
+/// A shop's name is a part of the address that is called, so that it must be one that only Shopify can have given.
+fn refuse_shop(template: &str, shop: &str) -> Option<&'static str> {
+    let name = shop.strip_suffix(".myshopify.com").unwrap_or_default();
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_shopifys = !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_name);
+    let host = template.split_once("://").map_or(template, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    // Elsewhere than in the host, as in the sandbox, it is one segment of the path.
+    let is_segment = !host.contains("{shop}") && shop.bytes().all(|byte| is_name(byte) || byte == b'.');
+    (!is_shopifys && !is_segment).then_some("expected name.myshopify.com")
+}
+
+/// `error` of a token endpoint's refusal.
+fn error_code(body: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Value>(body).ok()?["error"].as_str().map(str::to_owned)
 }
 
 /// An amount as Shopify and Amazon write it.
@@ -269,6 +307,26 @@ mod tests {
         let url = address("https://api.example.com", &["v3", "a/../b?x#y"]).unwrap();
         assert_eq!(url.as_str(), "https://api.example.com/v3/a%2F..%2Fb%3Fx%23y");
         assert!(address("https://api.example.com", &[".."]).is_err());
+    }
+
+    #[test]
+    fn only_shopifys_own_hosts_are_called_as_shops() {
+        for shop in [
+            "127.0.0.1:4996/latest?x=",
+            "a.myshopify.com@10.0.0.1",
+            "example.com",
+            ".myshopify.com",
+            "-a.myshopify.com",
+            "a.b.myshopify.com",
+            "A.myshopify.com",
+            "a.myshopify.com.",
+            "",
+        ] {
+            assert!(refuse_shop("https://{shop}", shop).is_some(), "{shop}");
+        }
+        assert_eq!(refuse_shop("https://{shop}", "name-1.myshopify.com"), None);
+        assert_eq!(refuse_shop("http://127.0.0.1:3003/shopify/{shop}", "ext-1"), None);
+        assert!(refuse_shop("http://127.0.0.1:3003/shopify/{shop}", "../x").is_some());
     }
 
     #[test]

@@ -10,13 +10,20 @@ use crate::store::{Store, StoreRow};
 use credential::Credential;
 use live::Live;
 use std::time::Duration;
-use switchyard_core::{Classify, Clock, Disposition, Env, EnvError, error_chain};
+use switchyard_core::{Clock, Env, EnvError, error_chain};
 use switchyard_io::Secrets;
 use switchyard_io::vault::{Sealed, Vault};
+use tokio::time::Instant;
 
 /// How long to wait for another process that is replacing the same token.
 const REFRESH_LOOKS: u32 = 30;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What asking about one receipt may take in all, so that what came of it is written before an import's function ends.
+pub(crate) const LIMIT: Duration = Duration::from_secs(15);
+
+/// A token is replaced only as long as that can end within [`LIMIT`]: cut off, it may be lost.
+const REFRESH_BEFORE: Duration = Duration::from_secs(4);
 
 /// How each marketplace is asked.
 #[derive(Clone)]
@@ -48,22 +55,47 @@ impl Marketplaces {
         Ok(Self { adapters, live, vault })
     }
 
-    /// Asks the store's marketplace about one receipt. A token that has ended, or that the marketplace refuses, is
-    /// replaced once where the store's credential allows it.
-    pub(crate) async fn ask(&self, store: &StoreRow, receipt: &str, keep: &Store, clock: &Clock) -> Verdict {
-        let adapter = match store.marketplace {
+    /// Why a store cannot be asked about at its marketplace by this id, if it cannot.
+    pub(crate) fn refuse_shop(&self, marketplace: Marketplace, shop: &str) -> Option<&'static str> {
+        match self.adapter(marketplace) {
+            Adapter::Live(adapter) => adapter.refuse_shop(shop),
+            Adapter::Mock => None,
+        }
+    }
+
+    fn adapter(&self, marketplace: Marketplace) -> &Adapter {
+        match marketplace {
             Marketplace::Etsy => &self.adapters[0],
             Marketplace::Shopify => &self.adapters[1],
             Marketplace::Amazon => &self.adapters[2],
-        };
-        let (adapter, live) = match (adapter, &self.live) {
+        }
+    }
+
+    /// Asks the store's marketplace about one receipt. A token that has ended, or that the marketplace refuses, is
+    /// replaced once where the store's credential allows it.
+    pub(crate) async fn ask(&self, store: &StoreRow, receipt: &str, keep: &Store, clock: &Clock) -> Answered {
+        let mut token = store.access_token.clone();
+        let verdict = self.ask_with(&mut token, store, receipt, keep, clock).await;
+        let refused = (verdict == Verdict::Auth).then_some(token);
+        Answered { verdict, refused }
+    }
+
+    /// `token` is then the one that was used last.
+    async fn ask_with(
+        &self,
+        token: &mut Sealed,
+        store: &StoreRow,
+        receipt: &str,
+        keep: &Store,
+        clock: &Clock,
+    ) -> Verdict {
+        let (adapter, live) = match (self.adapter(store.marketplace), &self.live) {
             (Adapter::Live(adapter), Some(live)) => (adapter, live),
             _ => return mock::verdict(receipt, &store.currency),
         };
-        let mut token = store.access_token.clone();
-        let mut was_renewed = false;
+        let (started, mut was_renewed) = (Instant::now(), false);
         loop {
-            let credential = match self.vault.open(&store.token_context(), &token).await {
+            let credential = match self.vault.open(&store.token_context(), token).await {
                 Ok(text) => Credential::parse(text.expose()),
                 Err(error) => {
                     tracing::error!(store_id = store.id, error = error_chain(&error), "the token could not be opened");
@@ -73,15 +105,19 @@ impl Marketplaces {
             let verdict = if credential.has_expired(clock.now()) && !was_renewed {
                 Verdict::Auth
             } else {
-                live.ask(adapter, &credential, &store.external_store_id, receipt).await
+                let asked = live.ask(adapter, &credential, &store.external_store_id, receipt);
+                tokio::time::timeout_at(started + LIMIT, asked).await.unwrap_or(Verdict::Unavailable)
             };
             if verdict != Verdict::Auth || was_renewed || credential.refresh_token.is_none() {
                 return verdict;
             }
+            if started.elapsed() > REFRESH_BEFORE {
+                return Verdict::Unavailable;
+            }
             was_renewed = true;
-            let used = Used { kept: &token, opened: &credential };
+            let used = Used { kept: token, opened: &credential };
             match self.renew(live, adapter, store, used, keep, clock).await {
-                Ok(Renewed::Token(renewed)) => token = renewed,
+                Ok(Renewed::Token(renewed)) => *token = renewed,
                 Ok(Renewed::Refused) => return Verdict::Auth,
                 Err(error) => {
                     tracing::warn!(store_id = store.id, error = error_chain(&error), "the token could not be replaced");
@@ -117,22 +153,45 @@ impl Marketplaces {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             }
-            let answered = live.refresh(adapter, used.opened, clock.now()).await;
-            let renewed = match answered {
-                Ok(Some(token)) => {
-                    let token = self.vault.seal(&store.token_context(), &token).await?;
-                    keep.change(&store.id, || clock.now(), |row| row.access_token.clone_from(&token)).await?;
-                    Ok(Renewed::Token(token))
-                }
-                Ok(None) => Ok(Renewed::Refused),
-                Err(error) if error.disposition() == Disposition::Permanent => Ok(Renewed::Refused),
-                Err(error) => Err(OrdersError::Token(error)),
-            };
+            let renewed = self.replace(live, adapter, store, &used, keep, clock).await;
             keep.end_refresh(&store.id, &claim).await?;
             return renewed;
         }
         Err(OrdersError::Contended { store: store.id.clone() })
     }
+
+    /// Trades the token in and keeps the new one, unless the store was given another meanwhile; answers the one it has.
+    async fn replace(
+        &self,
+        live: &Live,
+        adapter: &live::Adapter,
+        store: &StoreRow,
+        used: &Used<'_>,
+        keep: &Store,
+        clock: &Clock,
+    ) -> Result<Renewed, OrdersError> {
+        let Some(token) = live.refresh(adapter, used.opened, clock.now()).await? else { return Ok(Renewed::Refused) };
+        let token = self.vault.seal(&store.token_context(), &token).await?;
+        let kept = keep
+            .change(
+                &store.id,
+                || clock.now(),
+                |row| {
+                    if row.access_token == *used.kept {
+                        row.access_token.clone_from(&token);
+                    }
+                },
+            )
+            .await?;
+        Ok(Renewed::Token(kept.map_or(token, |row| row.access_token)))
+    }
+}
+
+/// What a marketplace said of a receipt.
+pub(crate) struct Answered {
+    pub(crate) verdict: Verdict,
+    /// The token that it refuses, if it does.
+    pub(crate) refused: Option<Sealed>,
 }
 
 /// A credential that the marketplace no longer takes.
