@@ -9,6 +9,7 @@ mod keys;
 mod mock_webhook;
 mod orders;
 mod outputs;
+mod signals;
 mod target;
 mod webhooks;
 
@@ -64,6 +65,34 @@ enum Command {
         #[arg(long, default_value = "4000")]
         port: String,
     },
+    /// The tenants of Signals.
+    Tenants {
+        #[command(subcommand)]
+        command: signals::Tenants,
+    },
+    /// Tenants' rules.
+    Rules {
+        #[command(subcommand)]
+        command: signals::Rules,
+    },
+    /// How tenants' notifications are sent.
+    Notifications {
+        #[command(subcommand)]
+        command: signals::Notifications,
+    },
+    /// What a tenant used in a month.
+    Usage {
+        /// The tenant's short name.
+        tenant: String,
+        /// Such as 2026-11 [default: this one].
+        #[arg(long)]
+        month: Option<String>,
+    },
+    /// Signals, for a demonstration.
+    Signals {
+        #[command(subcommand)]
+        command: signals::Signals,
+    },
     /// Webhooks, as their receiver sees them.
     Webhooks {
         #[command(subcommand)]
@@ -88,6 +117,11 @@ async fn main() -> ExitCode {
         Command::Orders { command } => orders::run(&target, &command).await,
         Command::Flow { command } => Ok(flow::run(&target, &command).await),
         Command::MockWebhook { port } => mock_webhook::run(&port).await,
+        Command::Tenants { command } => signals::tenants(&target, command).await,
+        Command::Rules { command } => signals::rules(&target, command).await,
+        Command::Notifications { command } => signals::notifications(&target, command).await,
+        Command::Usage { tenant, month } => signals::show_usage(&target, &tenant, month.as_deref()).await,
+        Command::Signals { command } => signals::signals(&target, command).await,
         Command::Webhooks { command } => webhooks::run(command),
         Command::Dlq { command } => dlq::run(&target, command).await,
     };

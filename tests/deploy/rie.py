@@ -33,6 +33,9 @@ EXPECTED = {
     "callback-consumer/event-without-endpoints": [],
     "callback-consumer/malformed-record": ["m2"],
     "callback-consumer/unknown-delivery": [],
+    "events-api/batch-unknown-key": 401,
+    "events-api/missing-key": 401,
+    "events-api/unknown-key": 401,
     "marketplace-api/event-unknown": 404,
     "marketplace-api/health": 200,
     "marketplace-api/import-unknown-store": 404,
@@ -54,8 +57,14 @@ EXPECTED = {
     "order-consumer/empty-batch": [],
     "order-consumer/malformed-record": ["m2"],
     "order-consumer/unknown-store": [],
+    "notify-consumer/empty-batch": [],
+    "notify-consumer/malformed-record": ["m2"],
+    "notify-consumer/unknown-delivery": [],
     "ops-api/unauthorized": 401,
     "retry-sweeper/scheduled": None,
+    "rules-consumer/empty-batch": [],
+    "rules-consumer/malformed-record": ["m2"],
+    "rules-consumer/unknown-event": ["m1"],
 }
 
 

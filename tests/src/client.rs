@@ -229,6 +229,16 @@ impl Client {
         answer(self.http.post(url).json(event)).await
     }
 
+    /// The settings that a function runs with.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn settings_of(&self, function: &str) -> Result<Value> {
+        let name = format!("{}{function}", self.stack.function_prefix);
+        let url = format!("{}/2015-03-31/functions/{name}/configuration", self.stack.aws);
+        Ok(answer(self.http.get(url)).await?.body["Environment"]["Variables"].clone())
+    }
+
     /// What the local host tells of its functions: environment and process ids by name.
     ///
     /// # Errors

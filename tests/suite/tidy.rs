@@ -146,6 +146,10 @@ fn arrows_run_one_way() {
         ("adt", &["core", "io"][..]),
         ("callbacks", &["core", "io"][..]),
         ("orders", &["core", "io"][..]),
+        ("signals", &["core", "io", "notify", "rules"][..]),
+        // What signals is made of: pure rules, and the channels of notifications.
+        ("rules", &["core"][..]),
+        ("notify", &["core", "io"][..]),
     ]);
     for folder in folders(&root().join("shared")) {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
@@ -177,7 +181,17 @@ fn arrows_run_one_way() {
 
 #[test]
 fn the_aws_sdk_stays_in_io() {
-    for folder in ["shared/adt", "shared/callbacks", "shared/orders", "shared/core", "shared/lambda", "functions"] {
+    for folder in [
+        "shared/adt",
+        "shared/callbacks",
+        "shared/orders",
+        "shared/notify",
+        "shared/rules",
+        "shared/signals",
+        "shared/core",
+        "shared/lambda",
+        "functions",
+    ] {
         for file in rust_files(&root().join(folder)) {
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(!text.contains("aws_sdk_"), "{} goes through switchyard-io", file.display());

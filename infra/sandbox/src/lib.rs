@@ -1,7 +1,7 @@
 //! Stand-ins for third parties, so that every workflow runs on one machine without an account anywhere.
 //!
 //! Each third party is one module that speaks its wire format below its own path: ALIS below `/alis`,
-//! Caspio below `/caspio`, the marketplaces below their names. A new one adds a module, a line in [`Sandbox::router`], its variables in
+//! Caspio below `/caspio`, the marketplaces and the services that carry notifications below their names. A new one adds a module, a line in [`Sandbox::router`], its variables in
 //! [`Sandbox::settings`], and, if its state should survive a restart, an arm in [`Sandbox::open`].
 //!
 //! Below `/_sandbox` are the handles for tests and tours: the [`ledger`](Sandbox::ledger) of every effect that was
@@ -15,6 +15,7 @@ mod faults;
 mod journal;
 mod ledger;
 mod marketplaces;
+mod notify;
 #[cfg(test)]
 mod testing;
 mod traffic;
@@ -54,6 +55,7 @@ pub struct Sandbox {
     alis: alis::Alis,
     caspio: caspio::Caspio,
     marketplaces: marketplaces::Marketplaces,
+    notify: notify::Notify,
 }
 
 impl Sandbox {
@@ -68,6 +70,7 @@ impl Sandbox {
         let sandbox = Self {
             alis: alis::Alis::new(Arc::clone(&journal)),
             caspio: caspio::Caspio::new(Arc::clone(&ledger)),
+            notify: notify::Notify::new(Arc::clone(&ledger)),
             ledger,
             faults: Arc::new(Faults::new(journal)),
             marketplaces: marketplaces::Marketplaces::default(),
@@ -77,6 +80,7 @@ impl Sandbox {
             match line {
                 Line::Effect(entry) => {
                     sandbox.ledger.replay(&entry);
+                    sandbox.notify.replay(&entry.effect);
                     if entry.effect.service == caspio::SERVICE {
                         sandbox.caspio.replay(entry.effect);
                     }
@@ -99,6 +103,7 @@ impl Sandbox {
             .merge(alis::routes(&self.alis))
             .merge(caspio::routes(&self.caspio))
             .merge(marketplaces::routes(&self.marketplaces))
+            .merge(notify::routes(&self.notify))
             .merge(ledger::routes(Arc::clone(&self.ledger)))
             .merge(faults::routes(Arc::clone(&self.faults)))
             .merge(traffic::routes(Arc::clone(&self.calls)))
@@ -153,6 +158,10 @@ impl Sandbox {
             ("SHOPIFY_APP_SECRET", marketplaces::SHOPIFY_APP_SECRET.to_owned()),
             ("AMAZON_CLIENT_ID", marketplaces::AMAZON_CLIENT_ID.to_owned()),
             ("AMAZON_CLIENT_SECRET", marketplaces::AMAZON_CLIENT_SECRET.to_owned()),
+            ("TELEGRAM_BASE_URL", format!("{base_url}/telegram")),
+            ("WHATSAPP_BASE_URL", format!("{base_url}/whatsapp")),
+            ("SES_BASE_URL", format!("{base_url}/ses")),
+            ("SLACK_BASE_URL", format!("{base_url}/slack")),
             ("CASPIO_SCOPE", "resources:all".to_owned()),
             ("WEBHOOK_BASIC_USER", "alis".to_owned()),
             ("WEBHOOK_BASIC_PASS", "webhook-demo-password".to_owned()),
@@ -182,6 +191,10 @@ async fn index() -> Json<Value> {
             "etsy": "/etsy/v3/application/shops/{shop}/receipts/{receipt}",
             "shopify": "/shopify/{shop}/admin/api/{version}/graphql.json",
             "amazon": "/amazon/orders/2026-01-01/orders/{order}",
+            "telegram": "/telegram/bot{token}/sendMessage",
+            "whatsapp": "/whatsapp/{version}/{number}/messages",
+            "ses": "/ses/v2/email/outbound-emails",
+            "slack": "/slack/services/{team}/{app}/{token}",
         },
         "control": {
             "GET /_sandbox/health": "whether it runs",

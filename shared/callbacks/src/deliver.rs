@@ -32,37 +32,16 @@ pub struct CallbacksDeps {
 }
 
 impl CallbacksDeps {
-    /// Reads `CALLBACKS_TABLE`, `CALLBACK_QUEUE_URL`, `DATA_KEY_SECRET`, `WEBHOOK_ALLOW_HTTP` (true or false, default false) and
-    /// `WEBHOOK_ALLOW_CIDRS` (networks that are let in though they are not public, comma-separated).
+    /// Reads `CALLBACKS_TABLE`, `CALLBACK_QUEUE_URL`, `DATA_KEY_SECRET` and what [`Guard`] does.
     ///
     /// # Errors
     /// A setting is missing or wrong.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
-        let cidrs = env.optional("WEBHOOK_ALLOW_CIDRS").unwrap_or_default();
-        let cidr = |text: &str| {
-            let wrong = |error: ipnet::AddrParseError| EnvError::Invalid {
-                name: "WEBHOOK_ALLOW_CIDRS".to_owned(),
-                reason: error.to_string(),
-            };
-            text.parse().map_err(wrong)
-        };
-        let runtime = env.optional("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
-        let runtime = runtime.split('/').next().unwrap_or_default();
-        let guard = Guard {
-            allow_http: env.parsed("WEBHOOK_ALLOW_HTTP", false)?,
-            allowed: cidrs
-                .split(',')
-                .map(str::trim)
-                .filter(|text| !text.is_empty())
-                .map(cidr)
-                .collect::<Result<_, _>>()?,
-            runtime_port: runtime.rsplit(':').next().and_then(|port| port.parse().ok()),
-        };
         Ok(Self {
             store: Store::new(Table::from_env(aws, env, "CALLBACKS_TABLE")?),
             queue: Queue::from_env(aws, env, "CALLBACK_QUEUE_URL")?,
             clock: Clock::system(),
-            guard,
+            guard: Guard::from_env(env)?,
             vault: Vault::from_env(&Secrets::new(aws), env)?,
         })
     }

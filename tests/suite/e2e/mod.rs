@@ -4,6 +4,7 @@ mod inbound;
 mod ops;
 mod orders;
 mod privacy;
+mod signals;
 mod webhooks;
 
 use std::sync::atomic::{AtomicU32, Ordering};

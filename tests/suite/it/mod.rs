@@ -8,6 +8,7 @@ mod idempotency;
 mod once;
 mod orders;
 mod s3;
+mod signals;
 mod vault;
 
 use serde_json::{Value, json};

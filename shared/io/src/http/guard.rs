@@ -5,6 +5,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
+use switchyard_core::{Env, EnvError};
 
 /// Networks that are not the public internet: private, loopback, link-local, shared, documentation, multicast,
 /// reserved, and the IPv6 forms that wrap an IPv4 address (IANA special-purpose registries, read 2026-11-24).
@@ -61,6 +62,28 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Reads `WEBHOOK_ALLOW_HTTP` (true or false, default false), `WEBHOOK_ALLOW_CIDRS` (networks that are let in though they
+    /// are not public, comma-separated) and `AWS_LAMBDA_RUNTIME_API`.
+    ///
+    /// # Errors
+    /// A setting is wrong.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let wrong = |error: ipnet::AddrParseError| EnvError::Invalid {
+            name: "WEBHOOK_ALLOW_CIDRS".to_owned(),
+            reason: error.to_string(),
+        };
+        let cidrs = env.optional("WEBHOOK_ALLOW_CIDRS").unwrap_or_default();
+        let cidrs = cidrs.split(',').map(str::trim).filter(|text| !text.is_empty());
+        // `host:port` on Lambda, an address with a path on this machine.
+        let runtime = env.optional("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
+        let runtime = runtime.trim_start_matches("http://").split('/').next().unwrap_or_default();
+        Ok(Self {
+            allow_http: env.parsed("WEBHOOK_ALLOW_HTTP", false)?,
+            allowed: cidrs.map(|text| text.parse().map_err(wrong)).collect::<Result<_, _>>()?,
+            runtime_port: runtime.rsplit(':').next().and_then(|port| port.parse().ok()),
+        })
+    }
+
     /// Whether the address may be called as it is written: its scheme, port and host. Names pass; they are checked when
     /// they resolve. The URL parser has already read decimal, octal and hex hosts as the IPv4 they mean.
     pub fn admits(&self, url: &reqwest::Url) -> bool {
@@ -179,6 +202,16 @@ mod tests {
         let deployed = Guard { runtime_port: Some(9001), ..strict() };
         assert!(deployed.admits(&"https://example.com:9001/".parse().unwrap()));
         assert!(!deployed.admits(&"https://127.0.0.1:9001/".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_runtime_api_is_known_in_either_form() {
+        for (form, port) in [("127.0.0.1:9001", Some(9001)), ("http://127.0.0.1:4711/f-0", Some(4711)), ("", None)] {
+            let env = Env::from_lookup(move |name| (name == "AWS_LAMBDA_RUNTIME_API").then(|| form.to_owned()));
+            assert_eq!(Guard::from_env(&env).unwrap().runtime_port, port, "{form}");
+        }
+        let env = Env::from_lookup(|name| (name == "WEBHOOK_ALLOW_CIDRS").then(|| "10.0.0.0/8, x".to_owned()));
+        assert!(Guard::from_env(&env).is_err());
     }
 
     #[tokio::test]

@@ -59,6 +59,10 @@ fn event(function: &str, number: usize) -> Result<Vec<u8>> {
         "marketplace-api" => "sync-status-unknown-store",
         "order-consumer" => "unknown-store",
         "callback-consumer" => "event-without-endpoints",
+        "events-api" => "unknown-key",
+        "notify-consumer" => "unknown-delivery",
+        "ops-api" => "unauthorized",
+        "rules-consumer" => "unknown-event",
         "retry-sweeper" => "scheduled",
         _ => bail!("no sample is chosen for {function}"),
     };

@@ -6,6 +6,7 @@
 mod adt;
 mod alone;
 mod orders;
+mod signals;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -52,6 +53,7 @@ async fn run() -> Result<()> {
     let host = self::host(&binaries, &["--no-consumers"], &[]).await?;
     figures.extend(adt::accepting(&host.client()?, events).await?);
     figures.extend(orders::importing(&host.client()?, events).await?);
+    figures.extend(signals::ingesting(&host.client()?, events).await?);
     host.kill().await?;
 
     let host = self::host(&binaries, &[], &[("ADAPTER_ETSY", "live")]).await?;
@@ -65,6 +67,7 @@ async fn run() -> Result<()> {
 
     let host = self::host(&binaries, &["--count-calls", "--no-consumers"], &[]).await?;
     figures.extend(orders::sweeping(&host.client()?).await?);
+    figures.extend(signals::calls(&host.client()?).await?);
     host.kill().await?;
 
     figures.push(adt::cost(&figures));

@@ -1,0 +1,77 @@
+//! Answers in the words of the service this one replaces: `{statusCode, error, message, code, requestId}`.
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchyard_core::error_chain;
+use switchyard_lambda::{Call, Reply};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A refusal, or a fault of our own.
+#[derive(Debug)]
+pub struct Failure {
+    status: u16,
+    code: &'static str,
+    message: Value,
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A refusal with one message.
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: Value::String(message.into()), retry_after: None }
+    }
+
+    /// Fields that are not what they should be, each with its message.
+    pub fn fields(messages: Vec<String>) -> Self {
+        Self { message: json!(messages), ..Self::new(400, "validation_failed", "") }
+    }
+
+    /// The store cannot be reached; the same request may be sent again.
+    pub fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = error_chain(error), "the request could not be completed");
+        let failure = Self::new(503, "unavailable", "Service unavailable");
+        failure.retry_after(Duration::from_secs(1))
+    }
+
+    /// The same, to be sent again after `wait`.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    /// HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The body, for the request with this id.
+    pub fn body(&self, request_id: &str) -> Value {
+        let status = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        json!({
+            "statusCode": self.status,
+            "error": status.unwrap_or("Error"),
+            "message": self.message,
+            "code": self.code,
+            "requestId": request_id,
+        })
+    }
+
+    /// The answer to `call`.
+    pub fn reply(&self, call: &Call) -> Reply {
+        let reply = Reply::json(self.status, &self.body(&call.origin.request_id));
+        match self.retry_after {
+            Some(wait) => reply.with_header(header::RETRY_AFTER, HeaderValue::from(wait.as_secs())),
+            None => reply,
+        }
+    }
+}
+
+/// `reply` with the request's id.
+pub fn identified(reply: Reply, call: &Call) -> Reply {
+    match HeaderValue::from_str(&call.origin.request_id) {
+        Ok(id) => reply.with_header(REQUEST_ID, id),
+        Err(_) => reply,
+    }
+}

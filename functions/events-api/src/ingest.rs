@@ -1,0 +1,215 @@
+//! `POST /api/events` and `/api/events/batch`.
+
+use crate::answer::Failure;
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderName, HeaderValue, header};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use switchyard_core::{Env, EnvError};
+use switchyard_io::Aws;
+use switchyard_lambda::{Call, Reply};
+use switchyard_signals::{
+    Accepted, BadEvent, Identified, IngestDeps, MAX_IDEMPOTENCY_KEY, NewEvent, Producer, TenantStatus, accept,
+};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const USAGE_WARNING: HeaderName = HeaderName::from_static("x-usage-warning");
+
+/// What a key must be allowed.
+const SCOPE: &str = "events:write";
+
+/// Events in a batch.
+const MAX_BATCH: usize = 100;
+
+/// Events of a batch that are taken at a time.
+const BATCH_CONCURRENCY: usize = 10;
+
+/// Largest body of a batch.
+const MAX_BATCH_BYTES: usize = 5 * 1024 * 1024;
+
+/// The largest `MAX_EVENT_BYTES`: a row holds little more.
+const LARGEST_EVENT: usize = 262_144;
+
+/// The routes that producers post to.
+pub struct Ingest {
+    deps: IngestDeps,
+    max_bytes: usize,
+}
+
+impl Ingest {
+    /// Reads what [`IngestDeps`] does, and `MAX_EVENT_BYTES` (default 102,400, at most 262,144).
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let max_bytes = env.parsed("MAX_EVENT_BYTES", 102_400)?;
+        if max_bytes > LARGEST_EVENT {
+            let reason = format!("expected at most {LARGEST_EVENT}");
+            return Err(EnvError::Invalid { name: "MAX_EVENT_BYTES".to_owned(), reason });
+        }
+        Ok(Self { deps: IngestDeps::from_env(aws, env)?, max_bytes })
+    }
+
+    /// Takes one event.
+    pub async fn event(&self, call: &Call) -> Result<Reply, Failure> {
+        check_size(call, self.max_bytes)?;
+        let producer = self.producer(call).await?;
+        let text = json_text(call)?;
+        let event = NewEvent::parse(text).map_err(refused)?;
+        let key = call.header(IDEMPOTENCY_KEY).filter(|key| !key.is_empty());
+        self.take(call, &producer, &event, key).await.map(|taken| taken.reply())
+    }
+
+    /// Takes each event of a batch by itself.
+    pub async fn batch(&self, call: &Call) -> Result<Reply, Failure> {
+        check_size(call, MAX_BATCH_BYTES)?;
+        let producer = self.producer(call).await?;
+        let malformed = |_| Failure::new(400, "malformed_json", "Malformed JSON");
+        let body: BTreeMap<String, &RawValue> = match json_text(call)?.trim_start().starts_with('{') {
+            true => serde_json::from_str(json_text(call)?).map_err(malformed)?,
+            false => BTreeMap::new(),
+        };
+        let events: Vec<&RawValue> = match body.get("events").map(|events| events.get()) {
+            Some(events) if events.starts_with('[') => serde_json::from_str(events).map_err(malformed)?,
+            _ => return Err(Failure::fields(vec!["events must be an array".to_owned()])),
+        };
+        if !(1..=MAX_BATCH).contains(&events.len()) {
+            return Err(Failure::fields(vec![format!("events must contain 1 to {MAX_BATCH} elements")]));
+        }
+        let texts: Vec<_> = events.into_iter().map(|event| event.get().to_owned()).enumerate().collect();
+        let items: Vec<Value> = stream::iter(texts)
+            .map(|(index, text)| self.item(call, &producer, index, text))
+            .buffered(BATCH_CONCURRENCY)
+            .collect()
+            .await;
+        Ok(Reply::json(207, &json!({"items": items})))
+    }
+
+    async fn item(&self, call: &Call, producer: &Producer, index: usize, text: String) -> Value {
+        let taken = async {
+            if text.len() > self.max_bytes {
+                return Err(too_large(self.max_bytes));
+            }
+            let event = NewEvent::parse(&text).map_err(refused)?;
+            let key = idempotency_key(&text)?;
+            self.take(call, producer, &event, key.as_deref()).await
+        };
+        match taken.await {
+            Ok(taken) => json!({
+                "index": index,
+                "status": 201,
+                "id": taken.id,
+                "replayed": taken.is_replayed,
+                "softLimit": taken.is_beyond_soft_limit,
+            }),
+            Err(failure) => {
+                json!({"index": index, "status": failure.status(), "error": failure.body(&call.origin.request_id)})
+            }
+        }
+    }
+
+    async fn producer(&self, call: &Call) -> Result<Arc<Producer>, Failure> {
+        let unauthorized = |message: &str| Failure::new(401, "unauthorized", message);
+        let key = call.header(API_KEY).filter(|key| !key.is_empty());
+        let key = key.ok_or_else(|| unauthorized("Missing API key"))?;
+        let producer = match self.deps.identify(key).await.map_err(|error| Failure::unavailable(&error))? {
+            Identified::Unknown => return Err(unauthorized("Invalid API key")),
+            Identified::Expired => return Err(unauthorized("API key expired")),
+            Identified::Producer(producer) => producer,
+        };
+        if !producer.may(SCOPE) {
+            return Err(Failure::new(403, "missing_scope", format!("API key lacks scope {SCOPE}")));
+        }
+        if producer.tenant.status != TenantStatus::Active {
+            return Err(suspended());
+        }
+        Ok(producer)
+    }
+
+    async fn take(
+        &self,
+        call: &Call,
+        producer: &Producer,
+        event: &NewEvent,
+        key: Option<&str>,
+    ) -> Result<Taken, Failure> {
+        if key.is_some_and(|key| key.chars().count() > MAX_IDEMPOTENCY_KEY) {
+            return Err(Failure::new(400, "idempotency_key_too_long", "Idempotency key too long"));
+        }
+        let accepted = accept(&self.deps, &producer.tenant, event, key, call.trace.clone()).await;
+        match accepted.map_err(|error| Failure::unavailable(&error))? {
+            Accepted::New { id, is_beyond_soft_limit } => Ok(Taken { id, is_replayed: false, is_beyond_soft_limit }),
+            Accepted::Replayed { id } => Ok(Taken { id, is_replayed: true, is_beyond_soft_limit: false }),
+            Accepted::Mismatch => {
+                let message = "Idempotency key reused with a different request";
+                Err(Failure::new(422, "idempotency_mismatch", message))
+            }
+            Accepted::HardLimit { retry_after } => {
+                Err(Failure::new(429, "hard_limit", "Hard limit reached").retry_after(retry_after))
+            }
+            Accepted::Suspended => Err(suspended()),
+        }
+    }
+}
+
+struct Taken {
+    id: String,
+    is_replayed: bool,
+    is_beyond_soft_limit: bool,
+}
+
+impl Taken {
+    fn reply(&self) -> Reply {
+        let mut reply = Reply::json(201, &json!({"id": self.id, "status": "enqueued"}));
+        if self.is_replayed {
+            reply = reply.with_header(REPLAYED, HeaderValue::from_static("true"));
+        }
+        if self.is_beyond_soft_limit {
+            reply = reply.with_header(USAGE_WARNING, HeaderValue::from_static("soft-limit"));
+        }
+        reply
+    }
+}
+
+fn check_size(call: &Call, most: usize) -> Result<(), Failure> {
+    if call.body.len() > most { Err(too_large(most)) } else { Ok(()) }
+}
+
+fn too_large(most: usize) -> Failure {
+    Failure::new(413, "too_large", format!("Request is larger than {most} bytes"))
+}
+
+fn suspended() -> Failure {
+    Failure::new(403, "tenant_suspended", "Tenant suspended")
+}
+
+fn refused(error: BadEvent) -> Failure {
+    match error {
+        BadEvent::Malformed => Failure::new(400, "malformed_json", "Malformed JSON"),
+        BadEvent::Fields(messages) => Failure::fields(messages),
+    }
+}
+
+/// The body as text, if it says that it is JSON.
+fn json_text(call: &Call) -> Result<&str, Failure> {
+    let media_type = call.header(header::CONTENT_TYPE).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Failure::new(415, "unsupported_media_type", "Content-Type must be application/json"));
+    }
+    std::str::from_utf8(&call.body).map_err(|_| Failure::new(400, "malformed_json", "Malformed JSON"))
+}
+
+/// A batch item's own key.
+fn idempotency_key(text: &str) -> Result<Option<String>, Failure> {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+    match fields.get("idempotencyKey").map(|raw| serde_json::from_str::<Value>(raw.get())) {
+        None | Some(Ok(Value::Null)) => Ok(None),
+        Some(Ok(Value::String(key))) => Ok(Some(key).filter(|key| !key.is_empty())),
+        Some(_) => Err(Failure::fields(vec!["idempotencyKey must be a string".to_owned()])),
+    }
+}

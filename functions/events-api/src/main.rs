@@ -1,0 +1,17 @@
+//! Tenants' events, and what tenants and operators manage.
+
+mod answer;
+mod ingest;
+mod routes;
+
+use routes::Routes;
+use switchyard_io::Aws;
+use switchyard_lambda::{Error, run_http, start};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let env = start(module_path!());
+    let aws = Aws::from_env().await;
+    let routes = Routes::from_env(&aws, &env)?;
+    run_http(|call| routes.answer(call)).await
+}

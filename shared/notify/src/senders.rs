@@ -1,0 +1,206 @@
+use crate::config::{self, Config, EmailConfig, HttpMailConfig, SesConfig, Transport};
+use crate::email::smtp::Smtp;
+use crate::email::{api, ses};
+use crate::message::{DeliveryMeta, Message};
+use crate::outcome::{ANSWER_BYTES, Attempt, Outcome, conclude, retry_after, unanswered};
+use crate::{slack, telegram, webhook, whatsapp};
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use serde_json::Value;
+use std::time::Duration;
+use switchyard_core::{Env, EnvError};
+use switchyard_io::Aws;
+use switchyard_io::http::{Answer, Guard, Http, HttpError, Method, Request, Url, answer_up_to};
+
+/// How long one call may take, webhooks aside.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+
+const GRAPH_VERSION: &str = "v23.0";
+
+/// The five channels, ready to send. Made once in `main`; clones share their connections.
+#[derive(Clone)]
+pub struct Senders {
+    plain: Http,
+    guarded: Http,
+    guard: Guard,
+    telegram: String,
+    whatsapp: String,
+    whatsapp_version: String,
+    ses: Option<String>,
+    slack: Option<String>,
+    credentials: Option<SharedCredentialsProvider>,
+    smtp: Smtp,
+}
+
+impl Senders {
+    /// Reads where the far sides are, all optional: `TELEGRAM_BASE_URL`, `WHATSAPP_BASE_URL`, `WHATSAPP_API_VERSION`,
+    /// `SES_BASE_URL` (unset: the config's region), `SLACK_BASE_URL` (in place of the host of a config's URL).
+    /// `WEBHOOK_ALLOW_HTTP` and `WEBHOOK_ALLOW_CIDRS` say where tenants' addresses may lead, mail servers' too, and
+    /// `SMTP_EXTRA_ROOTS_FILE` is a PEM file with certificates that mail servers may have besides those that this machine
+    /// trusts. SES is called with the credentials that `aws` has.
+    ///
+    /// # Errors
+    /// A setting is wrong, or the file cannot be read.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let guard = Guard::from_env(env)?;
+        let base = |name: &str| env.optional(name).map(|_| env.base_url(name)).transpose();
+        let whatsapp_version = env.optional("WHATSAPP_API_VERSION").unwrap_or_else(|| GRAPH_VERSION.to_owned());
+        if !config::is_graph_version(&whatsapp_version) {
+            let reason = "expected a version such as v23.0".to_owned();
+            return Err(EnvError::Invalid { name: "WHATSAPP_API_VERSION".to_owned(), reason });
+        }
+        Ok(Self {
+            plain: Http::plain(TIMEOUT)?,
+            guarded: Http::guarded(webhook::TIMEOUT, guard.clone())?,
+            telegram: base("TELEGRAM_BASE_URL")?.unwrap_or_else(|| "https://api.telegram.org".to_owned()),
+            whatsapp: base("WHATSAPP_BASE_URL")?.unwrap_or_else(|| "https://graph.facebook.com".to_owned()),
+            whatsapp_version,
+            ses: base("SES_BASE_URL")?,
+            slack: base("SLACK_BASE_URL")?,
+            credentials: aws.sdk_config().credentials_provider(),
+            smtp: Smtp::from_env(env, guard.clone())?,
+            guard,
+        })
+    }
+
+    /// Where tenants' addresses may lead; what [`Config::parse`] wants.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// The client for addresses from our own settings, with the timeouts of this crate.
+    pub fn http(&self) -> &Http {
+        &self.plain
+    }
+
+    /// Makes one attempt. Whatever the far side answers, and whether it answers at all, is in the outcome. An attempt
+    /// that got no answer may have been carried out: a repetition is then a double, except to a receiver that knows
+    /// messages by `webhook-id`.
+    pub async fn send(&self, config: &Config, message: &Message, meta: DeliveryMeta<'_>) -> Attempt {
+        match config {
+            Config::Email(config) => self.email(config, message, meta).await.into(),
+            Config::Telegram(config) => {
+                let url = format!("{}/bot{}/sendMessage", self.telegram, config.bot_token.expose());
+                let post = async |body: Value| {
+                    let answer = self.post(telegram::SERVICE, &url, None, &body).await;
+                    match answer {
+                        Ok(answer) => telegram::classify(answer.status, &answer.body),
+                        Err(error) => telegram::Verdict::Done(unanswered(&error)),
+                    }
+                };
+                telegram::send(config, &message.to, &message.text, post).await
+            }
+            Config::Whatsapp(config) => {
+                let version = config.api_version.as_ref().unwrap_or(&self.whatsapp_version);
+                let url = format!("{}/{version}/{}/messages", self.whatsapp, config.phone_number_id);
+                let post = async |body: Value| {
+                    let answer = self.post(whatsapp::SERVICE, &url, Some(config.access_token.expose()), &body).await;
+                    match answer {
+                        Ok(answer) => whatsapp::classify(answer.status, &answer.body),
+                        Err(error) => whatsapp::Verdict::Done(unanswered(&error)),
+                    }
+                };
+                whatsapp::send(config, message, post).await
+            }
+            Config::Slack(config) => {
+                let url = match &self.slack {
+                    Some(base) => format!("{base}{}", config.webhook_url.expose().path()),
+                    None => config.webhook_url.expose().to_string(),
+                };
+                let answer = self.post(slack::SERVICE, &url, None, &slack::request(&message.text)).await;
+                conclude(answer, |answer| slack::classify(answer.status, answer.retry_after(), &answer.body)).into()
+            }
+            Config::Webhook(config) => self.webhook(config, message, meta).await.into(),
+        }
+    }
+
+    async fn email(&self, config: &EmailConfig, message: &Message, meta: DeliveryMeta<'_>) -> Outcome {
+        match &config.transport {
+            Transport::Ses(ses) => self.ses(config, ses, message, meta).await,
+            Transport::Smtp(smtp) => self.smtp.send(config, smtp, message, meta).await,
+            Transport::Http(http) => self.mail_api(config, http, message, meta).await,
+        }
+    }
+
+    async fn ses(&self, config: &EmailConfig, ses: &SesConfig, message: &Message, meta: DeliveryMeta<'_>) -> Outcome {
+        let base = self.ses.clone().unwrap_or_else(|| format!("https://email.{}.amazonaws.com", ses.region));
+        let url = format!("{base}{}", ses::PATH);
+        let body = ses::request(config, ses, message, meta.delivery_id).to_string();
+        // Ours to mend, not the tenant's.
+        let unsigned = || Outcome::retry("ses_credentials");
+        let Some(provider) = &self.credentials else { return unsigned() };
+        let Ok(credentials) = provider.provide_credentials().await else { return unsigned() };
+        let Some(headers) = ses::sign(&url, &body, &ses.region, credentials, meta.system_time()) else {
+            return unsigned();
+        };
+        let answer = match self.request(&self.plain, ses::SERVICE, &url) {
+            Ok(mut request) => {
+                for (name, value) in headers {
+                    request = request.header(name, value);
+                }
+                answer_up_to(ses::SERVICE, request.body(body), ANSWER_BYTES).await
+            }
+            Err(error) => Err(error),
+        };
+        conclude(answer, |answer| ses::classify(answer.status, &answer.headers, &answer.body))
+    }
+
+    async fn mail_api(
+        &self,
+        config: &EmailConfig,
+        api: &HttpMailConfig,
+        message: &Message,
+        meta: DeliveryMeta<'_>,
+    ) -> Outcome {
+        let answer = match self.request(&self.guarded, api::SERVICE, api.url.as_str()) {
+            Ok(request) => {
+                let request = request
+                    .timeout(TIMEOUT)
+                    .bearer_auth(api.token.expose())
+                    .header("idempotency-key", meta.delivery_id)
+                    .json(&api::request(config, message, meta.delivery_id));
+                answer_up_to(api::SERVICE, request, ANSWER_BYTES).await
+            }
+            Err(error) => Err(error),
+        };
+        conclude(answer, |answer| api::classify(answer.status, retry_after(answer, meta.now), &answer.body))
+    }
+
+    async fn webhook(&self, config: &config::WebhookConfig, message: &Message, meta: DeliveryMeta<'_>) -> Outcome {
+        let body = message.webhook_body.clone().unwrap_or_default();
+        let Ok(headers) = webhook::headers(config, meta.delivery_id, meta.now, &body) else {
+            return Outcome::config("webhook_secret");
+        };
+        let answer = match self.request(&self.guarded, webhook::SERVICE, config.url.as_str()) {
+            Ok(mut request) => {
+                for (name, value) in headers {
+                    request = request.header(name, value);
+                }
+                answer_up_to(webhook::SERVICE, request.body(body), ANSWER_BYTES).await
+            }
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) => webhook::classify(answer.status, retry_after(&answer, meta.now)),
+            Err(error) => webhook::classify_failure(&error),
+        }
+    }
+
+    async fn post(
+        &self,
+        service: &'static str,
+        url: &str,
+        bearer: Option<&str>,
+        body: &Value,
+    ) -> Result<Answer, HttpError> {
+        let mut request = self.request(&self.plain, service, url)?.json(body);
+        if let Some(token) = bearer {
+            request = request.bearer_auth(token);
+        }
+        answer_up_to(service, request, ANSWER_BYTES).await
+    }
+
+    fn request(&self, http: &Http, service: &'static str, url: &str) -> Result<Request, HttpError> {
+        let url: Url = url.parse().map_err(|_| HttpError::Refused { service })?;
+        http.request(service, Method::POST, url)
+    }
+}

@@ -1,0 +1,161 @@
+use crate::event::Event;
+use crate::group;
+use crate::issue::{Report, child};
+use crate::path::Path;
+use crate::time::read_duration;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Events that are remembered, so that a repetition changes nothing.
+const REMEMBERED: usize = 64;
+
+/// How long a rule is quiet after firing.
+#[derive(Clone, Debug)]
+pub struct Cooldown {
+    for_ms: i64,
+    by: Vec<Path>,
+}
+
+/// A group's last firing. Stored until it is over, and as long again for the number of suppressed ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CooldownState {
+    /// The event that fired.
+    fired_by: String,
+    /// Exclusive, milliseconds since 1970.
+    until_ms: i64,
+    /// What that firing was told of earlier ones held back.
+    offered: u64,
+    /// Held back since.
+    suppressed: u64,
+    /// Other events and what became of them, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    seen: Vec<(String, Cooled)>,
+}
+
+/// What became of an event at a cooldown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Cooled {
+    /// It goes on.
+    Fires {
+        /// Held back since the firing before it.
+        suppressed: u64,
+    },
+    /// It is too soon.
+    Suppressed,
+}
+
+impl CooldownState {
+    /// When the quiet ends, milliseconds since 1970.
+    pub fn until_ms(&self) -> i64 {
+        self.until_ms
+    }
+
+    /// The event that began it.
+    pub fn fired_by(&self) -> &str {
+        &self.fired_by
+    }
+
+    fn outcome_of(&self, event_id: &str) -> Option<Cooled> {
+        if self.fired_by == event_id {
+            return Some(Cooled::Fires { suppressed: self.offered });
+        }
+        self.seen.iter().rev().find(|(id, _)| id == event_id).map(|(_, outcome)| *outcome)
+    }
+
+    fn remember(&mut self, event_id: String, outcome: Cooled) {
+        self.seen.push((event_id, outcome));
+        self.seen.drain(..self.seen.len().saturating_sub(REMEMBERED));
+    }
+}
+
+impl Cooldown {
+    /// The group of `event`, as stable text. Absent values are null, which is a group like any other.
+    pub fn group(&self, event: &Event<'_>) -> String {
+        group::key(&self.by, event, false).unwrap_or_default()
+    }
+
+    /// Milliseconds.
+    pub fn for_ms(&self) -> i64 {
+        self.for_ms
+    }
+
+    /// Lets an event through unless the group fired less than so long ago; what is held back does not make it longer.
+    /// An event that the state still knows changes nothing and has its outcome again.
+    pub fn step(&self, state: Option<CooldownState>, event_id: &str, at_ms: i64) -> (CooldownState, Cooled) {
+        let mut fired = CooldownState {
+            fired_by: event_id.to_owned(),
+            until_ms: at_ms.saturating_add(self.for_ms),
+            offered: 0,
+            suppressed: 0,
+            seen: Vec::new(),
+        };
+        let Some(mut state) = state else { return (fired, Cooled::Fires { suppressed: 0 }) };
+        if let Some(outcome) = state.outcome_of(event_id) {
+            return (state, outcome);
+        }
+        if at_ms < state.until_ms {
+            state.suppressed += 1;
+            state.remember(event_id.to_owned(), Cooled::Suppressed);
+            return (state, Cooled::Suppressed);
+        }
+        let before = Cooled::Fires { suppressed: state.offered };
+        state.remember(state.fired_by.clone(), before);
+        fired.offered = state.suppressed;
+        fired.seen = state.seen;
+        (fired, Cooled::Fires { suppressed: state.suppressed })
+    }
+
+    pub(crate) fn read(value: &Value, at: &str, report: &mut Report) -> Option<Self> {
+        let map = report.object(value, at, &["for", "by"])?;
+        let for_ms = report.required(map, at, "for");
+        let for_ms = for_ms.and_then(|value| read_duration(value, &child(at, "for"), ("1s", "30d"), report));
+        let by = Path::read_by(map.get("by"), &child(at, "by"), report);
+        Some(Self { for_ms: for_ms?, by: by? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::event;
+    use serde_json::json;
+
+    fn cooldown(value: Value) -> Cooldown {
+        Cooldown::read(&value, "", &mut Report::default()).unwrap()
+    }
+
+    #[test]
+    fn quiet_is_of_fixed_length() {
+        let cooldown = cooldown(json!({"for": "10s"}));
+        let mut state = None;
+        let mut outcomes = Vec::new();
+        for (id, at) in [("a", 0), ("b", 5_000), ("c", 9_999), ("d", 10_000), ("e", 10_001)] {
+            let (next, outcome) = cooldown.step(state, id, at);
+            outcomes.push(outcome);
+            state = Some(next);
+        }
+        let fires = |suppressed| Cooled::Fires { suppressed };
+        assert_eq!(outcomes, [fires(0), Cooled::Suppressed, Cooled::Suppressed, fires(2), Cooled::Suppressed]);
+    }
+
+    #[test]
+    fn a_repetition_changes_nothing() {
+        let cooldown = cooldown(json!({"for": "10s"}));
+        let (state, _) = cooldown.step(None, "a", 0);
+        let (state, _) = cooldown.step(Some(state), "b", 1);
+        for (id, at) in [("a", 0), ("b", 1), ("b", 60_000), ("a", 60_000)] {
+            let (again, outcome) = cooldown.step(Some(state.clone()), id, at);
+            assert_eq!(again, state, "{id} {at}");
+            assert_eq!(outcome == Cooled::Suppressed, id == "b");
+        }
+    }
+
+    #[test]
+    fn absence_and_null_are_one_group() {
+        let cooldown = cooldown(json!({"for": "1h", "by": ["payload.user"]}));
+        let group = |payload: Value| cooldown.group(&event("x", &payload));
+        assert_eq!(group(json!({})), group(json!({"user": null})));
+        assert_ne!(group(json!({})), group(json!({"user": "null"})));
+    }
+}

@@ -1,0 +1,247 @@
+use crate::error::SignalsError;
+use crate::notify::{DELIVERY_KIND, DeliveryJob, distinct, message, queue_deliveries};
+use crate::store::{Claim, ConfigRow, ConfigStatus, DeliveryRow, DeliveryStatus, EventRow, Next, Store, delivery_key};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use switchyard_core::{Clock, Env, EnvError, Envelope, iso_millis, metric};
+use switchyard_io::once::Owner;
+use switchyard_io::vault::Vault;
+use switchyard_io::{Aws, MAX_DELAY, Queue, Secrets, Table};
+use switchyard_notify::schedule::{self, Next as Then};
+use switchyard_notify::{
+    Attempt, Channel, Config, DeliveryMeta, Message, Outcome, Senders, Template, config, pace, webhook,
+};
+
+/// A wait for one's turn that is not worth a message, in milliseconds.
+const SHORT_MS: i64 = 250;
+
+/// A lease outlives its request.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// What sending needs.
+#[derive(Clone)]
+pub struct NotifyDeps {
+    store: Store,
+    queue: Queue,
+    clock: Clock,
+    vault: Vault,
+    senders: Senders,
+}
+
+impl NotifyDeps {
+    /// Reads `SIGNALS_TABLE`, `NOTIFY_QUEUE_URL`, `DATA_KEY_SECRET` and what [`Senders`] does.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
+            queue: Queue::from_env(aws, env, "NOTIFY_QUEUE_URL")?,
+            clock: Clock::system(),
+            vault: Vault::from_env(&Secrets::new(aws), env)?,
+            senders: Senders::from_env(aws, env)?,
+        })
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+}
+
+/// Attempts one delivery.
+///
+/// The row is leased, the message sent, and what came of it written with what it counts for in one transaction. Should the
+/// process die after the far side took the message, the queue message's next receive sends it again: a lost notice is
+/// worse than a double one, and only webhooks' receivers can tell.
+///
+/// # Errors
+/// Transient faults of DynamoDB or SQS: the message should come again. A message that is none of ours is permanent.
+pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), SignalsError> {
+    let envelope = Envelope::<DeliveryJob>::parse(text, DELIVERY_KIND).map_err(SignalsError::Envelope)?;
+    let job = envelope.body;
+    let now_ms = deps.clock.now().as_millisecond();
+    let key = delivery_key(&envelope.tenant, &job.event_id, &job.delivery_id);
+    let row = match deps.store.claim_delivery(&key, job.attempts, owner, now_ms, now_ms + millis(LEASE)).await? {
+        Claim::Mine(row) => row,
+        Claim::Busy { until_ms } => {
+            let wait = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or_default());
+            return Err(SignalsError::Busy { wait });
+        }
+        Claim::Settled | Claim::Missing => return Ok(()),
+    };
+    let config_id = row.intent.config.as_deref().unwrap_or_default();
+    let (event, config_row) =
+        tokio::try_join!(deps.store.event(&row.tenant, &row.event_id), deps.store.config(&row.tenant, config_id),)?;
+    let config_row = config_row.filter(|config| config.status == ConfigStatus::Active);
+    let Some(config_row) = config_row else {
+        return end(deps, &row, DeliveryStatus::Failed, "no_active_config").await;
+    };
+    let Some(config) = open_config(deps, &config_row).await? else {
+        return end(deps, &row, DeliveryStatus::Failed, "config_invalid").await;
+    };
+    let slot = hold_back(deps, &config, &row, now_ms).await?;
+    if let Some(wait) = slot.map(|slot| slot - now_ms).filter(|wait| *wait <= SHORT_MS) {
+        #[expect(clippy::disallowed_methods, reason = "shorter than the shortest delay of a message")]
+        tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default())).await;
+    } else if let Some(slot) = slot {
+        let next = at(slot, false, deps.clock.now());
+        if deps.store.settle_delivery(&row, &next, None, Vec::new()).await? {
+            send_later(deps, &row, row.attempts, &next).await?;
+        }
+        return Ok(());
+    }
+    attempt(deps, &config_row, &config, event.as_ref(), &row).await
+}
+
+/// The config as the channels read it; `None` when it does not open or read any more.
+async fn open_config(deps: &NotifyDeps, row: &ConfigRow) -> Result<Option<Config>, SignalsError> {
+    let open: Value = serde_json::from_str(&row.open).map_err(SignalsError::Json)?;
+    let mut secrets = BTreeMap::new();
+    for (field, sealed) in &row.sealed {
+        let opened = deps.vault.open(&row.id, sealed).await.map_err(SignalsError::Vault)?;
+        secrets.insert(field.clone(), opened.expose().clone());
+    }
+    Ok(Config::parse(row.channel, &config::merge(&open, &secrets), deps.senders.guard()).ok())
+}
+
+/// When the far side's pace lets this message through, if that is not now.
+async fn hold_back(
+    deps: &NotifyDeps,
+    config: &Config,
+    row: &DeliveryRow,
+    now_ms: i64,
+) -> Result<Option<i64>, SignalsError> {
+    if row.slot_at.is_some_and(|slot| slot <= now_ms) {
+        return Ok(None);
+    }
+    let mut latest = now_ms;
+    for pace in pace::paces(config, &row.intent.recipient) {
+        let step_ms = millis(pace.per) / i64::from(pace.calls.max(1));
+        latest = latest.max(deps.store.reserve_slot(&pace.key, step_ms.max(1), now_ms).await?);
+    }
+    Ok((latest > now_ms).then_some(latest))
+}
+
+async fn attempt(
+    deps: &NotifyDeps,
+    config_row: &ConfigRow,
+    config: &Config,
+    event: Option<&EventRow>,
+    row: &DeliveryRow,
+) -> Result<(), SignalsError> {
+    let started = deps.clock.now();
+    let to_send = compose(row, event);
+    let meta = DeliveryMeta { delivery_id: &row.id, now: started };
+    let Attempt { outcome, .. } = deps.senders.send(config, &to_send, meta).await;
+    let now = deps.clock.now();
+    let channel = row.intent.channel;
+    tracing::info!(
+        event_id = row.event_id,
+        tenant_id = row.tenant,
+        service = channel.name(),
+        attempt = row.attempts,
+        outcome = outcome.code().unwrap_or("sent"),
+        "notification attempted"
+    );
+    match outcome {
+        Outcome::Sent { provider_id } => {
+            metric::count("notification.sent", 1);
+            let sent = format!("sent_{}", channel.name());
+            let counted = Store::count_with(&row.tenant, now, &[("notifications_sent", 1), (&sent, 1)]);
+            deps.store.settle_delivery(row, &Next::Sent { provider_id }, None, vec![counted]).await?;
+            Ok(())
+        }
+        Outcome::Retry { after, code, holds_account } => {
+            let wish_end = after.map(|wish| now.as_millisecond() + millis(wish));
+            if let (true, Some(until), Some(account)) = (holds_account, wish_end, pace::account_key(config)) {
+                deps.store.hold_pace(&account, until).await?;
+            }
+            let age = Duration::try_from(now.duration_since(row.created_at)).unwrap_or_default();
+            match schedule::next(row.attempts + 1, after, age, fastrand::f64()) {
+                Then::Wait(wait) => {
+                    let next = at(now.as_millisecond() + millis(wait), true, now);
+                    if deps.store.settle_delivery(row, &next, Some(&code), Vec::new()).await? {
+                        send_later(deps, row, row.attempts + 1, &next).await?;
+                    }
+                    Ok(())
+                }
+                Then::Expired => end(deps, row, DeliveryStatus::Expired, &code).await,
+                Then::Exhausted => end(deps, row, DeliveryStatus::Failed, &code).await,
+            }
+        }
+        Outcome::TerminalMessage { code } | Outcome::TerminalRecipient { code } => {
+            end(deps, row, DeliveryStatus::Failed, &code).await
+        }
+        Outcome::TerminalConfig { code } => {
+            deps.store.config_failed(&row.tenant, &config_row.id, &code).await?;
+            end(deps, row, DeliveryStatus::Failed, &code).await
+        }
+    }
+}
+
+fn compose(row: &DeliveryRow, event: Option<&EventRow>) -> Message {
+    let content = &row.intent.content;
+    let is_webhook = row.intent.channel == Channel::Webhook;
+    Message {
+        to: row.intent.recipient.clone(),
+        subject: content.subject.clone(),
+        text: content.text.clone(),
+        html: content.html.clone(),
+        template: content.template.clone().map(|(name, language, params)| Template { name, language, params }),
+        webhook_body: is_webhook.then(|| webhook_body(row, event)),
+    }
+}
+
+/// The same on every attempt, so that it is dated by the delivery.
+fn webhook_body(row: &DeliveryRow, event: Option<&EventRow>) -> String {
+    let about = match event {
+        Some(event) => json!({
+            "id": event.id,
+            "type": event.kind,
+            "source": event.source,
+            "occurredAt": iso_millis(event.occurred_at),
+            "payload": serde_json::from_str::<Value>(&event.payload).unwrap_or_default(),
+        }),
+        None => json!({"id": row.event_id}),
+    };
+    let rule = json!({"id": row.rule_id, "version": row.rule_version});
+    let delivery = json!({"id": row.id, "subject": row.intent.content.subject, "text": row.intent.content.text});
+    webhook::body("signal.fired", row.created_at, about, rule, delivery)
+}
+
+/// Ends a delivery that was not sent, and starts what stands in for it.
+async fn end(deps: &NotifyDeps, row: &DeliveryRow, status: DeliveryStatus, reason: &str) -> Result<(), SignalsError> {
+    let now = deps.clock.now();
+    let fallback = row.intent.fallback.iter().map(|intent| DeliveryRow::new(row.origin(), intent.clone(), now));
+    let fallback = distinct(fallback.collect());
+    let counted = [("notifications_failed", 1)];
+    let started = deps.store.end_delivery(row, status, reason, &counted, fallback, now).await?;
+    if let Some(started) = started {
+        metric::count("notification.failed", 1);
+        tracing::warn!(event_id = row.event_id, reason, "notification given up");
+        let open: Vec<_> = started.into_iter().filter(DeliveryRow::is_open).collect();
+        queue_deliveries(&deps.queue, &open).await?;
+    }
+    Ok(())
+}
+
+/// To be tried at `time`. What lies further off than a message can wait is the sweep's.
+fn at(time: i64, is_attempt: bool, now: Timestamp) -> Next {
+    Next::At { time, is_attempt, is_sent: time - now.as_millisecond() <= millis(MAX_DELAY) }
+}
+
+async fn send_later(deps: &NotifyDeps, row: &DeliveryRow, attempts: u32, next: &Next) -> Result<(), SignalsError> {
+    if let Next::At { time, is_sent: true, .. } = next {
+        let wait = u64::try_from(time - deps.clock.now().as_millisecond()).unwrap_or_default();
+        deps.queue.send(&message(row, attempts)?, Duration::from_millis(wait)).await?;
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

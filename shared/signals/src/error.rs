@@ -1,0 +1,93 @@
+use std::time::Duration;
+use switchyard_core::{Classify, Disposition, EnvelopeError};
+use switchyard_io::QueueError;
+use switchyard_io::dynamo::DynamoError;
+use switchyard_io::keys::KeyError;
+use switchyard_io::vault::VaultError;
+
+/// Why an event, or what a tenant keeps, could not be dealt with.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalsError {
+    /// The queue message is none of ours. Permanent.
+    #[error("reading the queue message")]
+    Envelope(#[source] EnvelopeError),
+    /// DynamoDB.
+    #[error("keeping tenants and events")]
+    Store(#[source] DynamoError),
+    /// API keys could not be looked up.
+    #[error("looking after a tenant's keys")]
+    Keys(#[source] KeyError),
+    /// SQS.
+    #[error("queueing events")]
+    Queue(#[source] QueueError),
+    /// A value could not be written as JSON. Permanent.
+    #[error("writing JSON")]
+    Json(#[source] serde_json::Error),
+    /// The event of a message is not there. Permanent.
+    #[error("event {id} is not there")]
+    UnknownEvent {
+        /// Its id.
+        id: String,
+    },
+    /// The tenant of a message is not there. Permanent.
+    #[error("tenant {id} is not there")]
+    UnknownTenant {
+        /// Its id.
+        id: String,
+    },
+    /// Another worker has the delivery. Retried when its lease ends.
+    #[error("another worker holds the delivery")]
+    Busy {
+        /// Until the lease ends.
+        wait: Duration,
+    },
+    /// A config's secret could not be sealed or opened.
+    #[error("keeping a config's secrets")]
+    Vault(#[source] VaultError),
+    /// Some due rows could not be dealt with; the log says why. They are due again later.
+    #[error("{failed} due rows could not be dealt with")]
+    Sweep {
+        /// How many.
+        failed: u64,
+    },
+    /// Another kept changing the same thing. Retried.
+    #[error("{what} changed too often meanwhile")]
+    Contended {
+        /// What it was.
+        what: &'static str,
+    },
+}
+
+impl Classify for SignalsError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Store(source) => source.disposition(),
+            Self::Keys(source) => source.disposition(),
+            Self::Queue(source) => source.disposition(),
+            Self::Vault(source) => source.disposition(),
+            Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
+            Self::Sweep { .. } | Self::Contended { .. } => Disposition::Retry { after: None },
+            Self::Envelope(_) | Self::Json(_) | Self::UnknownEvent { .. } | Self::UnknownTenant { .. } => {
+                Disposition::Permanent
+            }
+        }
+    }
+}
+
+impl From<DynamoError> for SignalsError {
+    fn from(source: DynamoError) -> Self {
+        Self::Store(source)
+    }
+}
+
+impl From<KeyError> for SignalsError {
+    fn from(source: KeyError) -> Self {
+        Self::Keys(source)
+    }
+}
+
+impl From<QueueError> for SignalsError {
+    fn from(source: QueueError) -> Self {
+        Self::Queue(source)
+    }
+}

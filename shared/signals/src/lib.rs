@@ -1,0 +1,35 @@
+//! Signals: tenants' events, weighed by the tenants' rules, told of by notifications, counted as usage.
+//!
+//! Read in this order: [`accept`] takes an event of an identified producer; [`process`] weighs it by the rules of a
+//! `ruleset` and writes deliveries, which `notify` works out; [`deliver`] attempts one; [`sweep`] sends whatever is overdue.
+//! [`tenants`], [`rules`] and [`configs`] are what is managed. `model` reads what producers send, `store` holds every row,
+//! key and condition. The contract is `docs/signals.md`.
+
+mod canonical;
+pub mod configs;
+mod deliver;
+mod deliveries;
+mod error;
+mod ingest;
+mod model;
+mod notify;
+mod occurred;
+mod process;
+mod producer;
+pub mod rules;
+mod ruleset;
+mod store;
+mod sweep;
+pub mod tenants;
+mod usage;
+
+pub use deliver::{NotifyDeps, deliver};
+pub use deliveries::deliveries;
+pub use error::SignalsError;
+pub use ingest::{Accepted, IngestDeps, MAX_IDEMPOTENCY_KEY, accept};
+pub use model::{BadEvent, NewEvent, Plan, RESERVED, TenantStatus};
+pub use process::{RulesDeps, process};
+pub use producer::{Identified, Producer};
+pub use store::{ConfigStatus, DeliveryStatus, RuleStatus, Tenant, Usage};
+pub use sweep::{SweepDeps, Swept, sweep};
+pub use usage::usage;

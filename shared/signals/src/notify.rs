@@ -1,0 +1,146 @@
+//! From a rule that fired to the messages it sends.
+
+use crate::error::SignalsError;
+use crate::ruleset::Ruleset;
+use crate::store::{Content, DeliveryRow, Intent};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::HashSet;
+use switchyard_core::Envelope;
+use switchyard_io::Queue;
+use switchyard_notify::{Channel, config::ParseMode, recipient};
+use switchyard_rules::{Action, Markup, Rule, Scope};
+
+/// Kind of the envelopes that ask for one delivery.
+pub(crate) const DELIVERY_KIND: &str = "signals.delivery";
+
+/// One delivery to be attempted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeliveryJob {
+    pub(crate) event_id: String,
+    pub(crate) delivery_id: String,
+    /// Attempts made when this was sent; a message that is out of date does nothing.
+    pub(crate) attempts: u32,
+}
+
+/// What a rule sends for an event.
+pub(crate) struct WorkedOut {
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Works out every message of the rule's actions. What cannot be sent is an intent that has failed, so that it shows.
+pub(crate) fn work_out(ruleset: &Ruleset, rule: &Rule, scope: &Scope<'_>) -> WorkedOut {
+    let mut worked_out = WorkedOut { intents: Vec::new(), warnings: Vec::new() };
+    for action in rule.actions_for(scope.event) {
+        worked_out.intents.extend(intents_of(ruleset, action, scope, &mut worked_out.warnings));
+    }
+    worked_out
+}
+
+fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Intent> {
+    let channel = channel_of(action.channel);
+    let config = ruleset.config(channel, action.config.as_deref());
+    let open: Value = config.and_then(|config| serde_json::from_str(&config.open).ok()).unwrap_or_default();
+    let markup = markup_of(channel, &open);
+    let fallback: Vec<_> = action
+        .fallback
+        .iter()
+        .filter(|fallback| fallback.applies(scope.event))
+        .flat_map(|fallback| intents_of(ruleset, fallback, scope, warnings))
+        .collect();
+    let intent = |recipient: &str, content: Content, failed: Option<&str>| Intent {
+        action: action.path.clone(),
+        channel,
+        config: config.map(|config| config.id.clone()),
+        recipient: recipient.to_owned(),
+        content,
+        failed: failed.map(str::to_owned),
+        fallback: fallback.clone(),
+    };
+    let failing = |recipient: &str, reason: &str| {
+        // Nothing is tried here, so that what stands in for it goes at once.
+        let mut intents = vec![intent(recipient, Content::default(), Some(reason))];
+        intents.extend(fallback.iter().cloned());
+        intents
+    };
+    let Some(config) = config else { return failing("", "no_active_config") };
+    let message = match action.render(scope, markup) {
+        Ok(message) => message,
+        Err(_) => return failing("", "template_failed"),
+    };
+    warnings.extend(message.warnings.iter().map(|warning| format!("{}: {}", warning.pointer, warning.message)));
+    let content = Content {
+        subject: message.subject,
+        text: message.text,
+        html: message.html,
+        template: message.template.map(|template| (template.name, template.language, template.params)),
+    };
+    if !channel.takes_recipients() {
+        return vec![intent("", content, None)];
+    }
+    let own = destinations(&open);
+    let may_override = config.allow_override && !message.to.is_empty();
+    let to = match (action.prefers_config && !own.is_empty(), may_override) {
+        (true, _) | (false, false) => own,
+        (false, true) => message.to,
+    };
+    if to.is_empty() {
+        return failing("", "no_recipient");
+    }
+    to.iter()
+        .flat_map(|given| match recipient::normalise(channel, given) {
+            Ok(recipient) => vec![intent(&recipient, content.clone(), None)],
+            Err(_) => failing(given, "invalid_recipient"),
+        })
+        .collect()
+}
+
+/// The config's own recipients: one, or several.
+fn destinations(open: &Value) -> Vec<String> {
+    match &open["destination"] {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn channel_of(channel: switchyard_rules::Channel) -> Channel {
+    match channel {
+        switchyard_rules::Channel::Email => Channel::Email,
+        switchyard_rules::Channel::Telegram => Channel::Telegram,
+        switchyard_rules::Channel::Whatsapp => Channel::Whatsapp,
+        switchyard_rules::Channel::Slack => Channel::Slack,
+        switchyard_rules::Channel::Webhook => Channel::Webhook,
+    }
+}
+
+/// How the far side reads the text: with Telegram its config says.
+fn markup_of(channel: Channel, open: &Value) -> Markup {
+    match channel {
+        Channel::Slack => Markup::Slack,
+        Channel::Telegram if open["parseMode"] == ParseMode::Html.name() => Markup::Html,
+        Channel::Telegram if open["parseMode"] == ParseMode::MarkdownV2.name() => Markup::MarkdownV2,
+        _ => Markup::Plain,
+    }
+}
+
+/// `rows` without those that are the same delivery as one before them.
+pub(crate) fn distinct(mut rows: Vec<DeliveryRow>) -> Vec<DeliveryRow> {
+    let mut seen = HashSet::new();
+    rows.retain(|row| seen.insert(row.id.clone()));
+    rows
+}
+
+/// One message for each delivery, at once.
+pub(crate) async fn queue_deliveries(queue: &Queue, deliveries: &[DeliveryRow]) -> Result<(), SignalsError> {
+    let messages = deliveries.iter().map(|row| message(row, row.attempts)).collect::<Result<Vec<_>, _>>()?;
+    Ok(queue.send_all(&messages).await?)
+}
+
+pub(crate) fn message(row: &DeliveryRow, attempts: u32) -> Result<String, SignalsError> {
+    let job = DeliveryJob { event_id: row.event_id.clone(), delivery_id: row.id.clone(), attempts };
+    let envelope = Envelope::new(DELIVERY_KIND, row.id.clone(), row.tenant.clone(), None, job);
+    envelope.to_json().map_err(SignalsError::Json)
+}

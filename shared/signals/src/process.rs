@@ -1,0 +1,383 @@
+use crate::error::SignalsError;
+use crate::ingest::{EVENT_KIND, EventJob};
+use crate::model::TenantStatus;
+use crate::notify::{distinct, queue_deliveries, work_out};
+use crate::ruleset::{ActiveRule, Ruleset, Rulesets};
+use crate::store::{DeliveryRow, DueState, EventRow, Intent, Origin, StateKey, Stepped, Store};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use switchyard_core::{Clock, Env, EnvError, Envelope, EnvelopeError, metric};
+use switchyard_io::dynamo::{Item, Write};
+use switchyard_io::{Aws, Queue, Table};
+use switchyard_rules::{
+    Batch, CooldownState, Cooled, Counted, DigestState, Digested, Event, Sample, Scope, ThresholdState,
+};
+
+/// Kind of the envelopes that ask for digests whose time is over.
+pub(crate) const DIGEST_KIND: &str = "signals.digest";
+
+/// Deliveries that go into the event's own transaction; what is beyond them is written before.
+const WITH_EVENT: usize = 90;
+
+/// Events of a digest that are loaded at a time.
+const LOADED_TOGETHER: usize = 10;
+
+/// What evaluating needs.
+#[derive(Clone)]
+pub struct RulesDeps {
+    pub(crate) store: Store,
+    pub(crate) deliveries: Queue,
+    pub(crate) clock: Clock,
+    rulesets: Rulesets,
+}
+
+impl RulesDeps {
+    /// Reads `SIGNALS_TABLE` and `NOTIFY_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// A setting is missing.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
+            deliveries: Queue::from_env(aws, env, "NOTIFY_QUEUE_URL")?,
+            clock: Clock::system(),
+            rulesets: Rulesets::new(),
+        })
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+}
+
+/// A digest whose time is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DigestJob {
+    pub(crate) rule: String,
+    pub(crate) group: String,
+}
+
+/// Takes one message from the queue: an event to evaluate, or a digest to close.
+///
+/// # Errors
+/// Transient faults of DynamoDB or SQS: the message should come again. A message that is none of ours is permanent.
+pub async fn process(deps: &RulesDeps, message: &str) -> Result<(), SignalsError> {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    let malformed = |error| SignalsError::Envelope(EnvelopeError::Malformed(error));
+    let Kind { kind } = serde_json::from_str(message).map_err(malformed)?;
+    if kind == DIGEST_KIND {
+        let envelope = Envelope::<DigestJob>::parse(message, DIGEST_KIND).map_err(SignalsError::Envelope)?;
+        return close_digest(deps, &envelope.tenant, &envelope.body).await;
+    }
+    let envelope = Envelope::<EventJob>::parse(message, EVENT_KIND).map_err(SignalsError::Envelope)?;
+    evaluate(deps, &envelope.tenant, &envelope.body.event_id).await
+}
+
+/// Evaluates an event against all rules of its tenant, and writes what comes of it: outcomes and deliveries in one
+/// transaction with the event. What rules remember is written before, by steps that know the event when it comes again.
+async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), SignalsError> {
+    let Some(row) = deps.store.event(tenant, event_id).await? else {
+        return Err(SignalsError::UnknownEvent { id: event_id.to_owned() });
+    };
+    if row.outcomes.is_some() {
+        let mut known = deps.store.deliveries(tenant, event_id).await?;
+        known.retain(|delivery| delivery.is_open() && delivery.attempts == 0);
+        return queue_deliveries(&deps.deliveries, &known).await;
+    }
+    let Some(ruleset) = deps.rulesets.of(&deps.store, tenant).await? else {
+        return Err(SignalsError::UnknownTenant { id: tenant.to_owned() });
+    };
+    if ruleset.tenant.status != TenantStatus::Active {
+        let outcomes = json!({"skipped": "tenant_suspended"}).to_string();
+        deps.store.finish_event(&row, &outcomes, Vec::new()).await?;
+        tracing::info!(event_id, tenant_id = tenant, reason = "tenant_suspended", "event skipped");
+        return Ok(());
+    }
+    let payload = read_payload(&row)?;
+    let event = view(&row, &payload, &ruleset);
+    let now = deps.clock.now();
+    let (mut outcomes, mut deliveries, mut matched) = (Map::new(), Vec::new(), 0_i64);
+    for rule in ruleset.rules.iter().filter(|rule| rule.rule.is_for(event.kind)) {
+        let outcome = weigh(deps, &ruleset, rule, &row, &event).await?;
+        matched += i64::from(outcome.has_matched);
+        let mut about = json!({"version": rule.version, "outcome": outcome.name});
+        if !outcome.warnings.is_empty() {
+            about["warnings"] = json!(outcome.warnings);
+        }
+        outcomes.insert(rule.id.clone(), about);
+        let of = Origin { tenant, event_id, rule_id: &rule.id, rule_version: rule.version };
+        deliveries.extend(outcome.intents.into_iter().map(|intent| DeliveryRow::new(of, intent, now)));
+    }
+    finish(deps, &row, &Value::Object(outcomes), distinct(deliveries), matched).await
+}
+
+async fn finish(
+    deps: &RulesDeps,
+    row: &EventRow,
+    outcomes: &Value,
+    deliveries: Vec<DeliveryRow>,
+    matched: i64,
+) -> Result<(), SignalsError> {
+    let (with, before) = deliveries.split_at(deliveries.len().min(WITH_EVENT));
+    deps.store.add_deliveries(before).await?;
+    let mut writes = Vec::new();
+    for delivery in with {
+        writes.push(Write::Put(deps.store.table().to_item(delivery)?));
+    }
+    let is_first = deps.store.finish_event(row, &outcomes.to_string(), writes).await?;
+    if is_first && matched > 0 {
+        let counted = [("rules_matched", matched), ("notifications_failed", failed(&deliveries))];
+        deps.store.count_apart(&row.tenant, row.received_at, &counted).await?;
+    }
+    metric::count("evaluated", u64::from(is_first));
+    tracing::info!(
+        event_id = row.id,
+        tenant_id = row.tenant,
+        event_type = row.kind,
+        found = deliveries.len(),
+        "event evaluated"
+    );
+    // Whoever was first sends them; a second send is harmless.
+    let open: Vec<_> = deliveries.into_iter().filter(DeliveryRow::is_open).collect();
+    queue_deliveries(&deps.deliveries, &open).await
+}
+
+fn failed(deliveries: &[DeliveryRow]) -> i64 {
+    i64::try_from(deliveries.iter().filter(|delivery| !delivery.is_open()).count()).unwrap_or_default()
+}
+
+/// What one rule made of an event.
+struct Weighed {
+    name: &'static str,
+    has_matched: bool,
+    intents: Vec<Intent>,
+    warnings: Vec<String>,
+}
+
+impl Weighed {
+    fn stopped(name: &'static str, has_matched: bool) -> Self {
+        Self { name, has_matched, intents: Vec::new(), warnings: Vec::new() }
+    }
+}
+
+/// Condition, threshold, cooldown, digest, actions.
+async fn weigh(
+    deps: &RulesDeps,
+    ruleset: &Ruleset,
+    active: &ActiveRule,
+    row: &EventRow,
+    event: &Event<'_>,
+) -> Result<Weighed, SignalsError> {
+    let definition = &active.rule.definition;
+    if !definition.when.holds(event) {
+        return Ok(Weighed::stopped("no_match", false));
+    }
+    let mut count = 1.0;
+    if let Some(threshold) = &definition.threshold {
+        let Some(sample) = threshold.sample(event) else { return Ok(Weighed::stopped("not_counted", true)) };
+        let counted = count_sample(deps, &row.tenant, active, event, &sample).await?;
+        if !counted.fired {
+            return Ok(Weighed::stopped("counted", true));
+        }
+        count = counted.count;
+    }
+    let mut suppressed = 0;
+    if let Some(cooldown) = &definition.cooldown {
+        let group = cooldown.group(event);
+        let key = StateKey { tenant: &row.tenant, rule: &active.id, part: "CD", group: &group };
+        let at_ms = event.received_at.as_millisecond();
+        let step = |state: Option<CooldownState>| {
+            let (state, outcome) = cooldown.step(state, event.id, at_ms);
+            Ok(Stepped::new(state, outcome))
+        };
+        match deps.store.step(key, twice(cooldown.for_ms()), deps.clock.now(), step).await? {
+            Cooled::Suppressed => return Ok(Weighed::stopped("cooled", true)),
+            Cooled::Fires { suppressed: held_back } => suppressed = held_back,
+        }
+    }
+    if let Some(digest) = &definition.digest {
+        match gather(deps, &row.tenant, active, digest, event).await? {
+            Digested::Lead => {}
+            Digested::Opened | Digested::Kept | Digested::Filled => {
+                send_batches(deps, ruleset, active, &digest.group(event)).await?;
+                return Ok(Weighed::stopped("digested", true));
+            }
+        }
+    }
+    let scope = Scope {
+        event,
+        rule_id: &active.id,
+        rule_name: &active.rule.name,
+        rule_version: active.version,
+        count,
+        suppressed,
+        events: &[],
+    };
+    let worked_out = work_out(ruleset, &active.rule, &scope);
+    Ok(Weighed { name: "fired", has_matched: true, intents: worked_out.intents, warnings: worked_out.warnings })
+}
+
+async fn count_sample(
+    deps: &RulesDeps,
+    tenant: &str,
+    active: &ActiveRule,
+    event: &Event<'_>,
+    sample: &Sample,
+) -> Result<Counted, SignalsError> {
+    let Some(threshold) = &active.rule.definition.threshold else { return Ok(Counted { count: 0.0, fired: true }) };
+    let key = StateKey { tenant, rule: &active.id, part: "TH", group: &sample.group };
+    let (now, keep_for) = (deps.clock.now(), twice(threshold.window_ms()));
+    if threshold.needs_claim()
+        && let Some(known) = deps.store.counted(&key, event.id).await?
+    {
+        return Ok(known);
+    }
+    let step = |state: Option<ThresholdState>| {
+        let (state, counted) = threshold.step(state.unwrap_or_default(), event.id, sample);
+        let mut stepped = Stepped::new(state, counted);
+        if threshold.needs_claim() {
+            stepped.with.push(deps.store.counted_item(&key, event.id, &counted, now + keep_for)?);
+        }
+        Ok(stepped)
+    };
+    deps.store.step(key, keep_for, now, step).await
+}
+
+/// Adds an event to its digest. Windows that it closes become rows of their own, with the state or not at all.
+async fn gather(
+    deps: &RulesDeps,
+    tenant: &str,
+    active: &ActiveRule,
+    digest: &switchyard_rules::Digest,
+    event: &Event<'_>,
+) -> Result<Digested, SignalsError> {
+    let group = digest.group(event);
+    let key = StateKey { tenant, rule: &active.id, part: "DG", group: &group };
+    let step = |state: Option<DigestState>| {
+        let step = digest.step(state.unwrap_or_default(), event.id, event.received_at.as_millisecond());
+        let due_at = step.state.closes_ms(digest);
+        let with = step.closed.iter().map(|batch| deps.store.batch_item(&key, batch, deps.clock.now()));
+        let with = with.collect::<Result<Vec<Item>, _>>()?;
+        Ok(Stepped { state: step.state, outcome: step.outcome, due_at, with })
+    };
+    deps.store.step(key, twice(digest.window_ms()), deps.clock.now(), step).await
+}
+
+/// Closes a digest whose time is over, and sends what is to be sent of its group.
+async fn close_digest(deps: &RulesDeps, tenant: &str, job: &DigestJob) -> Result<(), SignalsError> {
+    let Some(ruleset) = deps.rulesets.of(&deps.store, tenant).await? else {
+        return Err(SignalsError::UnknownTenant { id: tenant.to_owned() });
+    };
+    // Of a rule that is no longer in force nothing is sent.
+    let Some(active) = ruleset.rule(&job.rule) else {
+        return deps.store.forget_digest(tenant, &job.rule, &job.group).await;
+    };
+    let Some(digest) = &active.rule.definition.digest else {
+        return deps.store.forget_digest(tenant, &job.rule, &job.group).await;
+    };
+    let key = StateKey { tenant, rule: &job.rule, part: "DG", group: &job.group };
+    let now = deps.clock.now();
+    let step = |state: Option<DigestState>| {
+        let mut state = state.unwrap_or_default();
+        let closed = digest.close_due(&mut state, now.as_millisecond());
+        let with = closed.iter().map(|batch| deps.store.batch_item(&key, batch, now)).collect::<Result<Vec<_>, _>>()?;
+        let due_at = state.closes_ms(digest);
+        Ok(Stepped { state, outcome: (), due_at, with })
+    };
+    deps.store.step(key, twice(digest.window_ms()), now, step).await?;
+    send_batches(deps, &ruleset, active, &job.group).await
+}
+
+/// Makes deliveries of every closed window of a group, and removes its row in the same transaction.
+async fn send_batches(
+    deps: &RulesDeps,
+    ruleset: &Ruleset,
+    active: &ActiveRule,
+    group: &str,
+) -> Result<(), SignalsError> {
+    let tenant = &ruleset.tenant.id;
+    let key = StateKey { tenant, rule: &active.id, part: "DB", group };
+    for (batch_key, batch) in deps.store.batches(&key).await? {
+        let rows = events_of(deps, tenant, &batch).await?;
+        let payloads = rows.iter().map(read_payload).collect::<Result<Vec<_>, _>>()?;
+        let events: Vec<_> = rows.iter().zip(&payloads).map(|(row, payload)| view(row, payload, ruleset)).collect();
+        let Some(newest) = events.last() else {
+            deps.store.remove_batch(&batch_key, Vec::new()).await?;
+            continue;
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a digest holds at most 500 events")]
+        let count = events.len() as f64;
+        let scope = Scope {
+            event: newest,
+            rule_id: &active.id,
+            rule_name: &active.rule.name,
+            rule_version: active.version,
+            count,
+            suppressed: 0,
+            events: &events,
+        };
+        let worked_out = work_out(ruleset, &active.rule, &scope);
+        let of = Origin { tenant, event_id: newest.id, rule_id: &active.id, rule_version: active.version };
+        let now = deps.clock.now();
+        // The newest event may have been told of by itself too; a digest is another delivery.
+        let digest_of = |intent: Intent| Intent { action: format!("digest.{}", intent.action), ..intent };
+        let deliveries = worked_out.intents.into_iter().map(|intent| DeliveryRow::new(of, digest_of(intent), now));
+        let deliveries = distinct(deliveries.collect());
+        let (with, before) = deliveries.split_at(deliveries.len().min(WITH_EVENT));
+        deps.store.add_deliveries(before).await?;
+        let mut writes = vec![Store::count_with(tenant, now, &[("notifications_failed", failed(&deliveries))])];
+        for delivery in with {
+            writes.push(Write::Put(deps.store.table().to_item(delivery)?));
+        }
+        if deps.store.remove_batch(&batch_key, writes).await? {
+            let open: Vec<_> = deliveries.into_iter().filter(DeliveryRow::is_open).collect();
+            queue_deliveries(&deps.deliveries, &open).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The events of a batch that are still kept, oldest first.
+async fn events_of(deps: &RulesDeps, tenant: &str, batch: &Batch) -> Result<Vec<EventRow>, SignalsError> {
+    let rows: Vec<_> = stream::iter(&batch.entries)
+        .map(|entry| deps.store.event(tenant, &entry.event_id))
+        .buffered(LOADED_TOGETHER)
+        .try_collect()
+        .await?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+fn read_payload(row: &EventRow) -> Result<Value, SignalsError> {
+    serde_json::from_str(&row.payload).map_err(SignalsError::Json)
+}
+
+fn view<'a>(row: &'a EventRow, payload: &'a Value, ruleset: &'a Ruleset) -> Event<'a> {
+    let tenant = &ruleset.tenant;
+    Event {
+        id: &row.id,
+        kind: &row.kind,
+        payload,
+        source: row.source.as_deref(),
+        occurred_at: row.occurred_at,
+        received_at: row.received_at,
+        tenant: switchyard_rules::Tenant { slug: &tenant.slug, plan: tenant.plan.name(), name: &tenant.name },
+    }
+}
+
+fn twice(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or_default().saturating_mul(2)) + Duration::from_secs(3_600)
+}
+
+/// The message that asks for a due digest.
+pub(crate) fn digest_message(due: &DueState) -> Result<String, SignalsError> {
+    let job = DigestJob { rule: due.rule.clone(), group: due.group.clone() };
+    let envelope = Envelope::new(DIGEST_KIND, due.rule.clone(), due.tenant.clone(), None, job);
+    envelope.to_json().map_err(SignalsError::Json)
+}

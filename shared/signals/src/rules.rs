@@ -1,0 +1,200 @@
+//! Making rules and changing them.
+
+use crate::error::SignalsError;
+use crate::store::{ConfigStatus, RuleRow, RuleStatus, VersionRow};
+use crate::tenants::TenantDeps;
+use serde_json::{Value, json};
+use switchyard_core::iso_millis;
+use switchyard_rules::{Code, Issue, Parsed, Status, parse_text};
+
+/// Rules in force that a tenant has at most.
+pub const MAX_ACTIVE: usize = 500;
+
+/// What became of a rule that was written.
+#[derive(Debug)]
+pub enum Written {
+    /// It is in force, or waits: the rule as [`show`] has it, and what its author probably did not mean.
+    Rule(Value, Vec<Issue>),
+    /// The document is wrong; this is everything that is.
+    Invalid(Vec<Issue>),
+    /// There is no such rule.
+    Unknown,
+    /// Another change came first, or the caller knew an older version.
+    Stale,
+    /// There are [`MAX_ACTIVE`] already.
+    TooMany,
+}
+
+/// Makes a rule of a document, `{name,eventType,status?,priority?,description?,definition}`.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn create(deps: &TenantDeps, tenant: &str, document: &str) -> Result<Written, SignalsError> {
+    let (parsed, warnings) = match check(deps, tenant, document).await? {
+        Ok(checked) => checked,
+        Err(issues) => return Ok(Written::Invalid(issues)),
+    };
+    let is_active = |row: &RuleRow| row.status == RuleStatus::Active;
+    if deps.store.rules(tenant).await?.iter().filter(|row| is_active(row)).count() >= MAX_ACTIVE {
+        return Ok(Written::TooMany);
+    }
+    let id = deps.clock.new_id().to_string();
+    let row = RuleRow::new(tenant, &id, status_of(&parsed), document, deps.clock.now());
+    deps.store.add_rule(tenant, &row).await?;
+    Ok(Written::Rule(show(&row), warnings))
+}
+
+/// Makes a document the next version of a rule, and puts it in force. `if_version` is the version that the caller knows.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn replace(
+    deps: &TenantDeps,
+    tenant: &str,
+    id: &str,
+    document: &str,
+    if_version: Option<u64>,
+) -> Result<Written, SignalsError> {
+    let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
+    if if_version.is_some_and(|version| version != before.version) {
+        return Ok(Written::Stale);
+    }
+    let (parsed, warnings) = match check(deps, tenant, document).await? {
+        Ok(checked) => checked,
+        Err(issues) => return Ok(Written::Invalid(issues)),
+    };
+    let after = RuleRow {
+        status: status_of(&parsed),
+        version: before.newest + 1,
+        newest: before.newest + 1,
+        document: document.to_owned(),
+        updated_at: deps.clock.now(),
+        ..before.clone()
+    };
+    Ok(match deps.store.change_rule(tenant, &before, &after, true).await? {
+        true => Written::Rule(show(&after), warnings),
+        false => Written::Stale,
+    })
+}
+
+/// Puts an earlier version of a rule in force again.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn activate(deps: &TenantDeps, tenant: &str, id: &str, version: u64) -> Result<Written, SignalsError> {
+    let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
+    let versions = deps.store.rule_versions(tenant, id).await?;
+    let Some(chosen) = versions.into_iter().find(|row| row.version == version) else { return Ok(Written::Unknown) };
+    let after = RuleRow {
+        status: RuleStatus::Active,
+        version,
+        document: chosen.document,
+        updated_at: deps.clock.now(),
+        ..before.clone()
+    };
+    change(deps, tenant, &before, &after).await
+}
+
+/// Pauses a rule, has it go on, or archives it.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn set_status(
+    deps: &TenantDeps,
+    tenant: &str,
+    id: &str,
+    status: RuleStatus,
+) -> Result<Written, SignalsError> {
+    let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
+    let after = RuleRow { status, updated_at: deps.clock.now(), ..before.clone() };
+    change(deps, tenant, &before, &after).await
+}
+
+async fn change(deps: &TenantDeps, tenant: &str, before: &RuleRow, after: &RuleRow) -> Result<Written, SignalsError> {
+    Ok(match deps.store.change_rule(tenant, before, after, false).await? {
+        true => Written::Rule(show(after), Vec::new()),
+        false => Written::Stale,
+    })
+}
+
+/// A tenant's rules that are not archived, by age.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn list(deps: &TenantDeps, tenant: &str) -> Result<Vec<Value>, SignalsError> {
+    let rows = deps.store.rules(tenant).await?;
+    Ok(rows.iter().filter(|row| row.status != RuleStatus::Archived).map(show).collect())
+}
+
+/// One rule, unless it is archived.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn rule(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<Value>, SignalsError> {
+    Ok(known(deps, tenant, id).await?.as_ref().map(show))
+}
+
+/// Every version of a rule, oldest first.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn versions(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Vec<Value>, SignalsError> {
+    let show = |document: &str| serde_json::from_str::<Value>(document).unwrap_or_default();
+    let rows = deps.store.rule_versions(tenant, id).await?;
+    let about = |row: VersionRow| json!({"version": row.version, "createdAt": iso_millis(row.created_at), "document": show(&row.document)});
+    Ok(rows.into_iter().map(about).collect())
+}
+
+async fn known(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {
+    Ok(deps.store.rule(tenant, id).await?.filter(|row| row.status != RuleStatus::Archived))
+}
+
+/// Reads a document, and holds what it says of configs against those that there are.
+async fn check(
+    deps: &TenantDeps,
+    tenant: &str,
+    document: &str,
+) -> Result<Result<(Parsed, Vec<Issue>), Vec<Issue>>, SignalsError> {
+    let parsed = match parse_text(document) {
+        Ok(parsed) => parsed,
+        Err(issues) => return Ok(Err(issues)),
+    };
+    let configs = deps.store.configs(tenant).await?;
+    let (mut issues, mut warnings) = (Vec::new(), parsed.warnings.clone());
+    for action in parsed.rule.actions() {
+        let of_channel = || configs.iter().filter(|config| config.channel.name() == action.channel.name());
+        match &action.config {
+            Some(id) if !of_channel().any(|config| config.id == *id) => {
+                let message = format!("there is no {} config of this id", action.channel);
+                issues.push(issue(format!("{}/config", action.pointer), Code::UnknownConfig, message));
+            }
+            None if !of_channel().any(|config| config.status == ConfigStatus::Active) => {
+                let message = format!("there is no active {} config to send it with", action.channel);
+                warnings.push(issue(action.pointer.clone(), Code::NoActiveConfig, message));
+            }
+            _ => {}
+        }
+    }
+    Ok(if issues.is_empty() { Ok((parsed, warnings)) } else { Err(issues) })
+}
+
+fn issue(pointer: String, code: Code, message: String) -> Issue {
+    Issue { pointer, code, message, hint: None }
+}
+
+fn status_of(parsed: &Parsed) -> RuleStatus {
+    match parsed.rule.status {
+        Status::Active => RuleStatus::Active,
+        Status::Paused => RuleStatus::Paused,
+    }
+}
+
+fn show(row: &RuleRow) -> Value {
+    let mut shown = serde_json::from_str::<Value>(&row.document).unwrap_or_default();
+    shown["id"] = row.id.as_str().into();
+    shown["version"] = row.version.into();
+    shown["status"] = json!(row.status);
+    shown["createdAt"] = iso_millis(row.created_at).into();
+    shown["updatedAt"] = iso_millis(row.updated_at).into();
+    shown
+}

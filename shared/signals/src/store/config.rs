@@ -1,0 +1,120 @@
+use super::{Store, tenant_partition};
+use crate::error::SignalsError;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
+use switchyard_io::vault::Sealed;
+use switchyard_notify::Channel;
+
+/// Whether anything is sent with a config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfigStatus {
+    /// It is.
+    Active,
+    /// Its owner switched it off.
+    Disabled,
+    /// Its far side refuses it, until somebody edits or enables it.
+    Error,
+}
+
+/// A notification config: how a tenant reaches people on one channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ConfigRow {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+    pub(crate) lock: i64,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) channel: Channel,
+    /// What may be shown, as JSON.
+    pub(crate) open: String,
+    /// Secret fields by their path, each sealed for the config's id.
+    pub(crate) sealed: BTreeMap<String, Sealed>,
+    pub(crate) status: ConfigStatus,
+    /// Why it is in error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    pub(crate) is_default: bool,
+    pub(crate) allow_override: bool,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// What a new config holds.
+pub(crate) struct NewConfig<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) channel: Channel,
+    pub(crate) open: String,
+    pub(crate) sealed: BTreeMap<String, Sealed>,
+    pub(crate) is_default: bool,
+    pub(crate) allow_override: bool,
+}
+
+impl ConfigRow {
+    pub(crate) fn new(tenant: &str, new: NewConfig<'_>, now: Timestamp) -> Self {
+        let Key { pk, sk } = config_key(tenant, new.id);
+        Self {
+            pk,
+            sk,
+            lock: 1,
+            id: new.id.to_owned(),
+            name: new.name.to_owned(),
+            channel: new.channel,
+            open: new.open,
+            sealed: new.sealed,
+            status: ConfigStatus::Active,
+            reason: None,
+            is_default: new.is_default,
+            allow_override: new.allow_override,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+fn config_key(tenant: &str, id: &str) -> Key {
+    Key { pk: tenant_partition(tenant), sk: format!("NCFG#{id}") }
+}
+
+impl Store {
+    /// Writes a config, new or replacing the one of its id that was read; `false` when another change came first.
+    pub(crate) async fn put_config(
+        &self,
+        tenant: &str,
+        row: &ConfigRow,
+        replaces: Option<&ConfigRow>,
+    ) -> Result<bool, SignalsError> {
+        let write = match replaces {
+            None => Write::Create(self.table.to_item(row)?),
+            Some(before) => {
+                let after = ConfigRow { lock: before.lock + 1, ..row.clone() };
+                let is_same = Changes::new().only_if("#lock = ?", [before.lock.into_attribute()]);
+                Write::PutIf(self.table.to_item(&after)?, is_same)
+            }
+        };
+        Ok(matches!(self.table.transact(vec![write, Self::touch_ruleset(tenant)]).await?, Transact::Done))
+    }
+
+    pub(crate) async fn config(&self, tenant: &str, id: &str) -> Result<Option<ConfigRow>, SignalsError> {
+        self.get(&config_key(tenant, id)).await
+    }
+
+    pub(crate) async fn configs(&self, tenant: &str) -> Result<Vec<ConfigRow>, SignalsError> {
+        let items = self.table.rows(&tenant_partition(tenant), "NCFG#").await?;
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// Marks an active config as refused by its far side.
+    pub(crate) async fn config_failed(&self, tenant: &str, id: &str, reason: &str) -> Result<(), SignalsError> {
+        let failed = Changes::new()
+            .set("status", "error")
+            .set("reason", reason)
+            .add("lock", 1)
+            .only_if("#status = ?", ["active".into_attribute()]);
+        let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&config_key(tenant, id), failed).await?;
+        Ok(())
+    }
+}

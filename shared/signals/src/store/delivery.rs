@@ -1,0 +1,373 @@
+use super::{Store, WORKFLOW};
+use crate::error::SignalsError;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use switchyard_core::hex_sha256;
+use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Update, Write};
+use switchyard_io::once::Owner;
+use switchyard_io::outbox::{self, Due};
+use switchyard_notify::Channel;
+
+/// Deliveries are kept for as long as an enterprise's events.
+const KEPT_FOR: Duration = Duration::from_secs(400 * 86_400);
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// To be sent.
+    Pending,
+    /// To be tried again.
+    RetryWait,
+    /// The provider took it.
+    Sent,
+    /// Given up, with its reason.
+    Failed,
+    /// Given up because it got too old.
+    Expired,
+}
+
+impl DeliveryStatus {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::RetryWait => "retry_wait",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// What is to be sent, as the rule said it for this event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Content {
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) html: Option<String>,
+    /// Name, language, parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) template: Option<(String, String, Vec<String>)>,
+}
+
+/// One message to one recipient on one channel, and what stands in for it should it fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    /// Its place in the rule: `0`, `0.fallback.1`.
+    pub(crate) action: String,
+    pub(crate) channel: Channel,
+    /// The config it goes out with; without one it has failed already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) config: Option<String>,
+    pub(crate) recipient: String,
+    pub(crate) content: Content,
+    /// Why it cannot even be tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fallback: Vec<Intent>,
+}
+
+/// A delivery's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DeliveryRow {
+    pk: String,
+    sk: String,
+    pub(crate) id: String,
+    pub(crate) tenant: String,
+    pub(crate) event_id: String,
+    pub(crate) rule_id: String,
+    pub(crate) rule_version: u64,
+    #[serde(flatten)]
+    pub(crate) intent: Intent,
+    pub(crate) status: DeliveryStatus,
+    /// Attempts made.
+    pub(crate) attempts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_attempt_at: Option<i64>,
+    /// A place in the channel's pace that is ours already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slot_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) provider_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_attempt: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease_until: Option<i64>,
+    pub(crate) created_at: Timestamp,
+    expires_at: i64,
+    #[serde(flatten)]
+    due: Option<Due>,
+}
+
+/// What a delivery belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) event_id: &'a str,
+    pub(crate) rule_id: &'a str,
+    pub(crate) rule_version: u64,
+}
+
+impl DeliveryRow {
+    /// Its id says what it is: the same message of the same event is the same delivery, however often it is worked out.
+    pub(crate) fn new(of: Origin<'_>, intent: Intent, now: Timestamp) -> Self {
+        let id = hex_sha256(&[of.tenant, of.event_id, of.rule_id, &intent.action, &intent.recipient]);
+        let Key { pk, sk } = delivery_key(of.tenant, of.event_id, &id);
+        let failed = intent.failed.clone();
+        let due = Due::at(WORKFLOW, &id, (now + outbox::GRACE).as_millisecond());
+        Self {
+            pk,
+            sk,
+            id,
+            tenant: of.tenant.to_owned(),
+            event_id: of.event_id.to_owned(),
+            rule_id: of.rule_id.to_owned(),
+            rule_version: of.rule_version,
+            intent,
+            status: if failed.is_some() { DeliveryStatus::Failed } else { DeliveryStatus::Pending },
+            attempts: 0,
+            next_attempt_at: None,
+            slot_at: None,
+            due: failed.is_none().then_some(due),
+            last_error: failed,
+            provider_id: None,
+            lease_owner: None,
+            lease_attempt: None,
+            lease_until: None,
+            created_at: now,
+            expires_at: (now + KEPT_FOR).as_second(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key { pk: self.pk.clone(), sk: self.sk.clone() }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.status, DeliveryStatus::Pending | DeliveryStatus::RetryWait)
+    }
+
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        Origin {
+            tenant: &self.tenant,
+            event_id: &self.event_id,
+            rule_id: &self.rule_id,
+            rule_version: self.rule_version,
+        }
+    }
+}
+
+fn delivery_partition(tenant: &str, event_id: &str) -> String {
+    format!("D#{tenant}#{event_id}")
+}
+
+pub(crate) fn delivery_key(tenant: &str, event_id: &str, id: &str) -> Key {
+    Key { pk: delivery_partition(tenant, event_id), sk: id.to_owned() }
+}
+
+/// What became of [`Store::claim_delivery`].
+pub(crate) enum Claim {
+    /// Ours until the lease ends.
+    Mine(Box<DeliveryRow>),
+    /// There is nothing to do: it ended, its time has not come, or a later message is about it.
+    Settled,
+    Busy {
+        until_ms: i64,
+    },
+    Missing,
+}
+
+/// What became of a delivery that was claimed.
+pub(crate) enum Next {
+    Sent {
+        provider_id: Option<String>,
+    },
+    /// It is given up.
+    Over(DeliveryStatus),
+    /// To be tried at that time, epoch milliseconds.
+    At {
+        time: i64,
+        /// Whether that uses up an attempt; waiting for a turn does not.
+        is_attempt: bool,
+        /// Whether a delayed message brings it; if not, the sweep does.
+        is_sent: bool,
+    },
+}
+
+impl Store {
+    /// Writes deliveries that are not there yet.
+    pub(crate) async fn add_deliveries(&self, rows: &[DeliveryRow]) -> Result<(), SignalsError> {
+        for row in rows {
+            let (Create::Created | Create::Exists(_)) = self.table.create(row).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn deliveries(&self, tenant: &str, event_id: &str) -> Result<Vec<DeliveryRow>, SignalsError> {
+        let items = self.table.rows(&delivery_partition(tenant, event_id), "").await?;
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// Takes the lease on a delivery that is open and was tried `attempts` times: when it is free, when its time is up, or
+    /// when an earlier receive of the same message held it.
+    pub(crate) async fn claim_delivery(
+        &self,
+        key: &Key,
+        attempts: u32,
+        owner: &Owner,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<Claim, SignalsError> {
+        let (id, attempt) = (owner.message_id.as_str(), i64::from(owner.attempt));
+        let changes = Changes::new()
+            .set("lease_owner", id)
+            .set("lease_attempt", attempt)
+            .set("lease_until", until_ms)
+            .only_if(
+                "#status IN (?, ?) AND #attempts = ?",
+                ["pending".into_attribute(), "retry_wait".into_attribute(), i64::from(attempts).into_attribute()],
+            )
+            .only_if(
+                "attribute_not_exists(#lease_until) OR #lease_until < ? OR (#lease_owner = ? AND #lease_attempt <= ?)",
+                [now_ms.into_attribute(), id.into_attribute(), attempt.into_attribute()],
+            );
+        match self.table.update(key, changes).await? {
+            Update::Applied(item) => Ok(Claim::Mine(Box::new(self.table.read(item)?))),
+            Update::Refused(None) => Ok(Claim::Missing),
+            Update::Refused(Some(item)) => {
+                let row: DeliveryRow = self.table.read(item)?;
+                if row.is_open() && row.attempts == attempts {
+                    return Ok(Claim::Busy { until_ms: row.lease_until.unwrap_or(now_ms) });
+                }
+                Ok(Claim::Settled)
+            }
+        }
+    }
+
+    /// Writes what became of a claimed delivery, with what it counts for, in one transaction.
+    /// `false` when the lease was lost meanwhile.
+    pub(crate) async fn settle_delivery(
+        &self,
+        row: &DeliveryRow,
+        next: &Next,
+        error: Option<&str>,
+        with: Vec<Write>,
+    ) -> Result<bool, SignalsError> {
+        let mut writes = vec![Write::Update(row.key(), settled(row, next, error))];
+        writes.extend(with);
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
+    }
+
+    /// Ends a claimed delivery that was not sent, counts that, and writes what stands in for it; answers which of that is
+    /// new. `None` when the lease was lost meanwhile.
+    pub(crate) async fn end_delivery(
+        &self,
+        row: &DeliveryRow,
+        status: DeliveryStatus,
+        reason: &str,
+        counted: &[(&str, i64)],
+        mut fallback: Vec<DeliveryRow>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<DeliveryRow>>, SignalsError> {
+        loop {
+            let mut writes = vec![Write::Update(row.key(), settled(row, &Next::Over(status), Some(reason)))];
+            for row in &fallback {
+                writes.push(Write::Create(self.table.to_item(row)?));
+            }
+            writes.push(Self::count_with(&row.tenant, now, counted));
+            match self.table.transact(writes).await? {
+                Transact::Done => return Ok(Some(fallback)),
+                Transact::Refused { index, .. } if (1..=fallback.len()).contains(&index) => {
+                    // Another recipient's failure started it before.
+                    fallback.remove(index - 1);
+                }
+                Transact::Refused { .. } => return Ok(None),
+            }
+        }
+    }
+}
+
+fn settled(row: &DeliveryRow, next: &Next, error: Option<&str>) -> Changes {
+    let mut changes = Changes::new().remove("lease_owner").remove("lease_attempt").remove("lease_until").only_if(
+        "#lease_owner = ? AND #lease_attempt = ?",
+        [
+            row.lease_owner.clone().unwrap_or_default().into_attribute(),
+            i64::from(row.lease_attempt.unwrap_or_default()).into_attribute(),
+        ],
+    );
+    let tried = i64::from(row.attempts) + 1;
+    changes = match next {
+        Next::Sent { provider_id } => outbox::settled(changes)
+            .set("status", DeliveryStatus::Sent.name())
+            .set("attempts", tried)
+            .set_or_remove("provider_id", provider_id.as_deref())
+            .remove("next_attempt_at")
+            .remove("last_error"),
+        Next::Over(status) => {
+            outbox::settled(changes).set("status", status.name()).set("attempts", tried).remove("next_attempt_at")
+        }
+        Next::At { time, is_attempt, is_sent } => {
+            let grace = i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default();
+            let changes = match is_attempt {
+                true => {
+                    changes.set("status", DeliveryStatus::RetryWait.name()).set("attempts", tried).remove("slot_at")
+                }
+                false => changes.set("slot_at", *time),
+            };
+            changes
+                .set("next_attempt_at", *time)
+                .set("due_shard", outbox::shard(WORKFLOW, &row.id))
+                .set("due_at", if *is_sent { time + grace } else { *time })
+                .set("due_count", 0_i64)
+        }
+    };
+    if let Some(error) = error {
+        changes = changes.set("last_error", error);
+    }
+    changes
+}
+
+impl Store {
+    /// Reserves the next free place in a pace, of one every `step_ms`; answers when that is.
+    pub(crate) async fn reserve_slot(&self, pace: &str, step_ms: i64, now_ms: i64) -> Result<i64, SignalsError> {
+        let key = Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() };
+        let expires_at = now_ms / 1_000 + 86_400;
+        loop {
+            let behind = Changes::new()
+                .add("free_at_ms", step_ms)
+                .set("expires_at", expires_at)
+                .only_if("#free_at_ms > ?", [now_ms.into_attribute()]);
+            if let Update::Applied(row) = self.table.update(&key, behind).await? {
+                let free_at = super::number(&row, "free_at_ms").and_then(|at| i64::try_from(at).ok());
+                return Ok(free_at.map_or(now_ms, |at| at - step_ms));
+            }
+            let at_once = Changes::new()
+                .set("free_at_ms", now_ms + step_ms)
+                .set("expires_at", expires_at)
+                .only_if("attribute_not_exists(#free_at_ms) OR #free_at_ms <= ?", [now_ms.into_attribute()]);
+            if let Update::Applied(_) = self.table.update(&key, at_once).await? {
+                return Ok(now_ms);
+            }
+            // Another took the place in between; then there is one to stand behind.
+        }
+    }
+
+    /// Holds everything in a pace back until then.
+    pub(crate) async fn hold_pace(&self, pace: &str, until_ms: i64) -> Result<(), SignalsError> {
+        let key = Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() };
+        let held = Changes::new()
+            .set("free_at_ms", until_ms)
+            .set("expires_at", until_ms / 1_000 + 86_400)
+            .only_if("attribute_not_exists(#free_at_ms) OR #free_at_ms < ?", [until_ms.into_attribute()]);
+        let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&key, held).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+use super::{Store, WORKFLOW};
+use crate::error::SignalsError;
+use crate::model::NewEvent;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use switchyard_core::{Uuid, hex_sha256};
+use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Write};
+use switchyard_io::outbox::{self, Due};
+
+/// Partitions of one tenant's events of one day.
+const SHARDS: u32 = 4;
+
+/// An event as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventRow {
+    pk: String,
+    sk: String,
+    pub(crate) id: String,
+    pub(crate) tenant: String,
+    pub(crate) kind: String,
+    /// JSON, byte for byte as it came.
+    pub(crate) payload: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+    pub(crate) occurred_at: Timestamp,
+    pub(crate) received_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) idempotency_key: Option<String>,
+    expires_at: i64,
+    /// What the rules made of it, as JSON: an object by rule id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) outcomes: Option<String>,
+    /// Absent once the rules are through with it.
+    #[serde(flatten)]
+    due: Option<Due>,
+}
+
+impl EventRow {
+    pub(crate) fn new(
+        tenant: &str,
+        id: String,
+        new: &NewEvent,
+        idempotency_key: Option<&str>,
+        kept_days: i64,
+        now: Timestamp,
+    ) -> Self {
+        let Key { pk, sk } = event_key(tenant, &id);
+        let due = Due::at(WORKFLOW, &hex_sha256(&[&id]), (now + outbox::GRACE).as_millisecond());
+        Self {
+            pk,
+            sk,
+            id,
+            tenant: tenant.to_owned(),
+            kind: new.kind.clone(),
+            payload: new.payload.clone(),
+            source: new.source.clone(),
+            occurred_at: new.occurred_at.unwrap_or(now),
+            received_at: now,
+            idempotency_key: idempotency_key.map(str::to_owned),
+            expires_at: now.as_second() + kept_days * 86_400,
+            outcomes: None,
+            due: Some(due),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct IdempotencyRow {
+    pk: String,
+    sk: String,
+    pub(crate) event_id: String,
+    pub(crate) fingerprint: String,
+    expires_at: i64,
+}
+
+/// What became of writing an event.
+pub(crate) enum Written {
+    Done,
+    /// Its idempotency key belongs to this event.
+    Taken(IdempotencyRow),
+}
+
+/// Where an event lies: by the day that its id (UUID v7) tells.
+pub(crate) fn event_key(tenant: &str, id: &str) -> Key {
+    let ms = Uuid::parse_str(id).ok().and_then(|id| id.get_timestamp()).map_or(0, |at| at.to_unix().0);
+    let day = Timestamp::from_second(i64::try_from(ms).unwrap_or_default()).unwrap_or_default();
+    let day: String = day.to_string().chars().take(10).filter(char::is_ascii_digit).collect();
+    let digest = hex_sha256(&[id]);
+    let shard = u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % SHARDS;
+    Key { pk: format!("E#{tenant}#{day}#{shard}"), sk: id.to_owned() }
+}
+
+fn idempotency_key(tenant: &str, key: &str) -> Key {
+    Key { pk: format!("I#{tenant}#{}", hex_sha256(&[key])), sk: "-".into() }
+}
+
+impl Store {
+    /// What an idempotency key stands for, unless its time is over.
+    pub(crate) async fn idempotency(
+        &self,
+        tenant: &str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRow>, SignalsError> {
+        let row: Option<IdempotencyRow> = self.get(&idempotency_key(tenant, key)).await?;
+        Ok(row.filter(|row| row.expires_at > now.as_second()))
+    }
+
+    /// Writes an event, with its idempotency key if it has one, for as long as that is nobody else's.
+    pub(crate) async fn add_event(
+        &self,
+        event: &EventRow,
+        fingerprint: &str,
+        key_kept_for: Duration,
+    ) -> Result<Written, SignalsError> {
+        let Some(key) = &event.idempotency_key else {
+            // What exists under a new id is our own: the SDK repeats a call whose answer was lost.
+            let (Create::Created | Create::Exists(_)) = self.table.create(event).await?;
+            return Ok(Written::Done);
+        };
+        let Key { pk, sk } = idempotency_key(&event.tenant, key);
+        let now = event.received_at;
+        let row = IdempotencyRow {
+            pk,
+            sk,
+            event_id: event.id.clone(),
+            fingerprint: fingerprint.to_owned(),
+            expires_at: (now + key_kept_for).as_second(),
+        };
+        let is_free =
+            Changes::new().only_if("attribute_not_exists(#pk) OR #expires_at <= ?", [now.as_second().into_attribute()]);
+        let writes = vec![Write::PutIf(self.table.to_item(&row)?, is_free), Write::Create(self.table.to_item(event)?)];
+        Ok(match self.table.transact(writes).await? {
+            Transact::Refused { index: 0, row: Some(known) } => {
+                let known: IdempotencyRow = self.table.read(known)?;
+                if known.event_id == event.id { Written::Done } else { Written::Taken(known) }
+            }
+            Transact::Done | Transact::Refused { .. } => Written::Done,
+        })
+    }
+
+    pub(crate) async fn event(&self, tenant: &str, id: &str) -> Result<Option<EventRow>, SignalsError> {
+        self.get(&event_key(tenant, id)).await
+    }
+
+    /// Writes what the rules made of an event, takes its unsent mark off, and writes `with` it. `false` when that was done
+    /// before: then nothing is written.
+    pub(crate) async fn finish_event(
+        &self,
+        event: &EventRow,
+        outcomes: &str,
+        with: Vec<Write>,
+    ) -> Result<bool, SignalsError> {
+        let key = Key { pk: event.pk.clone(), sk: event.sk.clone() };
+        let changes = outbox::settled(Changes::new())
+            .set("outcomes", outcomes)
+            .only_if("attribute_exists(#pk) AND attribute_not_exists(#outcomes)", []);
+        let mut writes = vec![Write::Update(key, changes)];
+        writes.extend(with);
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_lies_on_the_day_of_its_id() {
+        let key = event_key("t", "019b2a3c-7c00-7a11-8b22-0c0ffee00001");
+        assert!(key.pk.starts_with("E#t#2025121"), "{}", key.pk);
+        assert_eq!(key.pk.split('#').count(), 4);
+    }
+}

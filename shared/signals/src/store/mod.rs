@@ -1,0 +1,125 @@
+//! Every row of the signals table, a file for each entity: its row, its keys, its conditions.
+//!
+//! | Row | `pk` | `sk` | Lives |
+//! |---|---|---|---|
+//! | tenant | `T#<tenant>` | `META` | until purged |
+//! | tenant's slug | `SLUG#<slug>` | `-` | as the tenant |
+//! | event | `E#<tenant>#<day>#<shard>` | `<event id>` | by plan: 30, 180 or 400 days |
+//! | rule, with the document in force | `T#<tenant>` | `RULE#<rule>` | for ever |
+//! | version of a rule | `T#<tenant>` | `RULEV#<rule>#<number>` | for ever |
+//! | number of the last change of rules and configs | `T#<tenant>` | `RULESET` | for ever |
+//! | notification config | `T#<tenant>` | `NCFG#<config>` | until removed |
+//! | what a rule remembers of a group | `S#<tenant>#<rule>#<digest of the group>` | `TH`, `CD`, `DG` | twice its window |
+//! | event counted by a threshold that forgets events | the same | `TC#<event>` | twice its window |
+//! | digest that is to be sent | the same | `DB#<when it opened>` | until sent |
+//! | delivery | `D#<tenant>#<event>` | `<delivery id>` | 400 days |
+//! | pace of a far side | `P#<digest>` | `P` | a day |
+//! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
+//! | usage of a month | `U#<tenant>#<yyyymm>#<shard>` | `C` | for ever |
+//! | API keys | see `switchyard_io::keys` | | |
+//!
+//! Every key of a tenant's row begins with the tenant's id, which comes from its credential and never from a request.
+
+mod config;
+mod delivery;
+mod event;
+mod rule;
+mod state;
+mod tenant;
+mod usage;
+
+pub use config::ConfigStatus;
+pub(crate) use config::{ConfigRow, NewConfig};
+pub use delivery::DeliveryStatus;
+pub(crate) use delivery::{Claim, Content, DeliveryRow, Intent, Next, Origin, delivery_key};
+pub use rule::RuleStatus;
+pub(crate) use rule::{RuleRow, VersionRow};
+pub(crate) use state::{DueState, StateKey, Stepped};
+
+pub(crate) use event::{EventRow, Written};
+pub use tenant::Tenant;
+pub(crate) use tenant::TenantChange;
+pub use usage::Usage;
+pub(crate) use usage::{Month, Reserved};
+
+use crate::error::SignalsError;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use switchyard_io::Table;
+use switchyard_io::dynamo::{Item, Key};
+use switchyard_io::outbox;
+
+/// The workflow's name in the index `due`.
+pub(crate) const WORKFLOW: &str = "signals";
+
+/// The workflow's table.
+#[derive(Clone)]
+pub(crate) struct Store {
+    table: Table,
+}
+
+impl Store {
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table }
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) async fn due(&self, shard: &str, now: Timestamp) -> Result<Vec<DueRow>, SignalsError> {
+        let items = self.table.due(shard, now.as_millisecond(), outbox::SWEEP_LIMIT).await?;
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// Reads the row that a due row stands for.
+    pub(crate) fn read_due(&self, row: &DueRow, item: Item) -> Result<Due, SignalsError> {
+        Ok(match row.pk.as_bytes().first() {
+            Some(b'E') => Due::Event(Box::new(self.table.read(item)?)),
+            Some(b'D') => Due::Delivery(Box::new(self.table.read(item)?)),
+            _ => Due::Digest(self.table.read(item)?),
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, SignalsError> {
+        self.read(self.table.get(key).await?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, item: Option<Item>) -> Result<Option<T>, SignalsError> {
+        Ok(item.map(|item| self.table.read(item)).transpose()?)
+    }
+}
+
+/// A row of the index `due`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct DueRow {
+    pk: String,
+    sk: String,
+    #[serde(flatten)]
+    pub(crate) due: outbox::Due,
+}
+
+impl DueRow {
+    pub(crate) fn key(&self) -> Key {
+        Key { pk: self.pk.clone(), sk: self.sk.clone() }
+    }
+}
+
+/// What a due row is.
+pub(crate) enum Due {
+    /// An event that the rules are not through with.
+    Event(Box<EventRow>),
+    /// A delivery that is to be attempted.
+    Delivery(Box<DeliveryRow>),
+    /// A digest whose time is over, or that closed.
+    Digest(DueState),
+}
+
+fn tenant_partition(tenant: &str) -> String {
+    format!("T#{tenant}")
+}
+
+fn number(row: &Item, attribute: &str) -> Option<u64> {
+    row.get(attribute)?.as_n().ok()?.parse().ok()
+}

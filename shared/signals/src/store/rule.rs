@@ -1,0 +1,142 @@
+use super::{Store, tenant_partition};
+use crate::error::SignalsError;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Write};
+
+/// Whether a rule is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleStatus {
+    /// It is.
+    Active,
+    /// It is not, for now.
+    Paused,
+    /// Nor will it be again.
+    Archived,
+}
+
+/// A rule with the document in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RuleRow {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+    /// Changes with every write.
+    pub(crate) lock: i64,
+    pub(crate) id: String,
+    pub(crate) status: RuleStatus,
+    /// The version in force.
+    pub(crate) version: u64,
+    /// The highest version there is.
+    pub(crate) newest: u64,
+    /// That version's document, as JSON.
+    pub(crate) document: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl RuleRow {
+    pub(crate) fn new(tenant: &str, id: &str, status: RuleStatus, document: &str, now: Timestamp) -> Self {
+        let Key { pk, sk } = rule_key(tenant, id);
+        Self {
+            pk,
+            sk,
+            lock: 1,
+            id: id.to_owned(),
+            status,
+            version: 1,
+            newest: 1,
+            document: document.to_owned(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// One version of a rule; it never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VersionRow {
+    pk: String,
+    sk: String,
+    pub(crate) version: u64,
+    pub(crate) document: String,
+    pub(crate) created_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RulesetRow {
+    rev: i64,
+}
+
+fn rule_key(tenant: &str, id: &str) -> Key {
+    Key { pk: tenant_partition(tenant), sk: format!("RULE#{id}") }
+}
+
+fn version_key(tenant: &str, id: &str, version: u64) -> Key {
+    Key { pk: tenant_partition(tenant), sk: format!("RULEV#{id}#{version:05}") }
+}
+
+fn ruleset_key(tenant: &str) -> Key {
+    Key { pk: tenant_partition(tenant), sk: "RULESET".into() }
+}
+
+impl Store {
+    pub(crate) async fn rule(&self, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {
+        self.get(&rule_key(tenant, id)).await
+    }
+
+    pub(crate) async fn rules(&self, tenant: &str) -> Result<Vec<RuleRow>, SignalsError> {
+        let items = self.table.rows(&tenant_partition(tenant), "RULE#").await?;
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    pub(crate) async fn rule_versions(&self, tenant: &str, id: &str) -> Result<Vec<VersionRow>, SignalsError> {
+        let items = self.table.rows(&tenant_partition(tenant), &format!("RULEV#{id}#")).await?;
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// A number that grows with every change of the tenant's rules and notification configs.
+    pub(crate) async fn ruleset_rev(&self, tenant: &str) -> Result<i64, SignalsError> {
+        Ok(self.get::<RulesetRow>(&ruleset_key(tenant)).await?.map_or(0, |row| row.rev))
+    }
+
+    /// The write that says so.
+    pub(super) fn touch_ruleset(tenant: &str) -> Write {
+        Write::Update(ruleset_key(tenant), Changes::new().add("rev", 1))
+    }
+
+    /// Writes a rule that is new, with its first version.
+    pub(crate) async fn add_rule(&self, tenant: &str, rule: &RuleRow) -> Result<(), SignalsError> {
+        let writes = vec![
+            Write::Create(self.table.to_item(rule)?),
+            Write::Create(self.table.to_item(&version_row(tenant, rule, &rule.document, rule.newest))?),
+            Self::touch_ruleset(tenant),
+        ];
+        self.table.transact(writes).await?;
+        Ok(())
+    }
+
+    /// Replaces a rule as it was read; `false` when another change came first. With `is_new_version` its document becomes
+    /// the newest version.
+    pub(crate) async fn change_rule(
+        &self,
+        tenant: &str,
+        before: &RuleRow,
+        after: &RuleRow,
+        is_new_version: bool,
+    ) -> Result<bool, SignalsError> {
+        let is_same = Changes::new().only_if("#lock = ?", [before.lock.into_attribute()]);
+        let after = RuleRow { lock: before.lock + 1, ..after.clone() };
+        let mut writes = vec![Write::PutIf(self.table.to_item(&after)?, is_same), Self::touch_ruleset(tenant)];
+        if is_new_version {
+            let version = version_row(tenant, &after, &after.document, after.newest);
+            writes.push(Write::Create(self.table.to_item(&version)?));
+        }
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
+    }
+}
+
+fn version_row(tenant: &str, rule: &RuleRow, document: &str, version: u64) -> VersionRow {
+    let Key { pk, sk } = version_key(tenant, &rule.id, version);
+    VersionRow { pk, sk, version, document: document.to_owned(), created_at: rule.updated_at }
+}

@@ -1,0 +1,99 @@
+use crate::error::SignalsError;
+use crate::ingest::event_message;
+use crate::notify::message;
+use crate::process::digest_message;
+use crate::store::{Due, DueRow, Store, WORKFLOW};
+use serde::Serialize;
+use std::time::Duration;
+use switchyard_core::{Clock, Env, EnvError, error_chain};
+use switchyard_io::{Aws, Queue, Table, outbox};
+use tokio::time::Instant;
+
+/// What sweeping needs.
+#[derive(Clone)]
+pub struct SweepDeps {
+    store: Store,
+    rules: Queue,
+    notify: Queue,
+    clock: Clock,
+}
+
+impl SweepDeps {
+    /// Reads `SIGNALS_TABLE`, `RULES_QUEUE_URL` and `NOTIFY_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// A setting is missing.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
+            rules: Queue::from_env(aws, env, "RULES_QUEUE_URL")?,
+            notify: Queue::from_env(aws, env, "NOTIFY_QUEUE_URL")?,
+            clock: Clock::system(),
+        })
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+}
+
+/// What one sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swept {
+    /// Overdue rows looked at.
+    pub scanned: u64,
+    /// Messages sent for them.
+    pub enqueued: u64,
+    /// Rows that could not be dealt with; then the sweep as a whole is an error.
+    pub failed: u64,
+}
+
+/// Sends every event that the rules never got, every delivery whose time has come, and every digest whose time is over.
+/// Each row is put off before it is sent, so that sweeps may overlap and die at any point.
+///
+/// # Errors
+/// The due rows could not be listed, or some could not be dealt with, after all others were.
+pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, SignalsError> {
+    let mut swept = Swept::default();
+    'shards: for shard in outbox::shards(WORKFLOW) {
+        loop {
+            let rows = deps.store.due(&shard, deps.clock.now()).await?;
+            let (found, failed_before) = (rows.len(), swept.failed);
+            for row in rows {
+                if Instant::now() >= deadline {
+                    break 'shards;
+                }
+                swept.scanned += 1;
+                match deal_with(deps, &row).await {
+                    Ok(is_sent) => swept.enqueued += u64::from(is_sent),
+                    Err(error) => {
+                        swept.failed += 1;
+                        tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
+                    }
+                }
+            }
+            if found < outbox::SWEEP_LIMIT as usize || swept.failed > failed_before {
+                break;
+            }
+        }
+    }
+    match swept.failed {
+        0 => Ok(swept),
+        failed => Err(SignalsError::Sweep { failed }),
+    }
+}
+
+async fn deal_with(deps: &SweepDeps, row: &DueRow) -> Result<bool, SignalsError> {
+    let now_ms = deps.clock.now().as_millisecond();
+    let Some(item) = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await? else { return Ok(false) };
+    let (queue, text) = match deps.store.read_due(row, item)? {
+        Due::Event(event) => (&deps.rules, event_message(&event.tenant, &event.id, None)?),
+        Due::Digest(digest) => (&deps.rules, digest_message(&digest)?),
+        Due::Delivery(delivery) => (&deps.notify, message(&delivery, delivery.attempts)?),
+    };
+    queue.send(&text, Duration::ZERO).await?;
+    Ok(true)
+}

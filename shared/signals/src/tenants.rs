@@ -1,0 +1,128 @@
+//! Making tenants and changing them.
+
+use crate::error::SignalsError;
+use crate::model::{Plan, TenantStatus};
+use crate::store::{Store, Tenant, TenantChange};
+use serde_json::{Value, json};
+use switchyard_core::{Clock, Env, EnvError, iso_millis};
+use switchyard_io::{Aws, Table};
+
+/// Attempts at a change that others get in the way of.
+const ATTEMPTS: u32 = 5;
+
+/// Most rows that a tenant's usage may be spread over.
+pub const MAX_USAGE_SHARDS: u32 = 64;
+
+/// What looking after tenants needs.
+#[derive(Clone)]
+pub struct TenantDeps {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+}
+
+impl TenantDeps {
+    /// Reads `SIGNALS_TABLE`.
+    ///
+    /// # Errors
+    /// The setting is missing.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self { store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?), clock: Clock::system() })
+    }
+}
+
+/// What to change about a tenant; `None` leaves a setting as it is.
+#[derive(Clone, Debug, Default)]
+pub struct TenantEdit {
+    /// What people call it.
+    pub name: Option<String>,
+    /// Whether it may do anything.
+    pub status: Option<TenantStatus>,
+    /// What it pays for.
+    pub plan: Option<Plan>,
+    /// `Some(None)` for no limit.
+    pub monthly_soft_limit: Option<Option<u64>>,
+    /// `Some(None)` for no limit.
+    pub monthly_hard_limit: Option<Option<u64>>,
+    /// 1 to [`MAX_USAGE_SHARDS`].
+    pub usage_shards: Option<u32>,
+    /// A JSON object.
+    pub metadata: Option<Option<String>>,
+}
+
+/// Makes a tenant; `None` when its slug is taken.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn create(
+    deps: &TenantDeps,
+    slug: &str,
+    name: &str,
+    edit: &TenantEdit,
+) -> Result<Option<Tenant>, SignalsError> {
+    let mut tenant = Tenant::new(&deps.clock.new_id().to_string(), slug, name, deps.clock.now());
+    apply(&mut tenant, edit);
+    Ok(deps.store.add_tenant(&tenant).await?.then_some(tenant))
+}
+
+/// A tenant by its id.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn tenant(deps: &TenantDeps, id: &str) -> Result<Option<Tenant>, SignalsError> {
+    deps.store.tenant(id).await
+}
+
+/// A tenant by its slug.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn tenant_by_slug(deps: &TenantDeps, slug: &str) -> Result<Option<Tenant>, SignalsError> {
+    deps.store.tenant_by_slug(slug).await
+}
+
+/// Changes a tenant; `None` when there is none. Processes that know it act on the change within a minute.
+///
+/// # Errors
+/// DynamoDB could not be reached, or others kept changing it.
+pub async fn change(deps: &TenantDeps, id: &str, edit: &TenantEdit) -> Result<Option<Tenant>, SignalsError> {
+    for _ in 0..ATTEMPTS {
+        let Some(before) = deps.store.tenant(id).await? else { return Ok(None) };
+        match deps.store.change_tenant(&before, deps.clock.now(), |tenant| apply(tenant, edit)).await? {
+            TenantChange::Done(after) => return Ok(Some(*after)),
+            TenantChange::Stale => {}
+        }
+    }
+    Err(SignalsError::Contended { what: "the tenant" })
+}
+
+/// A tenant as its operator sees it.
+pub fn show(tenant: &Tenant) -> Value {
+    let metadata = tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    json!({
+        "id": tenant.id,
+        "slug": tenant.slug,
+        "name": tenant.name,
+        "status": tenant.status,
+        "plan": tenant.plan,
+        "monthlySoftLimit": tenant.monthly_soft_limit,
+        "monthlyHardLimit": tenant.monthly_hard_limit,
+        "usageShards": tenant.usage_shards,
+        "metadata": metadata.unwrap_or(Value::Null),
+        "createdAt": iso_millis(tenant.created_at),
+        "updatedAt": iso_millis(tenant.updated_at),
+    })
+}
+
+fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
+    if let Some(name) = &edit.name {
+        tenant.name.clone_from(name);
+    }
+    tenant.status = edit.status.unwrap_or(tenant.status);
+    tenant.plan = edit.plan.unwrap_or(tenant.plan);
+    tenant.monthly_soft_limit = edit.monthly_soft_limit.unwrap_or(tenant.monthly_soft_limit);
+    tenant.monthly_hard_limit = edit.monthly_hard_limit.unwrap_or(tenant.monthly_hard_limit);
+    tenant.usage_shards = edit.usage_shards.unwrap_or(tenant.usage_shards).clamp(1, MAX_USAGE_SHARDS);
+    if let Some(metadata) = &edit.metadata {
+        tenant.metadata.clone_from(metadata);
+    }
+}

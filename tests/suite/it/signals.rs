@@ -1,0 +1,418 @@
+//! Rules and notifications against a real table and real queues, with a clock of the test's own and a bot on the wire.
+
+use super::{aws, data_key, env, queue, table, take};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use axum::routing::post;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use switchyard_core::{Clock, Timestamp};
+use switchyard_io::once::Owner;
+use switchyard_notify::{Channel, Senders};
+use switchyard_signals::configs::{self, ConfigDeps};
+use switchyard_signals::rules::{self, Written};
+use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
+use switchyard_signals::{
+    Accepted, IngestDeps, NewEvent, NotifyDeps, RulesDeps, SweepDeps, Tenant, TenantStatus, accept, deliver,
+    deliveries, process, sweep, usage,
+};
+use switchyard_tests::client::{Client, unique};
+use tokio::time::Instant;
+
+/// A Telegram that says to each chat what it is told to say, and remembers what it was sent.
+#[derive(Clone, Default)]
+struct Bot {
+    answers: Arc<Mutex<HashMap<String, (u16, Value)>>>,
+    got: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+async fn send_message(State(bot): State<Bot>, axum::Json(body): axum::Json<Value>) -> axum::response::Response {
+    let chat = body["chat_id"].as_str().map_or_else(|| body["chat_id"].to_string(), str::to_owned);
+    let told = bot.answers.lock().unwrap().get(&chat).cloned();
+    match told {
+        Some((status, answer)) => (StatusCode::from_u16(status).unwrap(), axum::Json(answer)).into_response(),
+        None => {
+            bot.got.lock().unwrap().push((chat, body["text"].as_str().unwrap().to_owned()));
+            axum::Json(json!({"ok": true, "result": {"message_id": 7}})).into_response()
+        }
+    }
+}
+
+impl Bot {
+    fn says(&self, chat: &str, status: u16, answer: Value) {
+        self.answers.lock().unwrap().insert(chat.to_owned(), (status, answer));
+    }
+
+    fn recovers(&self, chat: &str) {
+        self.answers.lock().unwrap().remove(chat);
+    }
+
+    fn got(&self, chat: &str) -> Vec<String> {
+        self.got.lock().unwrap().iter().filter(|(to, _)| to == chat).map(|(_, text)| text.clone()).collect()
+    }
+}
+
+struct World {
+    client: Client,
+    bot: Bot,
+    now: Arc<Mutex<Timestamp>>,
+    ingest: IngestDeps,
+    rules: RulesDeps,
+    notify: NotifyDeps,
+    sweep: SweepDeps,
+    tenants: TenantDeps,
+    configs: ConfigDeps,
+    tenant: Tenant,
+    rules_queue: String,
+    notify_queue: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (aws, client) = aws().await;
+        let name = format!("it-signals-{}", unique());
+        table(&client, "SignalsTable", &name).await;
+        let (rules_queue, notify_queue) =
+            (queue(&client, &format!("{name}-rules")).await, queue(&client, &format!("{name}-notify")).await);
+        let bot = Bot::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().route("/{bot}/sendMessage", post(send_message)).with_state(bot.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let env = env(vec![
+            ("SIGNALS_TABLE", name),
+            ("RULES_QUEUE_URL", rules_queue.clone()),
+            ("NOTIFY_QUEUE_URL", notify_queue.clone()),
+            ("API_KEY_SECRET", "ApiKeySecret".to_owned()),
+            ("TELEGRAM_BASE_URL", base),
+            data_key(),
+        ]);
+        let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
+        let shared = now.clone();
+        let clock = Clock::from_fn(move || *shared.lock().unwrap());
+        let guard = Senders::from_env(&aws, &env).unwrap().guard().clone();
+        let tenants = TenantDeps::from_env(&aws, &env).unwrap();
+        let tenant = tenants::create(&tenants, "acme", "Acme", &TenantEdit::default()).await.unwrap().unwrap();
+        Self {
+            client,
+            bot,
+            now,
+            ingest: IngestDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
+            rules: RulesDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
+            notify: NotifyDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
+            sweep: SweepDeps::from_env(&aws, &env).unwrap().with_clock(clock),
+            configs: ConfigDeps::from_env(&aws, &env, guard).unwrap(),
+            tenants,
+            tenant,
+            rules_queue,
+            notify_queue,
+        }
+    }
+
+    /// The same with a Telegram config whose messages go to chat 1 where a rule names none.
+    async fn with_bot() -> Self {
+        let world = Self::new().await;
+        let config = json!({"botToken": "42:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "destination": "1"});
+        let made = configs::create(&world.configs, &world.tenant.id, "bot", Channel::Telegram, &config, true).await;
+        assert!(matches!(made.unwrap(), configs::Written::Config(_)));
+        world
+    }
+
+    fn pass(&self, seconds: u64) {
+        *self.now.lock().unwrap() += Duration::from_secs(seconds);
+    }
+
+    async fn rule(&self, document: Value) -> String {
+        match rules::create(&self.tenants, &self.tenant.id, &document.to_string()).await.unwrap() {
+            Written::Rule(rule, _) => rule["id"].as_str().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes an event in; its message stays in the queue.
+    async fn event(&self, kind: &str, payload: Value) -> String {
+        let text = json!({"type": kind, "payload": payload}).to_string();
+        match accept(&self.ingest, &self.tenant, &NewEvent::parse(&text).unwrap(), None, None).await.unwrap() {
+            Accepted::New { id, .. } => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Works off what is in both queues, and what that brings there at once.
+    async fn work(&self) {
+        loop {
+            let events = take(&self.client, &self.rules_queue).await;
+            let messages = take(&self.client, &self.notify_queue).await;
+            if events.is_empty() && messages.is_empty() {
+                return;
+            }
+            for event in events {
+                process(&self.rules, &event.to_string()).await.unwrap();
+            }
+            for (number, message) in messages.iter().enumerate() {
+                let owner = Owner { message_id: format!("m{number}-{}", unique()), attempt: 1 };
+                deliver(&self.notify, &message.to_string(), &owner).await.unwrap();
+            }
+        }
+    }
+
+    async fn run_sweep(&self) -> u64 {
+        sweep(&self.sweep, Instant::now() + Duration::from_secs(60)).await.unwrap().enqueued
+    }
+
+    async fn deliveries(&self, event: &str) -> Vec<Value> {
+        deliveries(&self.tenants, &self.tenant.id, event).await.unwrap()
+    }
+
+    async fn usage(&self) -> Value {
+        usage(&self.tenants, &self.tenant, Some("2026-01")).await.unwrap().unwrap()
+    }
+}
+
+fn rule(kind: &str, definition: Value) -> Value {
+    let mut definition = definition;
+    definition["schema"] = json!(2);
+    json!({"name": "A rule", "eventType": kind, "definition": definition})
+}
+
+fn telegram(text: &str) -> Value {
+    json!([{"type": "notify", "channel": "telegram", "text": text}])
+}
+
+#[tokio::test]
+async fn v31_the_same_message_again_sends_and_counts_nothing_more() {
+    let world = World::with_bot().await;
+    world.rule(rule("user.*", json!({"when": true, "actions": telegram("Hi {{ payload.name }}")}))).await;
+    let event = world.event("user.signup", json!({"name": "Ann"})).await;
+    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
+    for _ in 0..3 {
+        process(&world.rules, &message).await.unwrap();
+    }
+    world.work().await;
+    process(&world.rules, &message).await.unwrap();
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["Hi Ann"]);
+    let used = world.usage().await;
+    assert_eq!((&used["notificationsSent"], &used["rulesMatched"]), (&json!(1), &json!(1)));
+    assert_eq!(used["byChannel"], json!({"telegram": 1}));
+    let deliveries = world.deliveries(&event).await;
+    assert_eq!((deliveries.len(), &deliveries[0]["status"]), (1, &json!("sent")));
+    assert_eq!(deliveries[0]["attempts"], 1);
+}
+
+#[tokio::test]
+async fn v29_v30_a_threshold_fires_once_and_a_cooldown_keeps_quiet() {
+    let world = World::with_bot().await;
+    let text = "{{ count }} of {{ payload.userId }}, {{ suppressed }} quiet";
+    let definition = json!({
+        "when": true,
+        "threshold": {"count": 5, "window": "10m", "by": ["payload.userId"]},
+        "cooldown": {"for": "1h", "by": ["payload.userId"]},
+        "actions": telegram(text),
+    });
+    world.rule(rule("login.failed", definition)).await;
+    for minute in 0..10 {
+        world.event("login.failed", json!({"userId": "u"})).await;
+        if minute == 4 {
+            world.event("login.failed", json!({"userId": "other"})).await;
+        }
+        world.work().await;
+        let wanted = usize::from(minute >= 4);
+        assert_eq!(world.bot.got("1").len(), wanted, "minute {minute}");
+        world.pass(60);
+    }
+    assert_eq!(world.bot.got("1"), ["5 of u, 0 quiet"]);
+    world.pass(3_600);
+    for _ in 0..5 {
+        world.event("login.failed", json!({"userId": "u"})).await;
+    }
+    world.work().await;
+    assert_eq!(world.bot.got("1")[1..], ["5 of u, 1 quiet"]);
+}
+
+#[tokio::test]
+async fn v32_one_action_without_a_config_fails_alone() {
+    let world = World::with_bot().await;
+    let channels = ["telegram", "whatsapp", "telegram"];
+    for (number, channel) in channels.into_iter().enumerate() {
+        let action = json!([{"type": "notify", "channel": channel, "text": format!("rule {number}")}]);
+        world.rule(rule("*", json!({"when": true, "actions": action}))).await;
+    }
+    let event = world.event("x", json!({})).await;
+    world.work().await;
+    world.pass(5);
+    world.work().await;
+    let deliveries = world.deliveries(&event).await;
+    let of = |channel: &str| {
+        let found: Vec<_> = deliveries.iter().filter(|row| row["channel"] == channel).collect();
+        found.iter().map(|row| (row["status"].clone(), row["lastError"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(of("whatsapp"), [(json!("failed"), json!("no_active_config"))]);
+    assert_eq!(deliveries.len(), 3);
+    let used = world.usage().await;
+    assert_eq!((&used["notificationsFailed"], &used["rulesMatched"]), (&json!(1), &json!(3)));
+}
+
+#[tokio::test]
+async fn v33_a_bots_limit_holds_the_whole_bot() {
+    let world = World::with_bot().await;
+    let two = json!([{"type": "notify", "channel": "telegram", "to": ["1", "2"], "text": "x"}]);
+    world.rule(rule("*", json!({"when": true, "actions": two}))).await;
+    let limited =
+        json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 35}});
+    world.bot.says("1", 429, limited.clone());
+    world.bot.says("2", 429, limited);
+    let event = world.event("x", json!({})).await;
+    world.work().await;
+    let deliveries = world.deliveries(&event).await;
+    for row in &deliveries {
+        let next: Timestamp = row["nextAttemptAt"].as_str().unwrap().parse().unwrap();
+        assert!(next >= "2026-01-05T10:00:35Z".parse().unwrap(), "{row}");
+    }
+    assert!(deliveries.iter().any(|row| row["status"] == "retry_wait"), "{deliveries:?}");
+    world.bot.recovers("1");
+    world.bot.recovers("2");
+    for _ in 0..4 {
+        world.pass(300);
+        world.run_sweep().await;
+        world.work().await;
+    }
+    assert_eq!((world.bot.got("1").len(), world.bot.got("2").len()), (1, 1));
+    assert_eq!(world.usage().await["notificationsSent"], 2);
+}
+
+#[tokio::test]
+async fn v34_v36_what_is_hopeless_is_given_up_and_its_fallback_sent() {
+    let world = World::with_bot().await;
+    let fallback = json!([{"type": "notify", "channel": "telegram", "to": ["2"], "text": "instead"}]);
+    let action = json!([{"type": "notify", "channel": "telegram", "text": "first", "fallback": fallback}]);
+    world.rule(rule("*", json!({"when": true, "actions": action}))).await;
+    let blocked = json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"});
+    world.bot.says("1", 403, blocked);
+    let event = world.event("x", json!({})).await;
+    world.work().await;
+    let mut statuses: Vec<_> =
+        world.deliveries(&event).await.iter().map(|row| row["status"].as_str().unwrap().to_owned()).collect();
+    statuses.sort();
+    assert_eq!(statuses, ["failed", "sent"]);
+    assert_eq!(world.bot.got("2"), ["instead"]);
+    // A token that is refused puts the config out of use, until somebody mends it.
+    world.bot.says("1", 401, json!({"ok": false, "error_code": 401, "description": "Unauthorized"}));
+    world.pass(5);
+    world.event("x", json!({})).await;
+    world.work().await;
+    let configs = configs::list(&world.configs, &world.tenant.id).await.unwrap();
+    assert_eq!(configs[0]["status"], "error");
+    assert!(configs[0]["config"]["botToken"].as_str().unwrap().starts_with("***"), "{}", configs[0]);
+}
+
+#[tokio::test]
+async fn v38_the_version_in_force_is_the_one_that_fires() {
+    let world = World::with_bot().await;
+    let document = |text: &str| rule("*", json!({"when": true, "actions": telegram(text)}));
+    let id = world.rule(document("one")).await;
+    let replaced = rules::replace(&world.tenants, &world.tenant.id, &id, &document("two").to_string(), Some(1)).await;
+    assert!(matches!(replaced.unwrap(), Written::Rule(..)));
+    let stale = rules::replace(&world.tenants, &world.tenant.id, &id, &document("x").to_string(), Some(1)).await;
+    assert!(matches!(stale.unwrap(), Written::Stale));
+    let event = world.event("x", json!({})).await;
+    world.work().await;
+    assert_eq!(
+        (world.bot.got("1"), &world.deliveries(&event).await[0]["ruleVersion"]),
+        (vec!["two".into()], &json!(2))
+    );
+    rules::activate(&world.tenants, &world.tenant.id, &id, 1).await.unwrap();
+    // Processes act on a change within seconds; another one knows it at once.
+    let other = World { rules: fresh(&world).await, ..world };
+    other.pass(5);
+    other.event("x", json!({})).await;
+    other.work().await;
+    assert_eq!(other.bot.got("1"), ["two", "one"]);
+    assert_eq!(rules::versions(&other.tenants, &other.tenant.id, &id).await.unwrap().len(), 2);
+}
+
+/// Another process's view of the same rules.
+async fn fresh(world: &World) -> RulesDeps {
+    let (aws, _) = aws().await;
+    let table = world.rules_queue.rsplit('/').next().unwrap().trim_end_matches("-rules").to_owned();
+    let env = env(vec![("SIGNALS_TABLE", table), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
+    let now = world.now.clone();
+    RulesDeps::from_env(&aws, &env).unwrap().with_clock(Clock::from_fn(move || *now.lock().unwrap()))
+}
+
+#[tokio::test]
+async fn a_digest_gathers_and_is_sent_when_its_time_is_over() {
+    let world = World::with_bot().await;
+    let text = "{{ count }}:{% for event in events %} {{ event.payload.n }}{% endfor %}";
+    world.rule(rule("*", json!({"when": true, "digest": {"window": "5m"}, "actions": telegram(text)}))).await;
+    for number in 1..=3 {
+        world.event("x", json!({"n": number})).await;
+        world.pass(1);
+    }
+    world.work().await;
+    assert_eq!(world.bot.got("1").len(), 0);
+    world.pass(300);
+    assert_eq!(world.run_sweep().await, 1);
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["3: 1 2 3"]);
+    world.pass(600);
+    world.run_sweep().await;
+    world.work().await;
+    assert_eq!(world.bot.got("1").len(), 1, "once");
+}
+
+#[tokio::test]
+async fn what_never_reached_its_queue_is_sent_by_the_sweep() {
+    let world = World::with_bot().await;
+    world.rule(rule("*", json!({"when": true, "actions": telegram("x")}))).await;
+    world.event("x", json!({})).await;
+    take(&world.client, &world.rules_queue).await;
+    assert_eq!(world.run_sweep().await, 0, "it may be under way");
+    world.pass(121);
+    assert_eq!(world.run_sweep().await, 1);
+    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
+    process(&world.rules, &message).await.unwrap();
+    take(&world.client, &world.notify_queue).await;
+    world.pass(121);
+    assert_eq!(world.run_sweep().await, 1);
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["x"]);
+    world.pass(3_600);
+    assert_eq!(world.run_sweep().await, 0);
+}
+
+#[tokio::test]
+async fn a_tenant_suspended_meanwhile_is_told_nothing() {
+    let world = World::with_bot().await;
+    world.rule(rule("*", json!({"when": true, "actions": telegram("x")}))).await;
+    world.event("x", json!({})).await;
+    let suspended = TenantEdit { status: Some(TenantStatus::Suspended), ..TenantEdit::default() };
+    tenants::change(&world.tenants, &world.tenant.id, &suspended).await.unwrap().unwrap();
+    world.work().await;
+    assert_eq!(world.bot.got("1").len(), 0);
+    world.pass(3_600);
+    assert_eq!(world.run_sweep().await, 0, "it is done with");
+}
+
+#[tokio::test]
+async fn a_rule_that_says_something_wrong_is_refused_as_a_whole() {
+    let world = World::new().await;
+    let wrong = json!({
+        "name": "x",
+        "eventType": "x",
+        "definition": {"conditions": {"greaterThan": {"amount": 1000}}, "actions": [{"type": "notify", "channel": "email"}]},
+    });
+    match rules::create(&world.tenants, &world.tenant.id, &wrong.to_string()).await.unwrap() {
+        Written::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/conditions/greaterThan"),
+        other => panic!("{other:?}"),
+    }
+    let named = rule("*", json!({"when": true, "actions": [{"type": "notify", "channel": "email", "config": "none"}]}));
+    match rules::create(&world.tenants, &world.tenant.id, &named.to_string()).await.unwrap() {
+        Written::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/actions/0/config"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(rules::list(&world.tenants, &world.tenant.id).await.unwrap().len(), 0);
+}
