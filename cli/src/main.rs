@@ -14,6 +14,7 @@ mod target;
 mod webhooks;
 
 use clap::{Parser, Subcommand};
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use target::Target;
@@ -135,7 +136,9 @@ async fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's own output")]
+/// Prints a line of the command's own output. Who reads it may have seen enough, as `| head` has.
 fn say(line: &str) {
-    println!("{line}");
+    if writeln!(std::io::stdout(), "{line}").is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+        std::process::exit(0);
+    }
 }
