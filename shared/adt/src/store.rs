@@ -290,30 +290,9 @@ impl Store {
         self.table.put(issue).await.map_err(AdtError::Store)
     }
 
-    /// Marked rows of one shard that are due.
-    pub(crate) async fn due(&self, shard: &str, now: Timestamp) -> Result<Vec<DueRow>, AdtError> {
-        let items = self.table.due(shard, now.as_millisecond(), outbox::SWEEP_LIMIT).await.map_err(AdtError::Store)?;
-        items.into_iter().map(|item| self.table.read(item).map_err(AdtError::Store)).collect()
-    }
-
     /// An event's row.
     pub(crate) fn event(&self, item: Item) -> Result<EventRow, AdtError> {
         self.table.read(item).map_err(AdtError::Store)
-    }
-}
-
-/// What the index `due` holds of a row.
-#[derive(Debug, Deserialize)]
-pub(crate) struct DueRow {
-    pk: String,
-    sk: String,
-    #[serde(flatten)]
-    pub(crate) due: Due,
-}
-
-impl DueRow {
-    pub(crate) fn key(&self) -> Key {
-        Key { pk: self.pk.clone(), sk: self.sk.clone() }
     }
 }
 

@@ -1,8 +1,8 @@
 use crate::accept::{AcceptDeps, enqueue};
 use crate::error::AdtError;
-use crate::store::{DueRow, WORKFLOW};
-use switchyard_core::{error_chain, metric};
-use switchyard_io::outbox;
+use crate::store::WORKFLOW;
+use switchyard_core::metric;
+use switchyard_io::outbox::{self, DueRow};
 use tokio::time::Instant;
 
 /// What sweeping needs: the same as accepting.
@@ -34,33 +34,18 @@ enum Done {
 /// The due rows could not be listed, or some could not be dealt with, after all others were.
 pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, AdtError> {
     let mut swept = Swept::default();
-    'shards: for shard in outbox::shards(WORKFLOW) {
-        loop {
-            let rows = deps.store.due(&shard, deps.clock.now()).await?;
-            let (found, failed_before) = (rows.len(), swept.failed);
-            for row in rows {
-                if Instant::now() >= deadline {
-                    break 'shards;
-                }
-                match deal_with(deps, &row).await {
-                    Ok(Done::Resent) => {
-                        swept.resent += 1;
-                        metric::count("resent", 1);
-                    }
-                    Ok(Done::PayloadRemoved) => swept.payloads_removed += 1,
-                    Ok(Done::Nothing) => {}
-                    Err(error) => {
-                        swept.failed += 1;
-                        tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
-                    }
-                }
+    let dealt = outbox::sweep(deps.store.table(), WORKFLOW, &deps.clock, deadline, async |row| {
+        match deal_with(deps, row).await? {
+            Done::Resent => {
+                swept.resent += 1;
+                metric::count("resent", 1);
             }
-            // A full page means that there may be more; after failures the next run sees to the rest.
-            if found < outbox::SWEEP_LIMIT as usize || swept.failed > failed_before {
-                break;
-            }
+            Done::PayloadRemoved => swept.payloads_removed += 1,
+            Done::Nothing => {}
         }
-    }
+        Ok::<_, AdtError>(())
+    });
+    swept.failed = dealt.await.map_err(AdtError::Store)?;
     tracing::info!(sent = swept.resent, removed = swept.payloads_removed, failed = swept.failed, "swept");
     match swept.failed {
         0 => Ok(swept),

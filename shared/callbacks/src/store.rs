@@ -329,21 +329,6 @@ impl AttemptRow {
     }
 }
 
-/// A row of the index `due`.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct DueRow {
-    pk: String,
-    sk: String,
-    #[serde(flatten)]
-    pub(crate) due: Due,
-}
-
-impl DueRow {
-    pub(crate) fn key(&self) -> Key {
-        Key { pk: self.pk.clone(), sk: self.sk.clone() }
-    }
-}
-
 fn event_partition(event_id: &str) -> String {
     format!("E#{event_id}")
 }
@@ -688,11 +673,6 @@ impl Store {
             }
             // Another took the place in between; then there is one to stand behind.
         }
-    }
-
-    pub(crate) async fn due(&self, shard: &str, now: Timestamp) -> Result<Vec<DueRow>, CallbacksError> {
-        let items = self.table.due(shard, now.as_millisecond(), outbox::SWEEP_LIMIT).await?;
-        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
     pub(crate) fn delivery(&self, item: Item) -> Result<DeliveryRow, CallbacksError> {

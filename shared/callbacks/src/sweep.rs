@@ -1,10 +1,9 @@
 use crate::deliver::{CallbacksDeps, send_all};
 use crate::error::CallbacksError;
 use crate::model::DeliveryStatus;
-use crate::store::{DueRow, WORKFLOW};
+use crate::store::WORKFLOW;
 use serde::Serialize;
-use switchyard_core::error_chain;
-use switchyard_io::outbox;
+use switchyard_io::outbox::{self, DueRow};
 use tokio::time::Instant;
 
 /// What one sweep did.
@@ -26,28 +25,12 @@ pub struct Swept {
 /// The due rows could not be listed, or some could not be dealt with, after all others were.
 pub async fn sweep(deps: &CallbacksDeps, deadline: Instant) -> Result<Swept, CallbacksError> {
     let mut swept = Swept::default();
-    'shards: for shard in outbox::shards(WORKFLOW) {
-        loop {
-            let rows = deps.store.due(&shard, deps.clock.now()).await?;
-            let (found, failed_before) = (rows.len(), swept.failed);
-            for row in rows {
-                if Instant::now() >= deadline {
-                    break 'shards;
-                }
-                swept.scanned += 1;
-                match deal_with(deps, &row).await {
-                    Ok(is_sent) => swept.enqueued_jobs += u64::from(is_sent),
-                    Err(error) => {
-                        swept.failed += 1;
-                        tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
-                    }
-                }
-            }
-            if found < outbox::SWEEP_LIMIT as usize || swept.failed > failed_before {
-                break;
-            }
-        }
-    }
+    let dealt = outbox::sweep(deps.store.table(), WORKFLOW, &deps.clock, deadline, async |row| {
+        swept.scanned += 1;
+        swept.enqueued_jobs += u64::from(deal_with(deps, row).await?);
+        Ok::<_, CallbacksError>(())
+    });
+    swept.failed = dealt.await?;
     tracing::info!(found = swept.scanned, enqueued_jobs = swept.enqueued_jobs, "callback_scheduler_run");
     match swept.failed {
         0 => Ok(swept),

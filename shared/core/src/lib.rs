@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod api_key;
+mod channel;
 mod clock;
 mod digest;
 mod disposition;
@@ -16,6 +17,7 @@ mod problem;
 mod secret;
 pub mod signature;
 
+pub use channel::{Channel, UnknownChannel};
 pub use clock::{Clock, iso_millis};
 pub use digest::hex_sha256;
 pub use disposition::{Classify, Disposition, error_chain};

@@ -7,7 +7,10 @@
 
 use crate::dynamo::{Changes, DynamoError, IntoAttribute, Item, Key, Table, Update};
 use serde::{Deserialize, Serialize};
+use std::error::Error;
 use std::time::Duration;
+use switchyard_core::{Clock, error_chain};
+use tokio::time::Instant;
 
 /// Partitions of the index `due`, per workflow.
 pub const SHARDS: u32 = 8;
@@ -16,7 +19,7 @@ pub const SHARDS: u32 = 8;
 pub const GRACE: Duration = Duration::from_secs(120);
 
 /// Rows the sweeper takes from one shard in one run.
-pub const SWEEP_LIMIT: i32 = 100;
+const SWEEP_LIMIT: i32 = 100;
 
 /// The columns of a due row, flattened into it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,61 @@ pub async fn put_off(table: &Table, key: &Key, due: &Due, now_ms: i64) -> Result
         Update::Applied(row) => Some(row),
         Update::Refused(_) => None,
     })
+}
+
+/// A row of the index `due`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DueRow {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+    /// Since when it is due.
+    #[serde(flatten)]
+    pub due: Due,
+}
+
+impl DueRow {
+    /// The row's primary key.
+    pub fn key(&self) -> Key {
+        Key { pk: self.pk.clone(), sk: self.sk.clone() }
+    }
+}
+
+/// Has `deal_with` act on every row of a workflow that is due, shard by shard, the most overdue first, until `deadline`.
+/// One that fails does not keep the others waiting; answers how many did, after the log has said why. `deal_with` is to put
+/// a row off, or change when it is due, before it acts.
+///
+/// # Errors
+/// The due rows could not be listed.
+pub async fn sweep<E: Error>(
+    table: &Table,
+    workflow: &str,
+    clock: &Clock,
+    deadline: Instant,
+    mut deal_with: impl AsyncFnMut(&DueRow) -> Result<(), E>,
+) -> Result<u64, DynamoError> {
+    let mut failed = 0;
+    for shard in shards(workflow) {
+        loop {
+            let rows = table.due(&shard, clock.now().as_millisecond(), SWEEP_LIMIT).await?;
+            let (found, failed_before) = (rows.len(), failed);
+            for row in rows {
+                if Instant::now() >= deadline {
+                    return Ok(failed);
+                }
+                if let Err(error) = deal_with(&table.read(row)?).await {
+                    failed += 1;
+                    tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
+                }
+            }
+            // A full page means that there may be more; after failures the next run sees to the rest.
+            if found < SWEEP_LIMIT as usize || failed > failed_before {
+                break;
+            }
+        }
+    }
+    Ok(failed)
 }
 
 #[cfg(test)]

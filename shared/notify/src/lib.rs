@@ -9,7 +9,6 @@
 //!
 //! Nothing here stores anything, and nothing logs an address, a text or a token.
 
-mod channel;
 pub mod config;
 pub mod email;
 mod message;
@@ -24,8 +23,8 @@ pub mod telegram;
 pub mod webhook;
 pub mod whatsapp;
 
-pub use channel::{Channel, UnknownChannel};
 pub use config::{Config, Issue};
 pub use message::{DeliveryMeta, Message, Template};
 pub use outcome::{Attempt, Code, Outcome, Substitute};
 pub use senders::Senders;
+pub use switchyard_core::Channel;

@@ -39,7 +39,7 @@ use switchyard_io::dynamo::{
     AttributeValue, Changes, Create, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write,
 };
 use switchyard_io::once::Owner;
-use switchyard_io::outbox::{self, Due};
+use switchyard_io::outbox::{self, Due, DueRow};
 use switchyard_io::vault::{Sealed, Vault};
 
 /// The workflow's name in the index `due`.
@@ -323,23 +323,9 @@ impl EventRow {
     }
 }
 
-/// A row of the index `due`.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct DueRow {
-    pub(crate) pk: String,
-    pub(crate) sk: String,
-    #[serde(flatten)]
-    pub(crate) due: Due,
-}
-
-impl DueRow {
-    pub(crate) fn key(&self) -> Key {
-        Key { pk: self.pk.clone(), sk: self.sk.clone() }
-    }
-
-    pub(crate) fn is_event(&self) -> bool {
-        self.sk.starts_with(EVENT_PREFIX)
-    }
+/// Whether a due row is an event; else it is a store.
+pub(crate) fn is_event(row: &DueRow) -> bool {
+    row.sk.starts_with(EVENT_PREFIX)
 }
 
 const EVENT_PREFIX: &str = "B#";
@@ -806,11 +792,6 @@ impl Store {
             .only_if("#fence = ?", [fence.into_attribute()]);
         self.table.update(&lease_key(store_id), changes).await?;
         Ok(())
-    }
-
-    pub(crate) async fn due(&self, shard: &str, now: Timestamp) -> Result<Vec<DueRow>, OrdersError> {
-        let items = self.table.due(shard, now.as_millisecond(), outbox::SWEEP_LIMIT).await?;
-        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
     /// Marks a due store as queued, so that it is queued once. Answers its id, or `None` when another was faster.

@@ -1,9 +1,9 @@
 use crate::error::OrdersError;
-use crate::store::{DueRow, WORKFLOW};
+use crate::store::{WORKFLOW, is_event};
 use crate::sync::{SyncDeps, enqueue, send};
 use serde::Serialize;
-use switchyard_core::{error_chain, metric};
-use switchyard_io::outbox;
+use switchyard_core::metric;
+use switchyard_io::outbox::{self, DueRow};
 use tokio::time::Instant;
 
 /// What one sweep did.
@@ -27,24 +27,10 @@ pub struct Swept {
 /// The due rows could not be listed, or some could not be dealt with, after all others were.
 pub async fn sweep(deps: &SyncDeps, deadline: Instant) -> Result<Swept, OrdersError> {
     let mut swept = Swept::default();
-    'shards: for shard in outbox::shards(WORKFLOW) {
-        loop {
-            let rows = deps.orders.store.due(&shard, deps.orders.clock.now()).await?;
-            let (found, failed_before) = (rows.len(), swept.failed);
-            for row in rows {
-                if Instant::now() >= deadline {
-                    break 'shards;
-                }
-                if let Err(error) = deal_with(deps, &row, &mut swept).await {
-                    swept.failed += 1;
-                    tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
-                }
-            }
-            if found < outbox::SWEEP_LIMIT as usize || swept.failed > failed_before {
-                break;
-            }
-        }
-    }
+    let (store, clock) = (&deps.orders.store, &deps.orders.clock);
+    let dealt =
+        outbox::sweep(store.table(), WORKFLOW, clock, deadline, async |row| deal_with(deps, row, &mut swept).await);
+    swept.failed = dealt.await?;
     metric::count("resent", swept.resent_events);
     tracing::info!(scanned_stores = swept.scanned_stores, enqueued_jobs = swept.enqueued_jobs, "scheduler_run");
     match swept.failed {
@@ -55,7 +41,7 @@ pub async fn sweep(deps: &SyncDeps, deadline: Instant) -> Result<Swept, OrdersEr
 
 async fn deal_with(deps: &SyncDeps, row: &DueRow, swept: &mut Swept) -> Result<(), OrdersError> {
     let (store, now) = (&deps.orders.store, deps.orders.clock.now());
-    if row.is_event() {
+    if is_event(row) {
         let taken = outbox::put_off(store.table(), &row.key(), &row.due, now.as_millisecond()).await?;
         let Some(item) = taken else { return Ok(()) };
         let event = store.event(item)?;

@@ -4,9 +4,9 @@ use crate::issue::{Code, Issue, Report, child};
 use crate::markup::Markup;
 use crate::scope::Scope;
 use crate::template::{RenderError, Template};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
-use std::fmt::{self, Display, Formatter};
+use switchyard_core::Channel;
 
 const MAX_ACTIONS: usize = 10;
 const MAX_FALLBACKS: usize = 3;
@@ -15,57 +15,19 @@ const MAX_DEPTH: usize = 10;
 const MAX_RECIPIENTS: usize = 20;
 const MAX_PARAMS: usize = 50;
 
-/// How a notification travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Channel {
-    /// Mail.
-    Email,
-    /// A Telegram bot.
-    Telegram,
-    /// WhatsApp Business.
-    Whatsapp,
-    /// A Slack webhook.
-    Slack,
-    /// A signed webhook.
-    Webhook,
+/// How a channel's texts are read, as far as it alone tells: a Telegram config may ask for HTML or MarkdownV2.
+pub fn markup_of(channel: Channel) -> Markup {
+    if channel == Channel::Slack { Markup::Slack } else { Markup::Plain }
 }
 
-impl Channel {
-    /// All of them, in the order that messages name them.
-    pub const ALL: [Self; 5] = [Self::Email, Self::Telegram, Self::Whatsapp, Self::Slack, Self::Webhook];
-
-    /// Its name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Telegram => "telegram",
-            Self::Whatsapp => "whatsapp",
-            Self::Slack => "slack",
-            Self::Webhook => "webhook",
-        }
+fn read_channel(value: &Value, at: &str, report: &mut Report) -> Option<Channel> {
+    let name = report.text(value, at, 0..=usize::MAX)?;
+    let found = name.parse().ok();
+    if found.is_none() {
+        let names = Channel::ALL.map(Channel::name).join(", ");
+        report.issue(at, Code::UnknownChannel, format!("expected one of {names}"));
     }
-
-    /// How its texts are read, as far as the channel alone tells: a Telegram config may ask for HTML or MarkdownV2.
-    pub fn markup(self) -> Markup {
-        if self == Self::Slack { Markup::Slack } else { Markup::Plain }
-    }
-
-    pub(crate) fn read(value: &Value, at: &str, report: &mut Report) -> Option<Self> {
-        let name = report.text(value, at, 0..=usize::MAX)?;
-        let found = Self::ALL.into_iter().find(|channel| channel.name() == name);
-        if found.is_none() {
-            let names = Self::ALL.map(Self::name).join(", ");
-            report.issue(at, Code::UnknownChannel, format!("expected one of {names}"));
-        }
-        found
-    }
-}
-
-impl Display for Channel {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
+    found
 }
 
 /// One notification that a rule sends.
@@ -140,7 +102,7 @@ impl Action {
         self.when.as_ref()
     }
 
-    /// Fills everything in. `markup` is how the receiving side reads `text`; see [`Channel::markup`].
+    /// Fills everything in. `markup` is how the receiving side reads `text`; see [`markup_of`].
     ///
     /// # Errors
     /// See [`RenderError`]; the same event fails again.
@@ -206,7 +168,7 @@ pub(crate) fn read_kind(map: &Map<String, Value>, at: &str, report: &mut Report)
         report.hinted(&child(at, "type"), code, "the only action is notify", "notify");
     }
     let channel = report.required(map, at, "channel");
-    channel.and_then(|channel| Channel::read(channel, &child(at, "channel"), report))
+    channel.and_then(|channel| read_channel(channel, &child(at, "channel"), report))
 }
 
 fn read_action(value: &Value, at: &str, path: String, depth: usize, report: &mut Report) -> Option<Action> {

@@ -1,6 +1,6 @@
 //! A rule, once it is read. `parse` says what its document may look like.
 
-use crate::action::{Action, Channel};
+use crate::action::Action;
 use crate::condition::Condition;
 use crate::cooldown::Cooldown;
 use crate::digest::Digest;
@@ -9,6 +9,7 @@ use crate::issue::{Code, Report};
 use crate::threshold::Threshold;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use switchyard_core::Channel;
 
 /// A rule: everything that can be worked out beforehand is.
 #[derive(Clone, Debug)]

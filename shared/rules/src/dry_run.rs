@@ -1,4 +1,4 @@
-use crate::action::{Action, Channel};
+use crate::action::{Action, markup_of};
 use crate::cooldown::{Cooldown, Cooled};
 use crate::document::{Rule, Status};
 use crate::event::Event;
@@ -8,6 +8,7 @@ use crate::threshold::{Counted, Threshold, ThresholdState};
 use crate::trace::Trace;
 use jiff::Timestamp;
 use serde::Serialize;
+use switchyard_core::Channel;
 
 /// What a rule would do about an event; `camelCase` on the wire.
 #[derive(Clone, Debug, Serialize)]
@@ -132,9 +133,9 @@ fn render(rule: &Rule, scope: &Scope<'_>, run: &mut DryRun) {
     for (number, action) in rule.definition.actions.iter().enumerate().filter(|(_, action)| action.applies(scope.event))
     {
         let channel = action.channel;
-        match action.render(scope, channel.markup()) {
+        match action.render(scope, markup_of(channel)) {
             Ok(message) => {
-                let is_fixed = matches!(channel, Channel::Slack | Channel::Webhook);
+                let is_fixed = !channel.takes_recipients();
                 let to = if is_fixed && message.to.is_empty() { vec!["#webhook".to_owned()] } else { message.to };
                 let subject = (channel == Channel::Email).then_some(message.subject);
                 run.warnings.extend(message.warnings);

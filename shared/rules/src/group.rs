@@ -25,6 +25,13 @@ pub(crate) fn key(paths: &[Path], event: &Event<'_>, need_all: bool) -> Option<S
     Some(key)
 }
 
+/// One text for equal values, however they are written: compact, keys sorted, numbers by their value.
+pub fn canonical_text(value: &Value) -> String {
+    let mut text = String::new();
+    canonical_json(value, &mut text);
+    text
+}
+
 pub(crate) fn canonical(term: Term<'_>, out: &mut String) {
     match term {
         Term::Json(value) => canonical_json(value, out),

@@ -47,7 +47,7 @@ mod testing;
 #[cfg(test)]
 mod vectors;
 
-pub use action::{Action, Channel, FilledTemplate, Message};
+pub use action::{Action, FilledTemplate, Message, markup_of};
 pub use condition::{Condition, Leaf};
 pub use cooldown::{Cooldown, CooldownState, Cooled};
 pub use digest::{Batch, Digest, DigestState, DigestStep, Digested, Entry};
@@ -55,6 +55,7 @@ pub use document::{Definition, Rule, Status, TypePattern};
 pub use dry_run::{DryRun, Past, Render, StoppedBy, dry_run};
 pub use evaluate::{Evaluation, MAX_VISITS};
 pub use event::{Event, Tenant};
+pub use group::canonical_text;
 pub use issue::{Code, Issue, MAX_ISSUES};
 pub use markup::Markup;
 pub use parse::{MAX_DOCUMENT, Parsed, parse, parse_text};

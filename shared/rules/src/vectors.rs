@@ -4,6 +4,7 @@ use crate::testing::event;
 use crate::*;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use switchyard_core::Channel;
 
 fn document(definition: Value) -> Value {
     json!({"name": "Rule", "eventType": "*", "definition": definition})

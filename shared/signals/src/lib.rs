@@ -5,11 +5,11 @@
 //! [`tenants`], [`rules`] and [`configs`] are what is managed. `model` reads what producers send, `store` holds every row,
 //! key and condition. The contract is `docs/signals.md`.
 
-mod canonical;
 pub mod configs;
 mod deliver;
 mod deliveries;
 mod error;
+mod fingerprint;
 mod ingest;
 mod model;
 mod notify;

@@ -1,6 +1,6 @@
 //! What producers send, read as strictly as the contract says.
 
-use crate::canonical::fingerprint;
+use crate::fingerprint::fingerprint;
 use crate::occurred::parse_occurred_at;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -40,7 +40,7 @@ pub(crate) fn work_out(ruleset: &Ruleset, rule: &Rule, scope: &Scope<'_>) -> Wor
 }
 
 fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Intent> {
-    let channel = channel_of(action.channel);
+    let channel = action.channel;
     let config = ruleset.config(channel, action.config.as_deref());
     let open: Value = config.and_then(|config| serde_json::from_str(&config.open).ok()).unwrap_or_default();
     let markup = markup_of(channel, &open);
@@ -106,23 +106,12 @@ fn destinations(open: &Value) -> Vec<String> {
     }
 }
 
-fn channel_of(channel: switchyard_rules::Channel) -> Channel {
-    match channel {
-        switchyard_rules::Channel::Email => Channel::Email,
-        switchyard_rules::Channel::Telegram => Channel::Telegram,
-        switchyard_rules::Channel::Whatsapp => Channel::Whatsapp,
-        switchyard_rules::Channel::Slack => Channel::Slack,
-        switchyard_rules::Channel::Webhook => Channel::Webhook,
-    }
-}
-
 /// How the far side reads the text: with Telegram its config says.
 fn markup_of(channel: Channel, open: &Value) -> Markup {
     match channel {
-        Channel::Slack => Markup::Slack,
         Channel::Telegram if open["parseMode"] == ParseMode::Html.name() => Markup::Html,
         Channel::Telegram if open["parseMode"] == ParseMode::MarkdownV2.name() => Markup::MarkdownV2,
-        _ => Markup::Plain,
+        _ => switchyard_rules::markup_of(channel),
     }
 }
 

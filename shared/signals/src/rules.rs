@@ -162,7 +162,7 @@ async fn check(
     let configs = deps.store.configs(tenant).await?;
     let (mut issues, mut warnings) = (Vec::new(), parsed.warnings.clone());
     for action in parsed.rule.actions() {
-        let of_channel = || configs.iter().filter(|config| config.channel.name() == action.channel.name());
+        let of_channel = || configs.iter().filter(|config| config.channel == action.channel);
         match &action.config {
             Some(id) if !of_channel().any(|config| config.id == *id) => {
                 let message = format!("there is no {} config of this id", action.channel);

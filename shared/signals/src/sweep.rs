@@ -2,11 +2,12 @@ use crate::error::SignalsError;
 use crate::ingest::event_message;
 use crate::notify::message;
 use crate::process::digest_message;
-use crate::store::{Due, DueRow, Store, WORKFLOW};
+use crate::store::{Due, Store, WORKFLOW};
 use serde::Serialize;
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, error_chain};
-use switchyard_io::{Aws, Queue, Table, outbox};
+use switchyard_core::{Clock, Env, EnvError};
+use switchyard_io::outbox::{self, DueRow};
+use switchyard_io::{Aws, Queue, Table};
 use tokio::time::Instant;
 
 /// What sweeping needs.
@@ -58,28 +59,12 @@ pub struct Swept {
 /// The due rows could not be listed, or some could not be dealt with, after all others were.
 pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, SignalsError> {
     let mut swept = Swept::default();
-    'shards: for shard in outbox::shards(WORKFLOW) {
-        loop {
-            let rows = deps.store.due(&shard, deps.clock.now()).await?;
-            let (found, failed_before) = (rows.len(), swept.failed);
-            for row in rows {
-                if Instant::now() >= deadline {
-                    break 'shards;
-                }
-                swept.scanned += 1;
-                match deal_with(deps, &row).await {
-                    Ok(is_sent) => swept.enqueued += u64::from(is_sent),
-                    Err(error) => {
-                        swept.failed += 1;
-                        tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
-                    }
-                }
-            }
-            if found < outbox::SWEEP_LIMIT as usize || swept.failed > failed_before {
-                break;
-            }
-        }
-    }
+    let dealt = outbox::sweep(deps.store.table(), WORKFLOW, &deps.clock, deadline, async |row| {
+        swept.scanned += 1;
+        swept.enqueued += u64::from(deal_with(deps, row).await?);
+        Ok::<_, SignalsError>(())
+    });
+    swept.failed = dealt.await?;
     match swept.failed {
         0 => Ok(swept),
         failed => Err(SignalsError::Sweep { failed }),

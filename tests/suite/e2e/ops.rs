@@ -41,7 +41,7 @@ async fn only_the_operator_gets_in_and_unknown_queues_are_404() {
     let list = send("GET", "/admin/dlq", &credentials).await;
     assert_eq!(list.status, 200, "{}", list.body);
     let names: Vec<_> = list.body["queues"].as_array().unwrap().iter().map(|queue| &queue["queue"]).collect();
-    assert_eq!(names, ["adt", "order", "callback"]);
+    assert_eq!(names, ["adt", "order", "callback", "rules", "notify"]);
     for (method, path) in [("GET", "/admin/dlq/none"), ("POST", "/admin/dlq/none/redrive")] {
         let answer = send(method, path, &credentials).await;
         assert_eq!((answer.status, &answer.body["title"]), (404, &json!("Not Found")), "{method} {path}");

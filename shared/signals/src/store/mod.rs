@@ -43,12 +43,10 @@ pub use usage::Usage;
 pub(crate) use usage::{Month, Reserved};
 
 use crate::error::SignalsError;
-use jiff::Timestamp;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use switchyard_io::Table;
 use switchyard_io::dynamo::{Item, Key};
-use switchyard_io::outbox;
+use switchyard_io::outbox::DueRow;
 
 /// The workflow's name in the index `due`.
 pub(crate) const WORKFLOW: &str = "signals";
@@ -68,11 +66,6 @@ impl Store {
         &self.table
     }
 
-    pub(crate) async fn due(&self, shard: &str, now: Timestamp) -> Result<Vec<DueRow>, SignalsError> {
-        let items = self.table.due(shard, now.as_millisecond(), outbox::SWEEP_LIMIT).await?;
-        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
-    }
-
     /// Reads the row that a due row stands for.
     pub(crate) fn read_due(&self, row: &DueRow, item: Item) -> Result<Due, SignalsError> {
         Ok(match row.pk.as_bytes().first() {
@@ -88,21 +81,6 @@ impl Store {
 
     fn read<T: DeserializeOwned>(&self, item: Option<Item>) -> Result<Option<T>, SignalsError> {
         Ok(item.map(|item| self.table.read(item)).transpose()?)
-    }
-}
-
-/// A row of the index `due`.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct DueRow {
-    pk: String,
-    sk: String,
-    #[serde(flatten)]
-    pub(crate) due: outbox::Due,
-}
-
-impl DueRow {
-    pub(crate) fn key(&self) -> Key {
-        Key { pk: self.pk.clone(), sk: self.sk.clone() }
     }
 }
 

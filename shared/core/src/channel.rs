@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 /// A way to reach somebody; lower case on the wire.
@@ -24,7 +24,7 @@ pub enum Channel {
 pub struct UnknownChannel;
 
 impl Channel {
-    /// Every channel.
+    /// All of them, in the order that messages name them.
     pub const ALL: [Self; 5] = [Self::Email, Self::Telegram, Self::Whatsapp, Self::Slack, Self::Webhook];
 
     /// Its name on the wire.
@@ -38,15 +38,15 @@ impl Channel {
         }
     }
 
-    /// Whether a message names whom it goes to. Where it does not, the config's URL says it all.
+    /// Whether a message names whom it goes to. Where it does not, the config's address says it all.
     pub fn takes_recipients(self) -> bool {
         !matches!(self, Self::Slack | Self::Webhook)
     }
 }
 
-impl fmt::Display for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+impl Display for Channel {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 
