@@ -46,8 +46,9 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
             say(keys.create(&NewKey { tenant, ..new }).await?.0.expose());
         }
         Command::Revoke { key } => {
-            let is_known = of_orders().await?.revoke(&key).await? || signals::keys(target).await?.revoke(&key).await?;
-            if !is_known {
+            let of_orders = of_orders().await?.revoke(&key).await?;
+            let of_signals = signals::keys(target).await?.revoke(&key).await?;
+            if !of_orders && !of_signals {
                 say("no such key");
                 return Ok(ExitCode::FAILURE);
             }

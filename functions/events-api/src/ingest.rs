@@ -60,6 +60,9 @@ impl Ingest {
         let producer = self.producer(call).await?;
         let text = json_text(call)?;
         let event = NewEvent::parse(text).map_err(refused)?;
+        if call.is_unreadable(&IDEMPOTENCY_KEY) {
+            return Err(Failure::new(400, "idempotency_key_unreadable", "Idempotency key must be visible ASCII"));
+        }
         let key = call.header(IDEMPOTENCY_KEY).filter(|key| !key.is_empty());
         self.take(call, &producer, &event, key).await.map(|taken| taken.reply())
     }

@@ -29,8 +29,7 @@ where
     F: Future<Output = Result<Reply, Fault>>,
 {
     if key.is_empty() || key.len() > MAX_KEY {
-        let message = format!("Idempotency-Key must have 1 to {MAX_KEY} characters");
-        return Ok(Reply::json(400, &json!({"error": "invalid_idempotency_key", "message": message})));
+        return Ok(unusable());
     }
     let request = hex_sha256(&[&call.origin.path, &call.query, &String::from_utf8_lossy(&call.body)]);
     let running = match keys.begin(&caller.name(), key, &request).await? {
@@ -57,6 +56,12 @@ where
         tracing::warn!(error = error_chain(&error), "an answer could not be kept for its repetition");
     }
     answered
+}
+
+/// The answer to a request whose key is none.
+pub fn unusable() -> Reply {
+    let message = format!("Idempotency-Key must have 1 to {MAX_KEY} characters of visible ASCII");
+    Reply::json(400, &json!({"error": "invalid_idempotency_key", "message": message}))
 }
 
 fn replay(status: u16, body: String) -> Reply {

@@ -75,6 +75,9 @@ impl Routes {
             Ok(None) => return unauthorized(),
             Err(error) => return fault(call, &error),
         };
+        if call.is_unreadable(&IDEMPOTENCY_KEY) {
+            return repeat::unusable();
+        }
         let answered = match call.header(IDEMPOTENCY_KEY) {
             Some(key) if call.method == Method::POST => {
                 repeat::once(&self.keys, call, &caller, key, || self.act(call, &caller)).await

@@ -223,7 +223,7 @@ impl Changes {
 }
 
 /// One write of a transaction; see [`Table::transact`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Write {
     /// Writes a row unless its key is taken.
     Create(Item),
@@ -414,6 +414,12 @@ impl Table {
             if let Some(index) = refused {
                 let row = reasons[index].item().filter(|item| !item.is_empty()).cloned();
                 return Ok(Transact::Refused { index, row });
+            }
+            if reasons.iter().any(|reason| reason.code() == Some("ValidationError")) {
+                // The transaction as a whole is called cancelled; a row of it will never be taken.
+                let source = CallError("ValidationError in a transaction".to_owned());
+                let action = "writing a transaction to";
+                return Err(DynamoError::Call { action, table: self.name.clone(), source, transient: false });
             }
             let conflict = reasons.iter().any(|reason| reason.code() == Some("TransactionConflict"));
             attempt += 1;

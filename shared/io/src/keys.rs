@@ -204,11 +204,14 @@ impl ApiKeys {
     }
 
     /// Takes in an old key of which only its first 16 characters and its bcrypt hash (`$2a$`, `$2b$`, `$2y$`) are known.
-    /// Its first use makes it one like all others.
+    /// Its first use makes it one like all others. `false` when it is here already, or its hash costs too much to compare.
     ///
     /// # Errors
     /// DynamoDB could not be reached.
     pub async fn take_in_old(&self, new: &NewKey, prefix: &str, hash: &str) -> Result<bool, KeyError> {
+        if !is_payable(hash) {
+            return Ok(false);
+        }
         let row = OldRow {
             pk: old_partition(prefix),
             sk: hex_sha256(&[hash]),
@@ -415,6 +418,13 @@ impl Columns {
     }
 }
 
+/// The highest cost of a hash that is compared; each is twice as much work as the one below.
+const OLD_MOST_COST: u32 = 14;
+
+fn is_payable(hash: &str) -> bool {
+    hash.parse::<bcrypt::HashParts>().is_ok_and(|parts| parts.get_cost() <= OLD_MOST_COST)
+}
+
 /// Whether a bcrypt hash is a text's. One at a time in a process, and beside what it serves: a hash takes a good part of a
 /// second.
 async fn fits(text: String, hash: String) -> bool {
@@ -457,5 +467,6 @@ mod tests {
             assert!(!fits("test_api_key_124".into(), hash).await, "{form}");
         }
         assert!(!fits("x".into(), "nonsense".into()).await);
+        assert!(is_payable(&hash) && !is_payable("nonsense") && !is_payable(&hash.replacen("$04$", "$31$", 1)));
     }
 }

@@ -9,7 +9,7 @@ use crate::dynamo::{Changes, DynamoError, IntoAttribute, Item, Key, Table, Updat
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
-use switchyard_core::{Clock, error_chain};
+use switchyard_core::{Clock, error_chain, metric};
 use tokio::time::Instant;
 
 /// Partitions of the index `due`, per workflow.
@@ -108,24 +108,39 @@ pub async fn sweep<E: Error>(
     mut deal_with: impl AsyncFnMut(&DueRow) -> Result<(), E>,
 ) -> Result<u64, DynamoError> {
     let mut failed = 0;
-    for shard in shards(workflow) {
-        loop {
+    // A page of each shard in turn, beginning anywhere, so that none waits for another's backlog.
+    let mut open: Vec<String> = shards(workflow).collect();
+    let first = fastrand::usize(0..open.len());
+    open.rotate_left(first);
+    let mut is_first_page = true;
+    while !open.is_empty() {
+        let mut more = Vec::new();
+        for shard in open {
             let rows = table.due(&shard, clock.now().as_millisecond(), SWEEP_LIMIT).await?;
             let (found, failed_before) = (rows.len(), failed);
+            metric::count("due.rows", found as u64);
+            let rows = rows.into_iter().map(|row| table.read(row)).collect::<Result<Vec<DueRow>, _>>()?;
+            // One of each shard: CloudWatch takes a hundred values in a line.
+            if let Some(oldest) = rows.first().filter(|_| is_first_page) {
+                let age_ms = clock.now().as_millisecond() - oldest.due.due_at;
+                metric::millis("due.age", u64::try_from(age_ms).unwrap_or_default());
+            }
             for row in rows {
                 if Instant::now() >= deadline {
                     return Ok(failed);
                 }
-                if let Err(error) = deal_with(&table.read(row)?).await {
+                if let Err(error) = deal_with(&row).await {
                     failed += 1;
                     tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
                 }
             }
             // A full page means that there may be more; after failures the next run sees to the rest.
-            if found < SWEEP_LIMIT as usize || failed > failed_before {
-                break;
+            if found >= SWEEP_LIMIT as usize && failed == failed_before {
+                more.push(shard);
             }
         }
+        open = more;
+        is_first_page = false;
     }
     Ok(failed)
 }

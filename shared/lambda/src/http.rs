@@ -55,6 +55,11 @@ impl Call {
     pub fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// Whether a header came that is no visible ASCII, so that [`Call::header`] does not know it.
+    pub fn is_unreadable(&self, name: &header::HeaderName) -> bool {
+        self.headers.get(name).is_some_and(|value| value.to_str().is_err())
+    }
 }
 
 /// One answer.

@@ -5,10 +5,13 @@ use crate::path::Path;
 use crate::time::read_duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 use switchyard_core::hex_sha256;
 
 /// Up to so many events, each is kept by itself and counting is exact.
 const EXACT: u32 = 200;
+/// How far a sender's clock may be ahead.
+const EARLY: Duration = Duration::from_secs(300);
 /// Parts of a window, where events are only summed up.
 const BUCKETS: i64 = 60;
 /// Events whose outcome is remembered, where each is not kept anyway.
@@ -111,7 +114,9 @@ impl Threshold {
                 Amount::Value(digest)
             }
         };
-        let at = if self.uses_occurred_at { event.occurred_at } else { event.received_at };
+        // An event from the future would make all that came before it look old.
+        let latest = event.received_at.saturating_add(EARLY).unwrap_or(event.received_at);
+        let at = if self.uses_occurred_at { event.occurred_at.min(latest) } else { event.received_at };
         Some(Sample { group: group::key(&self.by, event, true)?, at_ms: at.as_millisecond(), amount })
     }
 

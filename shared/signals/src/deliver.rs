@@ -1,11 +1,13 @@
 use crate::error::SignalsError;
+use crate::model::TenantStatus;
 use crate::notify::{DELIVERY_KIND, DeliveryJob, distinct, message, queue_deliveries};
 use crate::store::{Claim, ConfigRow, ConfigStatus, DeliveryRow, DeliveryStatus, EventRow, Next, Store, delivery_key};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, Envelope, iso_millis, metric};
+use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Envelope, error_chain, iso_millis, metric};
+use switchyard_io::dynamo::Write;
 use switchyard_io::once::Owner;
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, MAX_DELAY, Queue, Secrets, Table};
@@ -13,6 +15,9 @@ use switchyard_notify::schedule::{self, Next as Then};
 use switchyard_notify::{
     Attempt, Channel, Config, DeliveryMeta, Message, Outcome, Senders, Template, config, pace, webhook,
 };
+
+/// Attempts at writing down that a message was sent.
+const SETTLE_ATTEMPTS: u32 = 3;
 
 /// A wait for one's turn that is not worth a message, in milliseconds.
 const SHORT_MS: i64 = 250;
@@ -65,7 +70,7 @@ pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(),
     let job = envelope.body;
     let now_ms = deps.clock.now().as_millisecond();
     let key = delivery_key(&envelope.tenant, &job.event_id, &job.delivery_id);
-    let row = match deps.store.claim_delivery(&key, job.attempts, owner, now_ms, now_ms + millis(LEASE)).await? {
+    let mut row = match deps.store.claim_delivery(&key, job.attempts, owner, now_ms, now_ms + millis(LEASE)).await? {
         Claim::Mine(row) => row,
         Claim::Busy { until_ms } => {
             let wait = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or_default());
@@ -74,8 +79,18 @@ pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(),
         Claim::Settled | Claim::Missing => return Ok(()),
     };
     let config_id = row.intent.config.as_deref().unwrap_or_default();
-    let (event, config_row) =
-        tokio::try_join!(deps.store.event(&row.tenant, &row.event_id), deps.store.config(&row.tenant, config_id),)?;
+    let (tenant, event, config_row) = tokio::try_join!(
+        deps.store.tenant(&row.tenant),
+        deps.store.event(&row.tenant, &row.event_id),
+        deps.store.config(&row.tenant, config_id),
+    )?;
+    if tenant.is_none_or(|tenant| tenant.status != TenantStatus::Active) {
+        row.intent.fallback.clear();
+        return end(deps, &row, DeliveryStatus::Failed, "tenant_suspended").await;
+    }
+    if row.age(deps.clock.now()) > schedule::MAX_AGE {
+        return end(deps, &row, DeliveryStatus::Expired, "too_old").await;
+    }
     let config_row = config_row.filter(|config| config.status == ConfigStatus::Active);
     let Some(config_row) = config_row else {
         return end(deps, &row, DeliveryStatus::Failed, "no_active_config").await;
@@ -88,6 +103,9 @@ pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(),
         #[expect(clippy::disallowed_methods, reason = "shorter than the shortest delay of a message")]
         tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default())).await;
     } else if let Some(slot) = slot {
+        if slot - row.created_at.as_millisecond() > millis(schedule::MAX_AGE) {
+            return end(deps, &row, DeliveryStatus::Expired, "too_old").await;
+        }
         let next = at(slot, false, deps.clock.now());
         if deps.store.settle_delivery(&row, &next, None, Vec::new()).await? {
             send_later(deps, &row, row.attempts, &next).await?;
@@ -102,8 +120,14 @@ async fn open_config(deps: &NotifyDeps, row: &ConfigRow) -> Result<Option<Config
     let open: Value = serde_json::from_str(&row.open).map_err(SignalsError::Json)?;
     let mut secrets = BTreeMap::new();
     for (field, sealed) in &row.sealed {
-        let opened = deps.vault.open(&row.id, sealed).await.map_err(SignalsError::Vault)?;
-        secrets.insert(field.clone(), opened.expose().clone());
+        match deps.vault.open(&row.id, sealed).await {
+            Ok(opened) => drop(secrets.insert(field.clone(), opened.expose().clone())),
+            Err(error) if error.disposition() == Disposition::Permanent => {
+                tracing::error!(error = error_chain(&error), "a config's secret does not open");
+                return Ok(None);
+            }
+            Err(error) => return Err(SignalsError::Vault(error)),
+        }
     }
     Ok(Config::parse(row.channel, &config::merge(&open, &secrets), deps.senders.guard()).ok())
 }
@@ -116,7 +140,14 @@ async fn hold_back(
     now_ms: i64,
 ) -> Result<Option<i64>, SignalsError> {
     if row.slot_at.is_some_and(|slot| slot <= now_ms) {
-        return Ok(None);
+        // The place is ours, unless the far side asked for patience since.
+        let held = match pace::account_key(config) {
+            Some(account) => deps.store.held_until(&account).await?,
+            None => None,
+        };
+        if held.is_none_or(|until| until <= now_ms) {
+            return Ok(None);
+        }
     }
     let mut latest = now_ms;
     for pace in pace::paces(config, &row.intent.recipient) {
@@ -152,16 +183,15 @@ async fn attempt(
             metric::count("notification.sent", 1);
             let sent = format!("sent_{}", channel.name());
             let counted = Store::count_with(&row.tenant, now, &[("notifications_sent", 1), (&sent, 1)]);
-            deps.store.settle_delivery(row, &Next::Sent { provider_id }, None, vec![counted]).await?;
-            Ok(())
+            write_down_sent(deps, row, provider_id, counted).await
         }
         Outcome::Retry { after, code, holds_account } => {
+            let after = after.map(|wish| wish.min(schedule::MAX_AGE));
             let wish_end = after.map(|wish| now.as_millisecond() + millis(wish));
             if let (true, Some(until), Some(account)) = (holds_account, wish_end, pace::account_key(config)) {
                 deps.store.hold_pace(&account, until).await?;
             }
-            let age = Duration::try_from(now.duration_since(row.created_at)).unwrap_or_default();
-            match schedule::next(row.attempts + 1, after, age, fastrand::f64()) {
+            match schedule::next(row.attempts + 1, after, row.age(now), fastrand::f64()) {
                 Then::Wait(wait) => {
                     let next = at(now.as_millisecond() + millis(wait), true, now);
                     if deps.store.settle_delivery(row, &next, Some(&code), Vec::new()).await? {
@@ -177,10 +207,33 @@ async fn attempt(
             end(deps, row, DeliveryStatus::Failed, &code).await
         }
         Outcome::TerminalConfig { code } => {
-            deps.store.config_failed(&row.tenant, &config_row.id, &code).await?;
+            deps.store.config_failed(&row.tenant, config_row, &code).await?;
             end(deps, row, DeliveryStatus::Failed, &code).await
         }
     }
+}
+
+/// Writes that a message was sent. That is tried again here: given up, the message would be sent twice.
+async fn write_down_sent(
+    deps: &NotifyDeps,
+    row: &DeliveryRow,
+    provider_id: Option<String>,
+    counted: Write,
+) -> Result<(), SignalsError> {
+    let next = Next::Sent { provider_id };
+    for _ in 1..SETTLE_ATTEMPTS {
+        match deps.store.settle_delivery(row, &next, None, vec![counted.clone()]).await {
+            Err(error) if error.disposition() != Disposition::Permanent => {
+                tracing::warn!(
+                    event_id = row.event_id,
+                    error = error_chain(&error),
+                    "what was sent is not written down yet"
+                );
+            }
+            settled => return settled.map(drop),
+        }
+    }
+    deps.store.settle_delivery(row, &next, None, vec![counted]).await.map(drop)
 }
 
 fn compose(row: &DeliveryRow, event: Option<&EventRow>) -> Message {

@@ -141,6 +141,12 @@ pub async fn accept(
     }
     let month = Month::of(now);
     let Some((shard, count)) = reserve(deps, tenant, &month).await? else {
+        // Perhaps the same request took the last place meanwhile.
+        if let Some(key) = idempotency_key
+            && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
+        {
+            return Ok(replayed(known.event_id, &known.fingerprint, new));
+        }
         metric::count("rejected", 1);
         return Ok(Accepted::HardLimit { retry_after: until_next_month(now) });
     };
@@ -166,7 +172,11 @@ pub async fn accept(
     if let Err(error) = send(deps, &event, trace).await {
         tracing::warn!(event_id = event.id, error = error_chain(&error), "the event waits for the sweeper");
     }
-    let is_beyond_soft_limit = is_beyond_soft_limit(deps, tenant, &month, count).await?;
+    let beyond = is_beyond_soft_limit(deps, tenant, &month, count).await;
+    let is_beyond_soft_limit = beyond.unwrap_or_else(|error| {
+        tracing::warn!(event_id = event.id, error = error_chain(&error), "the soft limit could not be looked at");
+        false
+    });
     Ok(Accepted::New { id, is_beyond_soft_limit })
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct DeliveryJob {
     pub(crate) attempts: u32,
 }
 
+/// The largest intent, with what stands in for it, in bytes: a row holds 400 KB.
+const LARGEST: usize = 250_000;
+
 /// What a rule sends for an event.
 pub(crate) struct WorkedOut {
     pub(crate) intents: Vec<Intent>,
@@ -34,9 +37,20 @@ pub(crate) struct WorkedOut {
 pub(crate) fn work_out(ruleset: &Ruleset, rule: &Rule, scope: &Scope<'_>) -> WorkedOut {
     let mut worked_out = WorkedOut { intents: Vec::new(), warnings: Vec::new() };
     for action in rule.actions_for(scope.event) {
-        worked_out.intents.extend(intents_of(ruleset, action, scope, &mut worked_out.warnings));
+        let intents = intents_of(ruleset, action, scope, &mut worked_out.warnings);
+        worked_out.intents.extend(intents.into_iter().map(within_bounds));
     }
     worked_out
+}
+
+/// An intent that a row can hold; one that is too large has failed.
+fn within_bounds(intent: Intent) -> Intent {
+    match serde_json::to_string(&intent) {
+        Ok(text) if text.len() <= LARGEST => intent,
+        _ => {
+            Intent { content: Content::default(), failed: Some("too_large".to_owned()), fallback: Vec::new(), ..intent }
+        }
+    }
 }
 
 fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Intent> {
@@ -89,9 +103,11 @@ fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &
     if to.is_empty() {
         return failing("", "no_recipient");
     }
+    let mut seen = HashSet::new();
     to.iter()
         .flat_map(|given| match recipient::normalise(channel, given) {
-            Ok(recipient) => vec![intent(&recipient, content.clone(), None)],
+            Ok(recipient) if seen.insert(recipient.clone()) => vec![intent(&recipient, content.clone(), None)],
+            Ok(_) => Vec::new(),
             Err(_) => failing(given, "invalid_recipient"),
         })
         .collect()

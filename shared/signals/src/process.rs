@@ -3,12 +3,12 @@ use crate::ingest::{EVENT_KIND, EventJob};
 use crate::model::TenantStatus;
 use crate::notify::{distinct, queue_deliveries, work_out};
 use crate::ruleset::{ActiveRule, Ruleset, Rulesets};
-use crate::store::{DeliveryRow, DueState, EventRow, Intent, Origin, StateKey, Stepped, Store};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use crate::store::{DeliveryRow, DueState, EventRow, Intent, Origin, RuleStatus, StateKey, Stepped, Store};
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, Envelope, EnvelopeError, metric};
+use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Envelope, EnvelopeError, error_chain, metric};
 use switchyard_io::dynamo::{Item, Write};
 use switchyard_io::{Aws, Queue, Table};
 use switchyard_rules::{
@@ -20,6 +20,15 @@ pub(crate) const DIGEST_KIND: &str = "signals.digest";
 
 /// Deliveries that go into the event's own transaction; what is beyond them is written before.
 const WITH_EVENT: usize = 90;
+
+/// Deliveries that one event may bring; what is beyond them is not sent, and the outcome says so.
+const MOST_DELIVERIES: usize = 1_000;
+
+/// Bytes of deliveries that go into the event's own transaction, which takes 4 MB.
+const BYTES_WITH_EVENT: usize = 2_500_000;
+
+/// Bytes of payloads that a digest shows; it still counts the events beyond them.
+const DIGEST_BYTES: usize = 1_000_000;
 
 /// Events of a digest that are loaded at a time.
 const LOADED_TOGETHER: usize = 10;
@@ -105,7 +114,20 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
     let now = deps.clock.now();
     let (mut outcomes, mut deliveries, mut matched) = (Map::new(), Vec::new(), 0_i64);
     for rule in ruleset.rules.iter().filter(|rule| rule.rule.is_for(event.kind)) {
-        let outcome = weigh(deps, &ruleset, rule, &row, &event).await?;
+        // A batch is worked on by one thread: others get their turn.
+        tokio::task::yield_now().await;
+        let outcome = match weigh(deps, &ruleset, rule, &row, &event).await {
+            // It will not go away, and concerns this rule alone.
+            Err(error) if error.disposition() == Disposition::Permanent => {
+                tracing::error!(event_id, error = error_chain(&error), "a rule could not be weighed");
+                Weighed::stopped("error", false)
+            }
+            outcome => outcome?,
+        };
+        if deliveries.len() + outcome.intents.len() > MOST_DELIVERIES {
+            outcomes.insert(rule.id.clone(), json!({"version": rule.version, "outcome": "too_many"}));
+            continue;
+        }
         matched += i64::from(outcome.has_matched);
         let mut about = json!({"version": rule.version, "outcome": outcome.name});
         if !outcome.warnings.is_empty() {
@@ -125,12 +147,7 @@ async fn finish(
     deliveries: Vec<DeliveryRow>,
     matched: i64,
 ) -> Result<(), SignalsError> {
-    let (with, before) = deliveries.split_at(deliveries.len().min(WITH_EVENT));
-    deps.store.add_deliveries(before).await?;
-    let mut writes = Vec::new();
-    for delivery in with {
-        writes.push(Write::Put(deps.store.table().to_item(delivery)?));
-    }
+    let writes = with_event(deps, &deliveries).await?;
     let is_first = deps.store.finish_event(row, &outcomes.to_string(), writes).await?;
     if is_first && matched > 0 {
         let counted = [("rules_matched", matched), ("notifications_failed", failed(&deliveries))];
@@ -147,6 +164,18 @@ async fn finish(
     // Whoever was first sends them; a second send is harmless.
     let open: Vec<_> = deliveries.into_iter().filter(DeliveryRow::is_open).collect();
     queue_deliveries(&deps.deliveries, &open).await
+}
+
+/// The writes of as many deliveries as a transaction takes; the others are written here.
+async fn with_event(deps: &RulesDeps, deliveries: &[DeliveryRow]) -> Result<Vec<Write>, SignalsError> {
+    let mut bytes = 0;
+    let fits = deliveries.iter().take(WITH_EVENT).take_while(|delivery| {
+        bytes += serde_json::to_string(delivery).map_or(BYTES_WITH_EVENT, |text| text.len());
+        bytes <= BYTES_WITH_EVENT
+    });
+    let (with, before) = deliveries.split_at(fits.count());
+    deps.store.add_deliveries(before).await?;
+    with.iter().map(|delivery| Ok(Write::Put(deps.store.table().to_item(delivery)?))).collect()
 }
 
 fn failed(deliveries: &[DeliveryRow]) -> i64 {
@@ -203,12 +232,15 @@ async fn weigh(
         }
     }
     if let Some(digest) = &definition.digest {
-        match gather(deps, &row.tenant, active, digest, event).await? {
-            Digested::Lead => {}
-            Digested::Opened | Digested::Kept | Digested::Filled => {
-                send_batches(deps, ruleset, active, &digest.group(event)).await?;
-                return Ok(Weighed::stopped("digested", true));
-            }
+        let outcome = gather(deps, &row.tenant, active, digest, event).await?;
+        // Either may have closed a window. Should sending it fail, its own row is due later.
+        if matches!(outcome, Digested::Opened | Digested::Filled)
+            && let Err(error) = send_batches(deps, ruleset, active, &digest.group(event)).await
+        {
+            tracing::warn!(event_id = row.id, error = error_chain(&error), "a digest waits for the sweeper");
+        }
+        if outcome != Digested::Lead {
+            return Ok(Weighed::stopped("digested", true));
         }
     }
     let scope = Scope {
@@ -267,7 +299,7 @@ async fn gather(
         let with = with.collect::<Result<Vec<Item>, _>>()?;
         Ok(Stepped { state: step.state, outcome: step.outcome, due_at, with })
     };
-    deps.store.step(key, twice(digest.window_ms()), deps.clock.now(), step).await
+    deps.store.step(key, twice(digest.window_ms()) + UNSENT_KEPT, deps.clock.now(), step).await
 }
 
 /// Closes a digest whose time is over, and sends what is to be sent of its group.
@@ -275,12 +307,18 @@ async fn close_digest(deps: &RulesDeps, tenant: &str, job: &DigestJob) -> Result
     let Some(ruleset) = deps.rulesets.of(&deps.store, tenant).await? else {
         return Err(SignalsError::UnknownTenant { id: tenant.to_owned() });
     };
-    // Of a rule that is no longer in force nothing is sent.
-    let Some(active) = ruleset.rule(&job.rule) else {
-        return deps.store.forget_digest(tenant, &job.rule, &job.group).await;
-    };
-    let Some(digest) = &active.rule.definition.digest else {
-        return deps.store.forget_digest(tenant, &job.rule, &job.group).await;
+    let is_active = ruleset.tenant.status == TenantStatus::Active;
+    let known = ruleset.rule(&job.rule).filter(|_| is_active);
+    let Some((active, digest)) = known.and_then(|active| Some((active, active.rule.definition.digest.as_ref()?)))
+    else {
+        // Of a suspended tenant, a rule that is no longer in force, or one that gathers no more, nothing is sent. What is in
+        // force and not known here yet will be.
+        let row = deps.store.rule(tenant, &job.rule).await?;
+        let is_in_force = row.is_some_and(|row| row.status == RuleStatus::Active);
+        return match is_active && is_in_force && known.is_none() {
+            true => Ok(()),
+            false => deps.store.forget_digest(tenant, &job.rule, &job.group).await,
+        };
     };
     let key = StateKey { tenant, rule: &job.rule, part: "DG", group: &job.group };
     let now = deps.clock.now();
@@ -291,7 +329,7 @@ async fn close_digest(deps: &RulesDeps, tenant: &str, job: &DigestJob) -> Result
         let due_at = state.closes_ms(digest);
         Ok(Stepped { state, outcome: (), due_at, with })
     };
-    deps.store.step(key, twice(digest.window_ms()), now, step).await?;
+    deps.store.step(key, twice(digest.window_ms()) + UNSENT_KEPT, now, step).await?;
     send_batches(deps, &ruleset, active, &job.group).await
 }
 
@@ -313,7 +351,7 @@ async fn send_batches(
             continue;
         };
         #[expect(clippy::cast_precision_loss, reason = "a digest holds at most 500 events")]
-        let count = events.len() as f64;
+        let count = batch.entries.len() as f64;
         let scope = Scope {
             event: newest,
             rule_id: &active.id,
@@ -330,12 +368,8 @@ async fn send_batches(
         let digest_of = |intent: Intent| Intent { action: format!("digest.{}", intent.action), ..intent };
         let deliveries = worked_out.intents.into_iter().map(|intent| DeliveryRow::new(of, digest_of(intent), now));
         let deliveries = distinct(deliveries.collect());
-        let (with, before) = deliveries.split_at(deliveries.len().min(WITH_EVENT));
-        deps.store.add_deliveries(before).await?;
-        let mut writes = vec![Store::count_with(tenant, now, &[("notifications_failed", failed(&deliveries))])];
-        for delivery in with {
-            writes.push(Write::Put(deps.store.table().to_item(delivery)?));
-        }
+        let mut writes = with_event(deps, &deliveries).await?;
+        writes.push(Store::count_with(tenant, now, &[("notifications_failed", failed(&deliveries))]));
         if deps.store.remove_batch(&batch_key, writes).await? {
             let open: Vec<_> = deliveries.into_iter().filter(DeliveryRow::is_open).collect();
             queue_deliveries(&deps.deliveries, &open).await?;
@@ -344,14 +378,20 @@ async fn send_batches(
     Ok(())
 }
 
-/// The events of a batch that are still kept, oldest first.
+/// The events of a batch that are still kept, oldest first, as many as a digest shows.
 async fn events_of(deps: &RulesDeps, tenant: &str, batch: &Batch) -> Result<Vec<EventRow>, SignalsError> {
-    let rows: Vec<_> = stream::iter(&batch.entries)
-        .map(|entry| deps.store.event(tenant, &entry.event_id))
-        .buffered(LOADED_TOGETHER)
-        .try_collect()
-        .await?;
-    Ok(rows.into_iter().flatten().collect())
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for entries in batch.entries.chunks(LOADED_TOGETHER) {
+        let loads = entries.iter().map(|entry| deps.store.event(tenant, &entry.event_id));
+        for row in try_join_all(loads).await?.into_iter().flatten() {
+            bytes += row.payload.len();
+            found.push(row);
+        }
+        if bytes > DIGEST_BYTES {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 fn read_payload(row: &EventRow) -> Result<Value, SignalsError> {
@@ -370,6 +410,9 @@ fn view<'a>(row: &'a EventRow, payload: &'a Value, ruleset: &'a Ruleset) -> Even
         tenant: switchyard_rules::Tenant { slug: &tenant.slug, plan: tenant.plan.name(), name: &tenant.name },
     }
 }
+
+/// What a digest has gathered outlives any outage of ours that goes unnoticed.
+const UNSENT_KEPT: Duration = Duration::from_secs(14 * 86_400);
 
 fn twice(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or_default().saturating_mul(2)) + Duration::from_secs(3_600)

@@ -6,7 +6,7 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use switchyard_core::{Clock, hex_sha256};
+use switchyard_core::{Clock, error_chain, hex_sha256};
 use switchyard_io::keys::{ApiKeys, KnownKey};
 use tokio::time::Instant;
 
@@ -90,7 +90,9 @@ impl Producers {
     async fn look_up(&self, store: &Store, key: &str) -> Result<Option<Producer>, SignalsError> {
         let Some(key) = self.keys.find(key).await? else { return Ok(None) };
         let Some(tenant) = store.tenant(&key.tenant).await? else { return Ok(None) };
-        self.keys.used(&key).await?;
+        if let Err(error) = self.keys.used(&key).await {
+            tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "a key's use was not written down");
+        }
         Ok(Some(Producer { key, tenant }))
     }
 }

@@ -34,8 +34,7 @@ pub async fn create(deps: &TenantDeps, tenant: &str, document: &str) -> Result<W
         Ok(checked) => checked,
         Err(issues) => return Ok(Written::Invalid(issues)),
     };
-    let is_active = |row: &RuleRow| row.status == RuleStatus::Active;
-    if deps.store.rules(tenant).await?.iter().filter(|row| is_active(row)).count() >= MAX_ACTIVE {
+    if status_of(&parsed) == RuleStatus::Active && is_full(deps, tenant).await? {
         return Ok(Written::TooMany);
     }
     let id = deps.clock.new_id().to_string();
@@ -63,6 +62,10 @@ pub async fn replace(
         Ok(checked) => checked,
         Err(issues) => return Ok(Written::Invalid(issues)),
     };
+    let becomes_active = status_of(&parsed) == RuleStatus::Active && before.status != RuleStatus::Active;
+    if becomes_active && is_full(deps, tenant).await? {
+        return Ok(Written::TooMany);
+    }
     let after = RuleRow {
         status: status_of(&parsed),
         version: before.newest + 1,
@@ -111,6 +114,10 @@ pub async fn set_status(
 }
 
 async fn change(deps: &TenantDeps, tenant: &str, before: &RuleRow, after: &RuleRow) -> Result<Written, SignalsError> {
+    let becomes_active = after.status == RuleStatus::Active && before.status != RuleStatus::Active;
+    if becomes_active && is_full(deps, tenant).await? {
+        return Ok(Written::TooMany);
+    }
     Ok(match deps.store.change_rule(tenant, before, after, false).await? {
         true => Written::Rule(show(after), Vec::new()),
         false => Written::Stale,
@@ -143,6 +150,11 @@ pub async fn versions(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Vec<V
     let rows = deps.store.rule_versions(tenant, id).await?;
     let about = |row: VersionRow| json!({"version": row.version, "createdAt": iso_millis(row.created_at), "document": show(&row.document)});
     Ok(rows.into_iter().map(about).collect())
+}
+
+async fn is_full(deps: &TenantDeps, tenant: &str) -> Result<bool, SignalsError> {
+    let rows = deps.store.rules(tenant).await?;
+    Ok(rows.iter().filter(|row| row.status == RuleStatus::Active).count() >= MAX_ACTIVE)
 }
 
 async fn known(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {

@@ -39,14 +39,18 @@ impl Ruleset {
         self.rules.iter().find(|rule| rule.id == id)
     }
 
-    /// The config that an action goes out with: the one it names, else the channel's default, else the oldest active one.
+    /// The config that an action goes out with: the one it names, else the channel's newest default, else the oldest active
+    /// one.
     pub(crate) fn config(&self, channel: Channel, named: Option<&str>) -> Option<&ConfigRow> {
         let mut active =
             self.configs.iter().filter(|config| config.channel == channel && config.status == ConfigStatus::Active);
         match named {
             Some(id) => active.find(|config| config.id == id),
             // Ids sort by age.
-            None => active.clone().find(|config| config.is_default).or_else(|| active.min_by_key(|config| &config.id)),
+            None => {
+                let default = active.clone().filter(|config| config.is_default).max_by_key(|config| &config.id);
+                default.or_else(|| active.min_by_key(|config| &config.id))
+            }
         }
     }
 }

@@ -416,3 +416,77 @@ async fn a_rule_that_says_something_wrong_is_refused_as_a_whole() {
     }
     assert_eq!(rules::list(&world.tenants, &world.tenant.id).await.unwrap().len(), 0);
 }
+
+#[tokio::test]
+async fn what_was_worked_out_for_a_tenant_suspended_since_is_not_sent() {
+    let world = World::with_bot().await;
+    let fallback = json!([{"type": "notify", "channel": "telegram", "to": ["2"], "text": "instead"}]);
+    let action = json!([{"type": "notify", "channel": "telegram", "text": "first", "fallback": fallback}]);
+    world.rule(rule("*", json!({"when": true, "actions": action}))).await;
+    let event = world.event("x", json!({})).await;
+    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
+    process(&world.rules, &message).await.unwrap();
+    let suspended = TenantEdit { status: Some(TenantStatus::Suspended), ..TenantEdit::default() };
+    tenants::change(&world.tenants, &world.tenant.id, &suspended).await.unwrap().unwrap();
+    world.work().await;
+    let deliveries = world.deliveries(&event).await;
+    assert_eq!((deliveries.len(), &deliveries[0]["lastError"]), (1, &json!("tenant_suspended")));
+    assert_eq!(world.bot.got.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_message_that_comes_before_its_time_does_nothing() {
+    let world = World::with_bot().await;
+    world.rule(rule("*", json!({"when": true, "actions": telegram("x")}))).await;
+    world.bot.says("1", 500, json!({"ok": false, "error_code": 500, "description": "x"}));
+    let event = world.event("x", json!({})).await;
+    world.work().await;
+    world.bot.recovers("1");
+    let id = world.deliveries(&event).await[0]["id"].clone();
+    let again = json!({
+        "v": 1, "id": id, "kind": "signals.delivery", "tenant": world.tenant.id,
+        "body": {"eventId": event, "deliveryId": id, "attempts": 1},
+    });
+    let deliver_again = async || {
+        let owner = Owner { message_id: format!("again-{}", unique()), attempt: 1 };
+        deliver(&world.notify, &again.to_string(), &owner).await.unwrap();
+    };
+    deliver_again().await;
+    assert_eq!(world.bot.got("1").len(), 0, "five seconds are to pass");
+    world.pass(10);
+    deliver_again().await;
+    assert_eq!(world.bot.got("1").len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_older_than_a_day_is_of_no_use_to_anybody() {
+    let world = World::with_bot().await;
+    world.rule(rule("*", json!({"when": true, "actions": telegram("x")}))).await;
+    let event = world.event("x", json!({})).await;
+    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
+    process(&world.rules, &message).await.unwrap();
+    world.pass(86_401);
+    world.work().await;
+    assert_eq!(world.deliveries(&event).await[0]["status"], "expired");
+    assert_eq!(world.bot.got("1").len(), 0);
+}
+
+#[tokio::test]
+async fn what_no_row_can_hold_fails_alone() {
+    let world = World::with_bot().await;
+    let to: Vec<_> = (1..=20).map(|chat| chat.to_string()).collect();
+    let long = json!([{"type": "notify", "channel": "telegram", "to": to}]);
+    let action = json!([{"type": "notify", "channel": "telegram", "fallback": long}]);
+    world.rule(rule("*", json!({"when": true, "actions": action}))).await;
+    world.rule(rule("*", json!({"when": true, "actions": telegram("short")}))).await;
+    let event = world.event("x", json!({"text": "x".repeat(50_000)})).await;
+    world.work().await;
+    let mut statuses: Vec<_> = world
+        .deliveries(&event)
+        .await
+        .iter()
+        .map(|row| row["lastError"].as_str().unwrap_or("sent").to_owned())
+        .collect();
+    statuses.sort();
+    assert_eq!(statuses, ["sent", "too_large"]);
+}

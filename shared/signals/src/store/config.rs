@@ -3,7 +3,7 @@ use crate::error::SignalsError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Write};
 use switchyard_io::vault::Sealed;
 use switchyard_notify::Channel;
 
@@ -107,14 +107,15 @@ impl Store {
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
-    /// Marks an active config as refused by its far side.
-    pub(crate) async fn config_failed(&self, tenant: &str, id: &str, reason: &str) -> Result<(), SignalsError> {
+    /// Marks an active config, as it was read, as refused by its far side. One that was changed since stays as it is.
+    pub(crate) async fn config_failed(&self, tenant: &str, row: &ConfigRow, reason: &str) -> Result<(), SignalsError> {
         let failed = Changes::new()
             .set("status", "error")
             .set("reason", reason)
             .add("lock", 1)
-            .only_if("#status = ?", ["active".into_attribute()]);
-        let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&config_key(tenant, id), failed).await?;
+            .only_if("#status = ? AND #lock = ?", ["active".into_attribute(), row.lock.into_attribute()]);
+        let writes = vec![Write::Update(config_key(tenant, &row.id), failed), Self::touch_ruleset(tenant)];
+        let (Transact::Done | Transact::Refused { .. }) = self.table.transact(writes).await?;
         Ok(())
     }
 }

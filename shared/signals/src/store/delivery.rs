@@ -9,6 +9,9 @@ use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due};
 use switchyard_notify::Channel;
 
+/// A message may be so much ahead of its time, in milliseconds: clocks differ.
+const EARLY_MS: i64 = 1_000;
+
 /// Deliveries are kept for as long as an enterprise's events.
 const KEPT_FOR: Duration = Duration::from_secs(400 * 86_400);
 
@@ -151,6 +154,11 @@ impl DeliveryRow {
         Key { pk: self.pk.clone(), sk: self.sk.clone() }
     }
 
+    /// How long it has been under way.
+    pub(crate) fn age(&self, now: Timestamp) -> Duration {
+        Duration::try_from(now.duration_since(self.created_at)).unwrap_or_default()
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.status, DeliveryStatus::Pending | DeliveryStatus::RetryWait)
     }
@@ -236,6 +244,10 @@ impl Store {
                 ["pending".into_attribute(), "retry_wait".into_attribute(), i64::from(attempts).into_attribute()],
             )
             .only_if(
+                "attribute_not_exists(#next_attempt_at) OR #next_attempt_at <= ?",
+                [(now_ms + EARLY_MS).into_attribute()],
+            )
+            .only_if(
                 "attribute_not_exists(#lease_until) OR #lease_until < ? OR (#lease_owner = ? AND #lease_attempt <= ?)",
                 [now_ms.into_attribute(), id.into_attribute(), attempt.into_attribute()],
             );
@@ -244,7 +256,8 @@ impl Store {
             Update::Refused(None) => Ok(Claim::Missing),
             Update::Refused(Some(item)) => {
                 let row: DeliveryRow = self.table.read(item)?;
-                if row.is_open() && row.attempts == attempts {
+                let is_early = row.next_attempt_at.is_some_and(|at| at > now_ms + EARLY_MS);
+                if row.is_open() && row.attempts == attempts && !is_early {
                     return Ok(Claim::Busy { until_ms: row.lease_until.unwrap_or(now_ms) });
                 }
                 Ok(Claim::Settled)
@@ -360,11 +373,19 @@ impl Store {
         }
     }
 
+    /// Until when a pace is held back, whatever places it gave out before.
+    pub(crate) async fn held_until(&self, pace: &str) -> Result<Option<i64>, SignalsError> {
+        let key = Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() };
+        let row = self.table.get(&key).await?;
+        Ok(row.and_then(|row| i64::try_from(super::number(&row, "held_until_ms")?).ok()))
+    }
+
     /// Holds everything in a pace back until then.
     pub(crate) async fn hold_pace(&self, pace: &str, until_ms: i64) -> Result<(), SignalsError> {
         let key = Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() };
         let held = Changes::new()
             .set("free_at_ms", until_ms)
+            .set("held_until_ms", until_ms)
             .set("expires_at", until_ms / 1_000 + 86_400)
             .only_if("attribute_not_exists(#free_at_ms) OR #free_at_ms < ?", [until_ms.into_attribute()]);
         let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&key, held).await?;

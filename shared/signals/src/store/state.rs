@@ -12,6 +12,9 @@ use switchyard_rules::{Batch, Counted};
 /// Attempts at a step that others get in the way of.
 const ATTEMPTS: u32 = 20;
 
+/// Longest wait before the second attempt; it grows with each.
+const STEP_WAIT: Duration = Duration::from_millis(10);
+
 /// What a rule remembers of a group of events.
 #[derive(Serialize, Deserialize)]
 struct StateRow {
@@ -111,7 +114,11 @@ impl Store {
     where
         S: Serialize + DeserializeOwned + PartialEq + Clone,
     {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                #[expect(clippy::disallowed_methods, reason = "others step the same state within milliseconds")]
+                tokio::time::sleep(STEP_WAIT.mul_f64(f64::from(attempt) * fastrand::f64())).await;
+            }
             let row: Option<StateRow> = self.get(&key.key()).await?;
             let before: Option<S> =
                 row.as_ref().map(|row| serde_json::from_str(&row.state)).transpose().map_err(SignalsError::Json)?;
@@ -168,7 +175,7 @@ impl Store {
         let due = Due::at(WORKFLOW, &hex_sha256(&[&pk]), (now + outbox::GRACE).as_millisecond());
         let row = BatchRow {
             pk,
-            sk: format!("DB#{:015}", batch.opened_ms),
+            sk: format!("DB#{:015}#{}", batch.opened_ms, batch.entries.first().map_or("", |entry| &entry.event_id)),
             tenant: key.tenant.to_owned(),
             rule: key.rule.to_owned(),
             group: key.group.to_owned(),

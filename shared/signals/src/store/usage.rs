@@ -60,7 +60,7 @@ pub(crate) fn cap(limit: u64, shard: u32, shards: u32) -> u64 {
 }
 
 /// Rows that the other counters are spread over: transactions that meet on one row stop each other.
-const SPREAD: u32 = 8;
+const SPREAD: u32 = 16;
 
 fn spread_key(tenant: &str, month: &Month, shard: u32) -> Key {
     Key { sk: "N".into(), ..usage_key(tenant, month, shard) }
