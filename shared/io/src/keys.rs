@@ -163,7 +163,8 @@ pub struct KeyChange {
 
 impl ApiKeys {
     /// Keys in the table that the setting `table` names, under the pepper `API_KEY_PEPPER` of the secret that the
-    /// setting `API_KEY_SECRET` names. While the secret holds `API_KEY_PEPPER_BEFORE` too, keys under that one are known.
+    /// setting `API_KEY_SECRET` names. While the secret holds `API_KEY_PEPPER_BEFORE` too, keys under that one are known,
+    /// and each is moved to the current one when it is used.
     ///
     /// # Errors
     /// A setting is missing.
@@ -271,14 +272,33 @@ impl ApiKeys {
             return Ok(None);
         }
         let peppers = self.pepper().await?;
-        let before = peppers.required("API_KEY_PEPPER_BEFORE").ok();
-        for pepper in [Some(pepper(&peppers)?), before].into_iter().flatten() {
-            if let Some(item) = self.table.get(&key_of(&digest(text, &pepper))).await? {
+        let current = digest(text, &pepper(&peppers)?);
+        if let Some(item) = self.table.get(&key_of(&current)).await? {
+            let known: KnownKey = self.table.read(item)?;
+            return Ok(Some(known).filter(|known| known.revoked_at.is_none()));
+        }
+        if let Ok(before) = peppers.required("API_KEY_PEPPER_BEFORE") {
+            let before = digest(text, &before);
+            if let Some(item) = self.table.get(&key_of(&before)).await? {
                 let known: KnownKey = self.table.read(item)?;
+                self.keep_under(&known, &before, &current).await?;
                 return Ok(Some(known).filter(|known| known.revoked_at.is_none()));
             }
         }
         if is_of_our_form(text) { Ok(None) } else { self.find_old(text).await }
+    }
+
+    /// Moves a key from one pepper's digest to another's, unless that was done or the key changed meanwhile.
+    async fn keep_under(&self, known: &KnownKey, before: &str, current: &str) -> Result<(), KeyError> {
+        let Key { pk, sk } = key_of(current);
+        let is_same = Changes::new().only_if("#digest = ?", [before.into_attribute()]).set("digest", current);
+        let writes = vec![
+            Write::Create(self.table.to_item(&KnownKey { pk, sk, ..known.clone() })?),
+            Write::Update(owner_key(&known.tenant, &known.id), is_same),
+            Write::Delete(key_of(before), Changes::new()),
+        ];
+        let (Transact::Done | Transact::Refused { .. }) = self.table.transact(writes).await?;
+        Ok(())
     }
 
     /// Compares with the hashes of old keys that begin alike, and takes in the one that fits: bcrypt runs once for a key.

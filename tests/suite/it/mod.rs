@@ -5,6 +5,7 @@ mod adt;
 mod callbacks;
 mod config;
 mod idempotency;
+mod keys;
 mod once;
 mod orders;
 mod s3;
