@@ -26,8 +26,10 @@ use std::time::Duration;
 use switchyard_core::hex_sha256;
 use switchyard_io::Table;
 use switchyard_io::dynamo::{AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write};
+use switchyard_io::lease::{self, Lease};
 use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due};
+use switchyard_io::pace;
 use switchyard_io::vault::Sealed;
 
 /// The workflow's name in the index `due`.
@@ -221,12 +223,8 @@ pub(crate) struct DeliveryRow {
     pub(crate) last_status: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_error: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lease_owner: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lease_attempt: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) lease_until: Option<i64>,
+    #[serde(flatten)]
+    lease: Lease,
     endpoint_pk: String,
     endpoint_sk: String,
     pub(crate) created_at: Timestamp,
@@ -256,9 +254,7 @@ impl DeliveryRow {
             slot_at: None,
             last_status: None,
             last_error: None,
-            lease_owner: None,
-            lease_attempt: None,
-            lease_until: None,
+            lease: Lease::default(),
             endpoint_pk: endpoint.id.clone(),
             endpoint_sk: event.id.clone(),
             created_at: now,
@@ -570,26 +566,17 @@ impl Store {
         now_ms: i64,
         until_ms: i64,
     ) -> Result<Claim, CallbacksError> {
-        let (id, attempt) = (owner.message_id.as_str(), i64::from(owner.attempt));
-        let changes = Changes::new()
-            .set("lease_owner", id)
-            .set("lease_attempt", attempt)
-            .set("lease_until", until_ms)
-            .only_if(
-                "#status = ? AND #attempts = ?",
-                ["pending".into_attribute(), i64::from(attempts).into_attribute()],
-            )
-            .only_if(
-                "attribute_not_exists(#lease_until) OR #lease_until < ? OR (#lease_owner = ? AND #lease_attempt <= ?)",
-                [now_ms.into_attribute(), id.into_attribute(), attempt.into_attribute()],
-            );
+        let changes = lease::taken(Changes::new(), owner, now_ms, until_ms).only_if(
+            "#status = ? AND #attempts = ?",
+            ["pending".into_attribute(), i64::from(attempts).into_attribute()],
+        );
         match self.table.update(&delivery_key(event_id, endpoint_id), changes).await? {
             Update::Applied(item) => Ok(Claim::Mine(Box::new(self.table.read(item)?))),
             Update::Refused(None) => Ok(Claim::Missing),
             Update::Refused(Some(item)) => {
                 let row: DeliveryRow = self.table.read(item)?;
                 if row.status == DeliveryStatus::Pending && row.attempts == attempts {
-                    return Ok(Claim::Busy { until_ms: row.lease_until.unwrap_or(now_ms) });
+                    return Ok(Claim::Busy { until_ms: row.lease.until_ms().unwrap_or(now_ms) });
                 }
                 Ok(Claim::Settled(row.status))
             }
@@ -605,13 +592,7 @@ impl Store {
         attempt: Option<&AttemptRow>,
         error: Option<&str>,
     ) -> Result<bool, CallbacksError> {
-        let mut changes = Changes::new().remove("lease_owner").remove("lease_attempt").remove("lease_until").only_if(
-            "#lease_owner = ? AND #lease_attempt = ?",
-            [
-                row.lease_owner.clone().unwrap_or_default().into_attribute(),
-                i64::from(row.lease_attempt.unwrap_or_default()).into_attribute(),
-            ],
-        );
+        let mut changes = row.lease.given_back(Changes::new());
         changes = match next {
             Next::Ended(status) => {
                 outbox::settled(changes).set("status", status.name()).remove("next_attempt_at").remove("slot_at")
@@ -642,7 +623,7 @@ impl Store {
     /// Starts a delivery anew because somebody asked; `false` while a worker has it, or when it is no longer as it was
     /// read: the index `endpoint` lags behind.
     pub(crate) async fn reopen(&self, row: &DeliveryRow, now_ms: i64) -> Result<bool, CallbacksError> {
-        let changes = Changes::new()
+        let changes = lease::free(Changes::new(), now_ms)
             .set("status", DeliveryStatus::Pending.name())
             .set("attempts", 0_i64)
             .set("trigger", "manual")
@@ -650,29 +631,14 @@ impl Store {
             .remove("next_attempt_at")
             .remove("slot_at")
             .due(row, now_ms + grace_ms())
-            .only_if("#status = ?", [row.status.name().into_attribute()])
-            .only_if("attribute_not_exists(#lease_until) OR #lease_until < ?", [now_ms.into_attribute()]);
+            .only_if("#status = ?", [row.status.name().into_attribute()]);
         Ok(matches!(self.table.update(&row.key(), changes).await?, Update::Applied(_)))
     }
 
     /// Reserves the endpoint's next free place in time, of `rate` in a second; answers when that is.
     pub(crate) async fn reserve(&self, endpoint_id: &str, rate: u32, now_ms: i64) -> Result<i64, CallbacksError> {
-        let key = pace_key(endpoint_id);
-        // Microseconds, since most rates' steps are no whole milliseconds.
-        let (step, now) = (1_000_000 / i64::from(rate.max(1)), now_ms * 1_000);
-        loop {
-            let behind = Changes::new().add("free_at_us", step).only_if("#free_at_us > ?", [now.into_attribute()]);
-            if let Update::Applied(row) = self.table.update(&key, behind).await? {
-                return Ok(number(&row, "free_at_us").map_or(now_ms, |free_at| (free_at - step) / 1_000));
-            }
-            let at_once = Changes::new()
-                .set("free_at_us", now + step)
-                .only_if("attribute_not_exists(#free_at_us) OR #free_at_us <= ?", [now.into_attribute()]);
-            if let Update::Applied(_) = self.table.update(&key, at_once).await? {
-                return Ok(now_ms);
-            }
-            // Another took the place in between; then there is one to stand behind.
-        }
+        let step = Duration::from_secs(1) / rate.max(1);
+        Ok(pace::reserve(&self.table, &pace_key(endpoint_id), step, now_ms, &Changes::new()).await?)
     }
 
     pub(crate) fn delivery(&self, item: Item) -> Result<DeliveryRow, CallbacksError> {
@@ -699,10 +665,6 @@ fn grace_ms() -> i64 {
 /// `changes` for this endpoint only, and not for one that was registered at its address since.
 fn is_still(changes: Changes, endpoint: &EndpointRow) -> Changes {
     changes.only_if("#id = ?", [endpoint.id.as_str().into_attribute()])
-}
-
-fn number(row: &Item, attribute: &str) -> Option<i64> {
-    row.get(attribute)?.as_n().ok()?.parse().ok()
 }
 
 #[cfg(test)]

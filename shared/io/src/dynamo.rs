@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::str::FromStr;
 use switchyard_core::{Classify, Disposition, Env, EnvError, error_chain};
 
 pub use aws_sdk_dynamodb::types::AttributeValue;
@@ -647,6 +648,11 @@ impl Table {
         let (source, transient) = CallError::from_sdk(error);
         DynamoError::Call { action, table: self.name.clone(), source, transient }
     }
+}
+
+/// A number in a row; `None` when there is none that fits.
+pub fn number<T: FromStr>(row: &Item, attribute: &str) -> Option<T> {
+    row.get(attribute)?.as_n().ok()?.parse().ok()
 }
 
 fn key_item(key: &Key) -> Item {

@@ -1,7 +1,7 @@
 //! Every socket the functions open.
 //!
 //! The rest of the workspace reaches AWS only through the handles here: [`Table`] and the conditional writes in
-//! [`dynamo`], the once-only guard in [`once`], repeated requests in [`idempotency`], [`Queue`], [`Secrets`], values kept sealed in
+//! [`dynamo`], the once-only guard in [`once`], a worker's hold on a row in [`lease`], turns in time in [`pace`], repeated requests in [`idempotency`], [`Queue`], [`Secrets`], values kept sealed in
 //! [`vault`], the HTTP clients in [`http`], API keys in [`keys`], and what an [`operator`] is told.
 
 mod aws;
@@ -12,9 +12,11 @@ pub mod health;
 pub mod http;
 pub mod idempotency;
 pub mod keys;
+pub mod lease;
 pub mod once;
 pub mod operator;
 pub mod outbox;
+pub mod pace;
 mod queue;
 mod secrets;
 pub mod vault;

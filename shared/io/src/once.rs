@@ -17,7 +17,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::dynamo::{AttributeValue, Changes, DynamoError, IntoAttribute, Item, Key, Table, Update};
+use crate::dynamo::{AttributeValue, Changes, DynamoError, IntoAttribute, Item, Key, Table, Update, number};
 
 /// Who works on a row: one delivery of one queue message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,6 @@ pub async fn claim(
     until_ms: i64,
     changes: Changes,
 ) -> Result<Claim, DynamoError> {
-    let number = |value: i64| value.into_attribute();
     let mut changes = changes
         .set("lease_owner", owner.message_id.as_str())
         .set("lease_attempt", i64::from(owner.attempt))
@@ -68,7 +67,11 @@ pub async fn claim(
     if GUARDED {
         changes = changes.only_if("attribute_not_exists(#done_at)", []).only_if(
             "attribute_not_exists(#lease_until) OR #lease_until < ? OR (#lease_owner = ? AND #lease_attempt < ?)",
-            [number(now_ms), owner.message_id.as_str().into_attribute(), number(i64::from(owner.attempt))],
+            [
+                now_ms.into_attribute(),
+                owner.message_id.as_str().into_attribute(),
+                i64::from(owner.attempt).into_attribute(),
+            ],
         );
     }
     Ok(match table.update(key, changes).await? {
@@ -77,7 +80,7 @@ pub async fn claim(
         Update::Refused(Some(row)) if row.contains_key("done_at") => Claim::Done(row),
         // The SDK repeats a call whose answer was lost: the refusal then comes from our own lease.
         Update::Refused(Some(row)) if holds(&row, owner) => Claim::Mine(row),
-        Update::Refused(Some(row)) => Claim::Busy { until_ms: number_of(&row, "lease_until").unwrap_or(until_ms) },
+        Update::Refused(Some(row)) => Claim::Busy { until_ms: number(&row, "lease_until").unwrap_or(until_ms) },
     })
 }
 
@@ -95,7 +98,7 @@ pub async fn complete(
     match finish(table, key, owner, changes.set("done_at", now_ms)).await? {
         Update::Applied(_) => Ok(true),
         // As in `claim`: an answer that was lost shows our own completion.
-        Update::Refused(row) => Ok(row.is_some_and(|row| number_of(&row, "done_at") == Some(now_ms))),
+        Update::Refused(row) => Ok(row.is_some_and(|row| number(&row, "done_at") == Some(now_ms))),
     }
 }
 
@@ -129,9 +132,5 @@ async fn finish(table: &Table, key: &Key, owner: &Owner, changes: Changes) -> Re
 
 fn holds(row: &Item, owner: &Owner) -> bool {
     matches!(row.get("lease_owner"), Some(AttributeValue::S(id)) if *id == owner.message_id)
-        && number_of(row, "lease_attempt") == Some(i64::from(owner.attempt))
-}
-
-fn number_of(row: &Item, attribute: &str) -> Option<i64> {
-    row.get(attribute)?.as_n().ok()?.parse().ok()
+        && number(row, "lease_attempt") == Some(i64::from(owner.attempt))
 }

@@ -36,7 +36,7 @@ use std::time::Duration;
 use switchyard_core::{Classify as _, Clock, Disposition, hex_sha256, iso_millis};
 use switchyard_io::Table;
 use switchyard_io::dynamo::{
-    AttributeValue, Changes, Create, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write,
+    AttributeValue, Changes, Create, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write, number,
 };
 use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due, DueRow};
@@ -838,10 +838,6 @@ impl Store {
         let condition = Changes::new().only_if("#version = ?", [before.version.into_attribute()]);
         Ok(Write::PutIf(self.table.to_item(after)?, condition))
     }
-}
-
-fn number(row: &Item, attribute: &str) -> Option<i64> {
-    row.get(attribute)?.as_n().ok()?.parse().ok()
 }
 
 /// A log as clients may see it.

@@ -151,8 +151,8 @@ async fn hold_back(
     }
     let mut latest = now_ms;
     for pace in pace::paces(config, &row.intent.recipient) {
-        let step_ms = millis(pace.per) / i64::from(pace.calls.max(1));
-        latest = latest.max(deps.store.reserve_slot(&pace.key, step_ms.max(1), now_ms).await?);
+        let step = pace.per / pace.calls.max(1);
+        latest = latest.max(deps.store.reserve_slot(&pace.key, step, now_ms).await?);
     }
     Ok((latest > now_ms).then_some(latest))
 }

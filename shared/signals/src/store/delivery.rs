@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::hex_sha256;
 use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Update, Write};
+use switchyard_io::lease::{self, Lease};
 use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due};
+use switchyard_io::pace;
 use switchyard_notify::Channel;
 
 /// A message may be so much ahead of its time, in milliseconds: clocks differ.
@@ -98,12 +100,8 @@ pub(crate) struct DeliveryRow {
     pub(crate) last_error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) provider_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lease_owner: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lease_attempt: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) lease_until: Option<i64>,
+    #[serde(flatten)]
+    lease: Lease,
     pub(crate) created_at: Timestamp,
     expires_at: i64,
     #[serde(flatten)]
@@ -142,9 +140,7 @@ impl DeliveryRow {
             due: failed.is_none().then_some(due),
             last_error: failed,
             provider_id: None,
-            lease_owner: None,
-            lease_attempt: None,
-            lease_until: None,
+            lease: Lease::default(),
             created_at: now,
             expires_at: (now + KEPT_FOR).as_second(),
         }
@@ -234,11 +230,7 @@ impl Store {
         now_ms: i64,
         until_ms: i64,
     ) -> Result<Claim, SignalsError> {
-        let (id, attempt) = (owner.message_id.as_str(), i64::from(owner.attempt));
-        let changes = Changes::new()
-            .set("lease_owner", id)
-            .set("lease_attempt", attempt)
-            .set("lease_until", until_ms)
+        let changes = lease::taken(Changes::new(), owner, now_ms, until_ms)
             .only_if(
                 "#status IN (?, ?) AND #attempts = ?",
                 ["pending".into_attribute(), "retry_wait".into_attribute(), i64::from(attempts).into_attribute()],
@@ -246,10 +238,6 @@ impl Store {
             .only_if(
                 "attribute_not_exists(#next_attempt_at) OR #next_attempt_at <= ?",
                 [(now_ms + EARLY_MS).into_attribute()],
-            )
-            .only_if(
-                "attribute_not_exists(#lease_until) OR #lease_until < ? OR (#lease_owner = ? AND #lease_attempt <= ?)",
-                [now_ms.into_attribute(), id.into_attribute(), attempt.into_attribute()],
             );
         match self.table.update(key, changes).await? {
             Update::Applied(item) => Ok(Claim::Mine(Box::new(self.table.read(item)?))),
@@ -258,7 +246,7 @@ impl Store {
                 let row: DeliveryRow = self.table.read(item)?;
                 let is_early = row.next_attempt_at.is_some_and(|at| at > now_ms + EARLY_MS);
                 if row.is_open() && row.attempts == attempts && !is_early {
-                    return Ok(Claim::Busy { until_ms: row.lease_until.unwrap_or(now_ms) });
+                    return Ok(Claim::Busy { until_ms: row.lease.until_ms().unwrap_or(now_ms) });
                 }
                 Ok(Claim::Settled)
             }
@@ -309,13 +297,7 @@ impl Store {
 }
 
 fn settled(row: &DeliveryRow, next: &Next, error: Option<&str>) -> Changes {
-    let mut changes = Changes::new().remove("lease_owner").remove("lease_attempt").remove("lease_until").only_if(
-        "#lease_owner = ? AND #lease_attempt = ?",
-        [
-            row.lease_owner.clone().unwrap_or_default().into_attribute(),
-            i64::from(row.lease_attempt.unwrap_or_default()).into_attribute(),
-        ],
-    );
+    let mut changes = row.lease.given_back(Changes::new());
     let tried = i64::from(row.attempts) + 1;
     changes = match next {
         Next::Sent { provider_id } => outbox::settled(changes)
@@ -349,46 +331,27 @@ fn settled(row: &DeliveryRow, next: &Next, error: Option<&str>) -> Changes {
 }
 
 impl Store {
-    /// Reserves the next free place in a pace, of one every `step_ms`; answers when that is.
-    pub(crate) async fn reserve_slot(&self, pace: &str, step_ms: i64, now_ms: i64) -> Result<i64, SignalsError> {
-        let key = Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() };
-        let expires_at = now_ms / 1_000 + 86_400;
-        loop {
-            let behind = Changes::new()
-                .add("free_at_ms", step_ms)
-                .set("expires_at", expires_at)
-                .only_if("#free_at_ms > ?", [now_ms.into_attribute()]);
-            if let Update::Applied(row) = self.table.update(&key, behind).await? {
-                let free_at = super::number(&row, "free_at_ms").and_then(|at| i64::try_from(at).ok());
-                return Ok(free_at.map_or(now_ms, |at| at - step_ms));
-            }
-            let at_once = Changes::new()
-                .set("free_at_ms", now_ms + step_ms)
-                .set("expires_at", expires_at)
-                .only_if("attribute_not_exists(#free_at_ms) OR #free_at_ms <= ?", [now_ms.into_attribute()]);
-            if let Update::Applied(_) = self.table.update(&key, at_once).await? {
-                return Ok(now_ms);
-            }
-            // Another took the place in between; then there is one to stand behind.
-        }
+    /// Reserves the next free place in a pace, of one every `step`; answers when that is, epoch milliseconds.
+    pub(crate) async fn reserve_slot(&self, pace: &str, step: Duration, now_ms: i64) -> Result<i64, SignalsError> {
+        Ok(pace::reserve(&self.table, &pace_key(pace), step, now_ms, &kept_past(now_ms)).await?)
     }
 
     /// Until when a pace is held back, whatever places it gave out before.
     pub(crate) async fn held_until(&self, pace: &str) -> Result<Option<i64>, SignalsError> {
-        let key = Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() };
-        let row = self.table.get(&key).await?;
-        Ok(row.and_then(|row| i64::try_from(super::number(&row, "held_until_ms")?).ok()))
+        Ok(pace::held_until(&self.table, &pace_key(pace)).await?)
     }
 
     /// Holds everything in a pace back until then.
     pub(crate) async fn hold_pace(&self, pace: &str, until_ms: i64) -> Result<(), SignalsError> {
-        let key = Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() };
-        let held = Changes::new()
-            .set("free_at_ms", until_ms)
-            .set("held_until_ms", until_ms)
-            .set("expires_at", until_ms / 1_000 + 86_400)
-            .only_if("attribute_not_exists(#free_at_ms) OR #free_at_ms < ?", [until_ms.into_attribute()]);
-        let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&key, held).await?;
-        Ok(())
+        Ok(pace::hold(&self.table, &pace_key(pace), until_ms, kept_past(until_ms)).await?)
     }
+}
+
+fn pace_key(pace: &str) -> Key {
+    Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() }
+}
+
+/// A pace's row is kept for a day after its last use.
+fn kept_past(time_ms: i64) -> Changes {
+    Changes::new().set("expires_at", time_ms / 1_000 + 86_400)
 }

@@ -97,7 +97,3 @@ pub(crate) enum Due {
 fn tenant_partition(tenant: &str) -> String {
     format!("T#{tenant}")
 }
-
-fn number(row: &Item, attribute: &str) -> Option<u64> {
-    row.get(attribute)?.as_n().ok()?.parse().ok()
-}

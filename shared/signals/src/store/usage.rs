@@ -1,8 +1,8 @@
-use super::{Store, number};
+use super::Store;
 use crate::error::SignalsError;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use switchyard_io::dynamo::{Changes, IntoAttribute as _, Item, Key, Update, Write};
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Item, Key, Update, Write, number};
 
 /// A calendar month in UTC, by the time an event was received: `202611`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,7 +153,7 @@ fn amounts_of(amounts: &[(&str, i64)]) -> Changes {
 
 fn add(usage: &mut Usage, row: &Item) {
     for name in row.keys() {
-        if let Some(count) = number(row, name) {
+        if let Some(count) = number::<u64>(row, name) {
             *usage.counters.entry(name.clone()).or_default() += count;
         }
     }
