@@ -16,7 +16,7 @@
 //!
 //! | Question | Answered by |
 //! |---|---|
-//! | the store of a token | `ST#…`, then its `META`: two reads |
+//! | the store of a token | `ST#…`, which a process reads once, then its `META` |
 //! | which stores is a marketplace's notice for? | `SX#…`, then each `META` |
 //! | a store's status | columns of `META`, kept up by every transaction that changes a log |
 //! | was this receipt imported before? | the guard's own create |
@@ -31,7 +31,10 @@ use crate::decide::{WINDOW, sync_status};
 use crate::error::OrdersError;
 use crate::model::{LogState, LogStatus, Marketplace, SyncStatus};
 use jiff::Timestamp;
+use lru::LruCache;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Classify as _, Clock, Disposition, hex_sha256, iso_millis};
 use switchyard_io::Table;
@@ -390,15 +393,20 @@ pub(crate) enum ReceiptClaim {
     Busy,
 }
 
+/// Tokens whose store this process remembers.
+const TOKENS_KNOWN: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
 /// The workflow's table.
 #[derive(Clone)]
 pub(crate) struct Store {
     table: Table,
+    /// Store ids by the digest of their token: a token is one store's for ever, so that it is looked up once.
+    by_token: Arc<Mutex<LruCache<String, String>>>,
 }
 
 impl Store {
     pub(crate) fn new(table: Table) -> Self {
-        Self { table }
+        Self { table, by_token: Arc::new(Mutex::new(LruCache::new(TOKENS_KNOWN))) }
     }
 
     pub(crate) fn table(&self) -> &Table {
@@ -501,9 +509,19 @@ impl Store {
 
     /// The store of a token, whatever the case of its letters.
     pub(crate) async fn by_token(&self, sync_token: &str) -> Result<Option<StoreRow>, OrdersError> {
-        let Some(item) = self.table.get(&token_key(sync_token)).await? else { return Ok(None) };
-        let lookup: LookupRow = self.table.read(item)?;
-        self.by_id(&lookup.ids.store_id).await
+        let key = token_key(sync_token);
+        let known = self.by_token.lock().unwrap_or_else(PoisonError::into_inner).get(&key.pk).cloned();
+        let store_id = match known {
+            Some(store_id) => store_id,
+            None => {
+                let Some(item) = self.table.get(&key).await? else { return Ok(None) };
+                let lookup: LookupRow = self.table.read(item)?;
+                let store_id = lookup.ids.store_id;
+                self.by_token.lock().unwrap_or_else(PoisonError::into_inner).put(key.pk, store_id.clone());
+                store_id
+            }
+        };
+        self.by_id(&store_id).await
     }
 
     pub(crate) async fn by_id(&self, store_id: &str) -> Result<Option<StoreRow>, OrdersError> {
