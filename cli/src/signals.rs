@@ -7,14 +7,18 @@ use clap::Subcommand;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use switchyard_core::{Env, Secret};
+use switchyard_core::{Env, Secret, Uuid};
 use switchyard_io::Aws;
 use switchyard_io::keys::{ApiKeys, NewKey};
-use switchyard_notify::{Channel, Senders};
-use switchyard_signals::configs::{self, ConfigDeps};
+use switchyard_notify::Channel;
+use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
-use switchyard_signals::{ConfigStatus, Plan, RuleStatus, Tenant, TenantStatus, usage};
+use switchyard_signals::users::{self, UserDeps};
+use switchyard_signals::{ConfigStatus, Plan, RuleStatus, Tenant, TenantStatus, password, usage};
+
+/// Who the records say did it.
+const ACTOR: &str = "cli";
 
 #[derive(Subcommand)]
 pub(crate) enum Signals {
@@ -26,6 +30,15 @@ pub(crate) enum Signals {
         /// The key, such as test_api_key_123.
         #[arg(long)]
         key: String,
+    },
+    /// Make somebody who runs the platform; the password is SWITCHYARD_PASSWORD, or a new one that is shown.
+    Bootstrap {
+        /// The address to log in with.
+        #[arg(long)]
+        email: String,
+        /// The password.
+        #[arg(long, env = "SWITCHYARD_PASSWORD", hide_env_values = true)]
+        password: Option<String>,
     },
 }
 
@@ -213,11 +226,14 @@ pub(crate) async fn keys_of(target: &Target, slug: &str) -> Result<(ApiKeys, Str
 
 pub(crate) async fn signals(target: &Target, command: Signals) -> Result<ExitCode> {
     let access = Access::new(target).await?;
-    let Signals::Seed { slug, key } = command;
+    let (slug, key) = match command {
+        Signals::Seed { slug, key } => (slug, key),
+        Signals::Bootstrap { email, password } => return bootstrap(&access, &email, password).await,
+    };
     let known = tenants::tenant_by_slug(&access.tenants, &slug).await?;
     let tenant = match known {
         Some(tenant) => tenant,
-        None => tenants::create(&access.tenants, &slug, &slug, &TenantEdit::default())
+        None => tenants::create(&access.tenants, ACTOR, &slug, &slug, &TenantEdit::default(), None)
             .await?
             .with_context(|| format!("{slug} was made by another just now; try again"))?,
     };
@@ -231,12 +247,30 @@ pub(crate) async fn signals(target: &Target, command: Signals) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+async fn bootstrap(access: &Access, email: &str, given: Option<String>) -> Result<ExitCode> {
+    let deps = UserDeps::from_env(&access.aws, &access.env)?;
+    let password = given.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+    if !password::LENGTH.contains(&password.chars().count()) {
+        bail!("a password has {} to {} characters", password::LENGTH.start(), password::LENGTH.end());
+    }
+    match users::create_operator(&deps, ACTOR, email, &Secret::new(password.clone())).await? {
+        users::Written::User(user) => show(&user),
+        _ => bail!("there is an operator {email} already"),
+    }
+    if given.is_none() {
+        say(&format!("password: {password}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) async fn tenants(target: &Target, command: Tenants) -> Result<ExitCode> {
     let access = Access::new(target).await?;
     let shown = match command {
-        Tenants::Create { slug, name, settings } => tenants::create(&access.tenants, &slug, &name, &settings.edit()?)
-            .await?
-            .with_context(|| format!("there is a tenant {slug} already"))?,
+        Tenants::Create { slug, name, settings } => {
+            tenants::create(&access.tenants, ACTOR, &slug, &name, &settings.edit()?, None)
+                .await?
+                .with_context(|| format!("there is a tenant {slug} already"))?
+        }
         Tenants::Show { slug } => access.tenant(&slug).await?,
         Tenants::Change { slug, name, settings } => {
             let edit = TenantEdit { name, ..settings.edit()? };
@@ -255,7 +289,7 @@ fn status(status: TenantStatus) -> TenantEdit {
 
 async fn change(access: &Access, slug: &str, edit: &TenantEdit) -> Result<Tenant> {
     let known = access.tenant(slug).await?;
-    tenants::change(&access.tenants, &known.id, edit).await?.context("the tenant is gone")
+    tenants::change(&access.tenants, ACTOR, &known.id, edit).await?.context("the tenant is gone")
 }
 
 impl Settings {
@@ -295,11 +329,13 @@ pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {
             rules::versions(deps, &id_of(&tenant).await?, &id).await?.iter().for_each(show);
             return Ok(ExitCode::SUCCESS);
         }
-        Rules::Create { tenant, file } => rules::create(deps, &id_of(&tenant).await?, &read(&file)?).await?,
+        Rules::Create { tenant, file } => rules::create(deps, ACTOR, &id_of(&tenant).await?, &read(&file)?).await?,
         Rules::Replace { tenant, id, file } => {
-            rules::replace(deps, &id_of(&tenant).await?, &id, &read(&file)?, None).await?
+            rules::replace(deps, ACTOR, &id_of(&tenant).await?, &id, &read(&file)?, None).await?
         }
-        Rules::Activate { tenant, id, version } => rules::activate(deps, &id_of(&tenant).await?, &id, version).await?,
+        Rules::Activate { tenant, id, version } => {
+            rules::activate(deps, ACTOR, &id_of(&tenant).await?, &id, version).await?
+        }
         Rules::Pause { tenant, id } => set(deps, &id_of(&tenant).await?, &id, RuleStatus::Paused).await?,
         Rules::Resume { tenant, id } => set(deps, &id_of(&tenant).await?, &id, RuleStatus::Active).await?,
         Rules::Archive { tenant, id } => set(deps, &id_of(&tenant).await?, &id, RuleStatus::Archived).await?,
@@ -326,14 +362,12 @@ pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {
 }
 
 async fn set(deps: &TenantDeps, tenant: &str, id: &str, status: RuleStatus) -> Result<Written> {
-    Ok(rules::set_status(deps, tenant, id, status).await?)
+    Ok(rules::set_status(deps, ACTOR, tenant, id, status).await?)
 }
 
 pub(crate) async fn notifications(target: &Target, command: Notifications) -> Result<ExitCode> {
     let access = Access::new(target).await?;
-    let env = target.settings_of("notify-consumer").await?;
-    let guard = Senders::from_env(&access.aws, &env)?.guard().clone();
-    let deps = ConfigDeps::from_env(&access.aws, &env, guard)?;
+    let deps = ConfigDeps::from_env(&access.aws, &access.env)?;
     match command {
         Notifications::List { tenant } => {
             configs::list(&deps, &access.tenant(&tenant).await?.id).await?.iter().for_each(show);
@@ -341,15 +375,8 @@ pub(crate) async fn notifications(target: &Target, command: Notifications) -> Re
         Notifications::Create { tenant, channel, file, name, default } => {
             let config: Value = serde_json::from_str(&read(&file)?).context("the file is not JSON")?;
             let tenant = access.tenant(&tenant).await?.id;
-            match configs::create(&deps, &tenant, &name, channel, &config, default).await? {
-                configs::Written::Config(config) => show(&config),
-                configs::Written::Invalid(issues) => {
-                    for issue in issues {
-                        say(&format!("{}: {}", issue.pointer, issue.message));
-                    }
-                    return Ok(ExitCode::FAILURE);
-                }
-            }
+            let new = NewConfig { name, channel, config, is_default: default, allow_override: true, status: None };
+            return Ok(said(configs::create(&deps, ACTOR, &tenant, &new).await?));
         }
         Notifications::Enable { tenant, id } => {
             return switch(&deps, &access.tenant(&tenant).await?.id, &id, ConfigStatus::Active).await;
@@ -362,11 +389,23 @@ pub(crate) async fn notifications(target: &Target, command: Notifications) -> Re
 }
 
 async fn switch(deps: &ConfigDeps, tenant: &str, id: &str, status: ConfigStatus) -> Result<ExitCode> {
-    match configs::set_status(deps, tenant, id, status).await? {
-        Some(config) => show(&config),
-        None => bail!("no such config, or it was changed meanwhile"),
+    Ok(said(configs::set_status(deps, ACTOR, tenant, id, status).await?))
+}
+
+fn said(written: configs::Written) -> ExitCode {
+    match written {
+        configs::Written::Config(config, _) => {
+            show(&config);
+            return ExitCode::SUCCESS;
+        }
+        configs::Written::Invalid(issues) => {
+            issues.iter().for_each(|issue| say(&format!("{}: {}", issue.pointer, issue.message)));
+        }
+        configs::Written::Unknown => say("no such config"),
+        configs::Written::Stale => say("the config was changed meanwhile; try again"),
+        configs::Written::OtherChannel => say("a config's channel stays what it is"),
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::FAILURE
 }
 
 pub(crate) async fn show_usage(target: &Target, tenant: &str, month: Option<&str>) -> Result<ExitCode> {

@@ -4,7 +4,10 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::error_chain;
-use switchyard_lambda::{Call, Reply};
+use switchyard_io::idempotency::IdempotencyError;
+use switchyard_io::keys::KeyError;
+use switchyard_lambda::{Call, Reply, Unrepeatable};
+use switchyard_signals::SignalsError;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -15,12 +18,13 @@ pub struct Failure {
     code: &'static str,
     message: Value,
     retry_after: Option<Duration>,
+    details: Option<Value>,
 }
 
 impl Failure {
     /// A refusal with one message.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: Value::String(message.into()), retry_after: None }
+        Self { status, code, message: Value::String(message.into()), retry_after: None, details: None }
     }
 
     /// Fields that are not what they should be, each with its message.
@@ -41,6 +45,26 @@ impl Failure {
         Self { retry_after: Some(wait), ..self }
     }
 
+    /// A document that is wrong, with everything that is.
+    pub fn invalid(code: &'static str, message: &str, details: Value) -> Self {
+        Self { details: Some(details), ..Self::new(400, code, message) }
+    }
+
+    /// A field that is not what it should be.
+    pub fn field(message: impl Into<String>) -> Self {
+        Self::fields(vec![message.into()])
+    }
+
+    /// There is no such thing, or it is another's.
+    pub fn not_found() -> Self {
+        Self::new(404, "not_found", "Not found")
+    }
+
+    /// Another change came first.
+    pub fn stale() -> Self {
+        Self::new(412, "stale", "It was changed meanwhile")
+    }
+
     /// HTTP status.
     pub fn status(&self) -> u16 {
         self.status
@@ -49,13 +73,17 @@ impl Failure {
     /// The body, for the request with this id.
     pub fn body(&self, request_id: &str) -> Value {
         let status = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
-        json!({
+        let mut body = json!({
             "statusCode": self.status,
             "error": status.unwrap_or("Error"),
             "message": self.message,
             "code": self.code,
             "requestId": request_id,
-        })
+        });
+        if let Some(details) = &self.details {
+            body["details"] = details.clone();
+        }
+        body
     }
 
     /// The answer to `call`.
@@ -64,6 +92,43 @@ impl Failure {
         match self.retry_after {
             Some(wait) => reply.with_header(header::RETRY_AFTER, HeaderValue::from(wait.as_secs())),
             None => reply,
+        }
+    }
+}
+
+impl From<SignalsError> for Failure {
+    fn from(error: SignalsError) -> Self {
+        match error {
+            SignalsError::Contended { .. } => Self::new(409, "contended", "It was changed meanwhile; try again"),
+            error => Self::unavailable(&error),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::from(SignalsError::Keys(error))
+    }
+}
+
+impl From<IdempotencyError> for Failure {
+    fn from(error: IdempotencyError) -> Self {
+        Self::unavailable(&error)
+    }
+}
+
+impl From<Unrepeatable> for Failure {
+    fn from(reason: Unrepeatable) -> Self {
+        match reason {
+            Unrepeatable::BadKey => {
+                Self::new(400, "idempotency_key_unusable", "Idempotency key must be 1 to 255 visible ASCII characters")
+            }
+            Unrepeatable::OtherRequest => {
+                Self::new(422, "idempotency_mismatch", "Idempotency key reused with a different request")
+            }
+            Unrepeatable::InProgress => {
+                Self::new(409, "idempotency_in_progress", "The request with this idempotency key is being answered")
+            }
         }
     }
 }

@@ -9,18 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
-use switchyard_lambda::{Call, Reply};
-use switchyard_signals::{
-    Accepted, BadEvent, Identified, IngestDeps, MAX_IDEMPOTENCY_KEY, NewEvent, Producer, TenantStatus, accept,
-};
+use switchyard_lambda::{Call, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED, Reply};
+use switchyard_signals::{Accepted, BadEvent, Identified, IngestDeps, NewEvent, Producer, TenantStatus, accept};
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Bears a producer's key.
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const USAGE_WARNING: HeaderName = HeaderName::from_static("x-usage-warning");
 
 /// What a key must be allowed.
-const SCOPE: &str = "events:write";
+pub const SCOPE: &str = "events:write";
 
 /// Events in a batch.
 const MAX_BATCH: usize = 100;
@@ -115,15 +112,20 @@ impl Ingest {
         }
     }
 
-    async fn producer(&self, call: &Call) -> Result<Arc<Producer>, Failure> {
+    /// Whose key a call bears.
+    pub async fn bearer(&self, call: &Call) -> Result<Arc<Producer>, Failure> {
         let unauthorized = |message: &str| Failure::new(401, "unauthorized", message);
         let key = call.header(API_KEY).filter(|key| !key.is_empty());
         let key = key.ok_or_else(|| unauthorized("Missing API key"))?;
-        let producer = match self.deps.identify(key).await.map_err(|error| Failure::unavailable(&error))? {
-            Identified::Unknown => return Err(unauthorized("Invalid API key")),
-            Identified::Expired => return Err(unauthorized("API key expired")),
-            Identified::Producer(producer) => producer,
-        };
+        match self.deps.identify(key).await.map_err(|error| Failure::unavailable(&error))? {
+            Identified::Unknown => Err(unauthorized("Invalid API key")),
+            Identified::Expired => Err(unauthorized("API key expired")),
+            Identified::Producer(producer) => Ok(producer),
+        }
+    }
+
+    async fn producer(&self, call: &Call) -> Result<Arc<Producer>, Failure> {
+        let producer = self.bearer(call).await?;
         if !producer.may(SCOPE) {
             return Err(Failure::new(403, "missing_scope", format!("API key lacks scope {SCOPE}")));
         }
@@ -178,7 +180,7 @@ impl Taken {
     }
 }
 
-fn check_size(call: &Call, most: usize) -> Result<(), Failure> {
+pub fn check_size(call: &Call, most: usize) -> Result<(), Failure> {
     if call.body.len() > most { Err(too_large(most)) } else { Ok(()) }
 }
 
@@ -186,7 +188,7 @@ fn too_large(most: usize) -> Failure {
     Failure::new(413, "too_large", format!("Request is larger than {most} bytes"))
 }
 
-fn suspended() -> Failure {
+pub fn suspended() -> Failure {
     Failure::new(403, "tenant_suspended", "Tenant suspended")
 }
 
@@ -198,7 +200,7 @@ fn refused(error: BadEvent) -> Failure {
 }
 
 /// The body as text, if it says that it is JSON.
-fn json_text(call: &Call) -> Result<&str, Failure> {
+pub fn json_text(call: &Call) -> Result<&str, Failure> {
     let media_type = call.header(header::CONTENT_TYPE).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {

@@ -1,8 +1,14 @@
 //! Tenants' events, and what tenants and operators manage.
 
+mod access;
 mod answer;
+mod body;
+mod docs;
+mod health;
 mod ingest;
+mod manage;
 mod routes;
+mod table;
 
 use routes::Routes;
 use switchyard_io::Aws;

@@ -1,15 +1,28 @@
-//! From a path to its part.
+//! From a call to its part.
 
+use crate::access::{Caller, Who, caller};
 use crate::answer::{Failure, identified};
+use crate::docs::Docs;
+use crate::health::Health;
 use crate::ingest::Ingest;
+use crate::manage::{Deps, Request, api_keys, auth, configs, deliveries, events, rules, tenants, usage, users};
+use crate::table::{Op, ROUTES, Route};
+use futures_util::FutureExt as _;
 use http::Method;
+use std::panic::AssertUnwindSafe;
 use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
-use switchyard_lambda::{Call, Reply};
+use switchyard_io::idempotency::Idempotency;
+use switchyard_lambda::{Call, Reply, once};
+use switchyard_signals::{ConfigStatus, RuleStatus, TenantStatus};
 
 /// Every route of this function.
 pub struct Routes {
     ingest: Ingest,
+    deps: Deps,
+    keys: Idempotency,
+    docs: Docs,
+    health: Health,
 }
 
 impl Routes {
@@ -18,16 +31,106 @@ impl Routes {
     /// # Errors
     /// A setting is missing or wrong.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
-        Ok(Self { ingest: Ingest::from_env(aws, env)? })
+        Ok(Self {
+            ingest: Ingest::from_env(aws, env)?,
+            deps: Deps::from_env(aws, env)?,
+            keys: Idempotency::from_env(aws, env, "SIGNALS_TABLE")?,
+            docs: Docs::from_env(env)?,
+            health: Health::from_env(aws, env)?,
+        })
     }
 
-    /// Answers one request.
+    /// Answers one request; a panic as our own fault.
     pub async fn answer(&self, call: Call) -> Reply {
-        let answered = match (&call.method, call.origin.path.as_str()) {
-            (&Method::POST, "/api/events") => self.ingest.event(&call).await,
-            (&Method::POST, "/api/events/batch") => self.ingest.batch(&call).await,
-            _ => Err(Failure::new(404, "not_found", format!("Cannot {} {}", call.method, call.origin.path))),
-        };
+        let answered = AssertUnwindSafe(self.route(&call)).catch_unwind().await;
+        let answered = answered.unwrap_or_else(|_| Err(Failure::new(500, "internal", "Internal server error")));
         identified(answered.unwrap_or_else(|failure| failure.reply(&call)), &call)
+    }
+
+    async fn route(&self, call: &Call) -> Result<Reply, Failure> {
+        let path = call.origin.path.as_str();
+        let found = ROUTES.iter().find_map(|route| Some((route, route.matches(&call.method, path)?)));
+        let Some((route, ids)) = found else {
+            return Err(Failure::new(404, "not_found", format!("Cannot {} {path}", call.method)));
+        };
+        match route.op {
+            Op::Docs => self.docs.page(),
+            Op::DocsJson => self.docs.json(),
+            Op::DocsYaml => self.docs.yaml(),
+            Op::Health => Ok(Health::answer()),
+            Op::Ready => Ok(self.health.ready().await),
+            Op::TakeEvent => self.ingest.event(call).await,
+            Op::TakeBatch => self.ingest.batch(call).await,
+            Op::LogIn => auth::log_in(&self.deps, call).await,
+            _ => self.manage(call, route, ids).await,
+        }
+    }
+
+    async fn manage(&self, call: &Call, route: &Route, ids: Vec<&str>) -> Result<Reply, Failure> {
+        let caller = caller(&self.deps.users, &self.ingest, call, route.who).await?;
+        let request = Request { deps: &self.deps, call, caller: &caller, ids };
+        if call.method != Method::POST || route.who == Who::User {
+            return act(route.op, &request).await;
+        }
+        Ok(once(&self.keys, call, &owner_of_keys(&caller), || act(route.op, &request)).await??)
+    }
+}
+
+/// Whose idempotency keys a caller's are: its tenant's, or its own.
+fn owner_of_keys(caller: &Caller) -> String {
+    caller.tenant().map_or_else(|_| caller.actor.clone(), |tenant| format!("manage {}", tenant.id))
+}
+
+async fn act(op: Op, request: &Request<'_>) -> Result<Reply, Failure> {
+    match op {
+        Op::Me => auth::me(request).await,
+        Op::Password => auth::password(request).await,
+        Op::TenantCreate => tenants::create(request).await,
+        Op::TenantShow => tenants::show(request).await,
+        Op::TenantChange => tenants::change(request).await,
+        Op::TenantSuspend => tenants::set_status(request, TenantStatus::Suspended).await,
+        Op::TenantActivate => tenants::set_status(request, TenantStatus::Active).await,
+        Op::TenantDelete => tenants::set_status(request, TenantStatus::Deleted).await,
+        Op::OwnTenant => tenants::own(request).await,
+        Op::OwnTenantChange => tenants::change_own(request).await,
+        Op::UserCreate => users::create(request).await,
+        Op::UserList => users::list(request).await,
+        Op::UserChange => users::change(request).await,
+        Op::UserRemove => users::remove(request).await,
+        Op::KeyCreate => api_keys::create(request).await,
+        Op::KeyList => api_keys::list(request).await,
+        Op::KeyShow => api_keys::find(request).await,
+        Op::KeyChange => api_keys::change(request).await,
+        Op::KeyRotate => api_keys::rotate(request).await,
+        Op::KeyRevoke => api_keys::revoke(request).await,
+        Op::RuleCreate => rules::create(request).await,
+        Op::RuleList => rules::list(request).await,
+        Op::RuleValidate => rules::validate(request).await,
+        Op::RuleTestDocument => rules::test_document(request).await,
+        Op::RuleShow => rules::find(request).await,
+        Op::RuleReplace => rules::replace(request).await,
+        Op::RulePause => rules::set_status(request, RuleStatus::Paused).await,
+        Op::RuleResume => rules::set_status(request, RuleStatus::Active).await,
+        Op::RuleArchive => rules::set_status(request, RuleStatus::Archived).await,
+        Op::RuleTest => rules::test(request).await,
+        Op::RuleVersions => rules::versions(request).await,
+        Op::RuleVersion => rules::version(request).await,
+        Op::RuleActivate => rules::activate(request).await,
+        Op::ConfigCreate => configs::create(request).await,
+        Op::ConfigList => configs::list(request).await,
+        Op::ConfigShow => configs::find(request).await,
+        Op::ConfigReplace => configs::replace(request).await,
+        Op::ConfigRemove => configs::remove(request).await,
+        Op::ConfigEnable => configs::set_status(request, ConfigStatus::Active).await,
+        Op::ConfigDisable => configs::set_status(request, ConfigStatus::Disabled).await,
+        Op::ConfigTest => configs::test(request).await,
+        Op::EventList => events::list(request).await,
+        Op::EventShow => events::find(request).await,
+        Op::EventReplay => events::replay(request).await,
+        Op::DeliveryList => deliveries::list(request).await,
+        Op::Usage => usage::show(request).await,
+        Op::Docs | Op::DocsJson | Op::DocsYaml | Op::Health | Op::Ready | Op::TakeEvent | Op::TakeBatch | Op::LogIn => {
+            Err(Failure::not_found())
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::access::{Access, Caller};
 use crate::health::Health;
 use crate::inbound;
 use crate::mock::Mock;
-use crate::repeat::{self, IDEMPOTENCY_KEY};
+use crate::repeat;
 use crate::stores::Stores;
 use crate::webhooks::Webhooks;
 use futures_util::FutureExt as _;
@@ -14,7 +14,7 @@ use std::panic::AssertUnwindSafe;
 use switchyard_core::{Clock, Env, EnvError, error_chain};
 use switchyard_io::Aws;
 use switchyard_io::idempotency::Idempotency;
-use switchyard_lambda::{Call, Reply};
+use switchyard_lambda::{Call, Reply, once};
 use switchyard_orders::{InboundDeps, OrdersDeps};
 
 /// Our own fault, whichever part it came from.
@@ -75,16 +75,14 @@ impl Routes {
             Ok(None) => return unauthorized(),
             Err(error) => return fault(call, &error),
         };
-        if call.is_unreadable(&IDEMPOTENCY_KEY) {
-            return repeat::unusable();
-        }
-        let answered = match call.header(IDEMPOTENCY_KEY) {
-            Some(key) if call.method == Method::POST => {
-                repeat::once(&self.keys, call, &caller, key, || self.act(call, &caller)).await
-            }
-            _ => self.act(call, &caller).await,
+        let answered = match call.method {
+            Method::POST => once(&self.keys, call, &caller.name(), || self.act(call, &caller)).await,
+            _ => self.act(call, &caller).await.map(Ok),
         };
-        answered.unwrap_or_else(|error| fault(call, &*error))
+        match answered {
+            Ok(answered) => answered.unwrap_or_else(repeat::refusal),
+            Err(error) => fault(call, &*error),
+        }
     }
 
     async fn act(&self, call: &Call, caller: &Caller) -> Result<Reply, Fault> {

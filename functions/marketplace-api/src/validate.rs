@@ -50,7 +50,7 @@ impl Fields {
     /// The fields of the query string. A name that stands twice is an array, as it is there.
     pub fn query(call: &Call) -> Self {
         let mut values = Map::new();
-        for (name, value) in form(&call.query) {
+        for (name, value) in call.form() {
             match values.get_mut(&name) {
                 None => drop(values.insert(name, value.into())),
                 Some(Value::Array(known)) => known.push(value.into()),
@@ -243,18 +243,6 @@ fn refuse(status: u16, body: &Value) -> Refusal {
 /// 400 with `issues`.
 fn invalid(issues: &[Value]) -> Refusal {
     refuse(400, &json!({"error": "Validation error", "details": issues}))
-}
-
-/// Names and values of a query string, decoded.
-pub fn form(query: &str) -> impl Iterator<Item = (String, String)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name), decoded(value))
-    })
-}
-
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// Whether `text` is written like a UUID, of whatever version.

@@ -12,6 +12,7 @@ mod digest;
 mod disposition;
 mod env;
 mod envelope;
+pub mod jwt;
 pub mod metric;
 mod problem;
 mod secret;

@@ -309,7 +309,7 @@ impl ApiKeys {
         let prefix: String = text.chars().take(OLD_PREFIX).collect();
         for item in self.table.rows(&old_partition(&prefix), "").await? {
             let row: OldRow = self.table.read(item)?;
-            if !fits(text.to_owned(), row.hash.clone()).await {
+            if !fits_bcrypt(text.to_owned(), row.hash.clone()).await {
                 continue;
             }
             let new = NewKey {
@@ -391,6 +391,32 @@ impl ApiKeys {
         }
     }
 
+    /// Makes a key that stands for the same as one of a tenant's, which stays good for `grace`, unless it ends before. Answers
+    /// the new key, and until when the old one is good; `None` when there is no such key, or it was revoked.
+    ///
+    /// # Errors
+    /// DynamoDB or Secrets Manager could not be reached. Then both keys may be good.
+    pub async fn rotate(
+        &self,
+        tenant: &str,
+        id: &str,
+        grace: Duration,
+    ) -> Result<Option<(ApiKey, KeyAbout, Timestamp)>, KeyError> {
+        let Some(old) = self.about(tenant, id).await?.filter(|old| old.revoked_at.is_none()) else { return Ok(None) };
+        let new = NewKey {
+            tenant: tenant.to_owned(),
+            label: old.label.clone(),
+            scopes: old.scopes.clone(),
+            expires_at: old.expires_at.filter(|until| *until > self.clock.now()),
+            is_live: !old.prefix.starts_with("so_test_"),
+        };
+        let (key, about) = self.create(&new).await?;
+        let end = self.clock.now() + grace;
+        let end = old.expires_at.map_or(end, |known| known.min(end));
+        self.change(tenant, id, &KeyChange { expires_at: Some(Some(end)), ..KeyChange::default() }).await?;
+        Ok(Some((key, about, end)))
+    }
+
     /// Makes a key useless at once. `false` when it is not known.
     ///
     /// # Errors
@@ -447,7 +473,7 @@ fn is_payable(hash: &str) -> bool {
 
 /// Whether a bcrypt hash is a text's. One at a time in a process, and beside what it serves: a hash takes a good part of a
 /// second.
-async fn fits(text: String, hash: String) -> bool {
+pub async fn fits_bcrypt(text: String, hash: String) -> bool {
     static ONE: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
     let Ok(_turn) = ONE.acquire().await else { return false };
     let compared = tokio::task::spawn_blocking(move || bcrypt::verify(text, &hash).unwrap_or(false));
@@ -483,10 +509,10 @@ mod tests {
         let hash = bcrypt::hash("test_api_key_123", 4).unwrap();
         for form in ["$2a$", "$2b$", "$2y$"] {
             let hash = format!("{form}{}", &hash[4..]);
-            assert!(fits("test_api_key_123".into(), hash.clone()).await, "{form}");
-            assert!(!fits("test_api_key_124".into(), hash).await, "{form}");
+            assert!(fits_bcrypt("test_api_key_123".into(), hash.clone()).await, "{form}");
+            assert!(!fits_bcrypt("test_api_key_124".into(), hash).await, "{form}");
         }
-        assert!(!fits("x".into(), "nonsense".into()).await);
+        assert!(!fits_bcrypt("x".into(), "nonsense".into()).await);
         assert!(is_payable(&hash) && !is_payable("nonsense") && !is_payable(&hash.replacen("$04$", "$31$", 1)));
     }
 }

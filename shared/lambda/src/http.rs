@@ -56,10 +56,22 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The query string's names and values, in their order.
+    pub fn form(&self) -> impl Iterator<Item = (String, String)> {
+        self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(name), decoded(value))
+        })
+    }
+
     /// Whether a header came that is no visible ASCII, so that [`Call::header`] does not know it.
     pub fn is_unreadable(&self, name: &header::HeaderName) -> bool {
         self.headers.get(name).is_some_and(|value| value.to_str().is_err())
     }
+}
+
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// One answer.
@@ -87,6 +99,12 @@ impl Reply {
                 Self { status, headers, body: "{}".to_owned(), is_passing: true }
             }
         }
+    }
+
+    /// An answer without a body.
+    pub fn empty(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NO_CONTENT);
+        Self { status, headers: HeaderMap::new(), body: String::new(), is_passing: false }
     }
 
     /// The same, as an answer of the moment.

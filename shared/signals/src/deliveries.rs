@@ -15,7 +15,7 @@ pub async fn deliveries(deps: &TenantDeps, tenant: &str, event_id: &str) -> Resu
     Ok(deps.store.deliveries(tenant, event_id).await?.iter().map(show).collect())
 }
 
-fn show(row: &DeliveryRow) -> Value {
+pub(crate) fn show(row: &DeliveryRow) -> Value {
     let at = |ms: i64| Timestamp::from_millisecond(ms).ok().map(iso_millis);
     json!({
         "id": row.id,

@@ -1,9 +1,11 @@
+use crate::password::HashError;
 use std::time::Duration;
-use switchyard_core::{Classify, Disposition, EnvelopeError};
-use switchyard_io::QueueError;
+use switchyard_core::jwt::{BadToken, WeakSecret};
+use switchyard_core::{Classify, Disposition, EnvError, EnvelopeError};
 use switchyard_io::dynamo::DynamoError;
 use switchyard_io::keys::KeyError;
 use switchyard_io::vault::VaultError;
+use switchyard_io::{QueueError, SecretError};
 
 /// Why an event, or what a tenant keeps, could not be dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,21 @@ pub enum SignalsError {
     /// A config's secret could not be sealed or opened.
     #[error("keeping a config's secrets")]
     Vault(#[source] VaultError),
+    /// A password could not be hashed. Retried.
+    #[error("looking at a password")]
+    Password(#[source] HashError),
+    /// The secret that tokens are signed with could not be had.
+    #[error("fetching the secret for tokens")]
+    TokenSecret(#[source] SecretError),
+    /// It lacks its value. Permanent.
+    #[error("reading the secret for tokens")]
+    TokenSetting(#[source] EnvError),
+    /// Anybody could guess it. Permanent.
+    #[error("taking the secret for tokens")]
+    WeakTokenSecret(#[source] WeakSecret),
+    /// A token could not be made. Permanent.
+    #[error("making a token")]
+    Token(#[source] BadToken),
     /// Some due rows could not be dealt with; the log says why. They are due again later.
     #[error("{failed} due rows could not be dealt with")]
     Sweep {
@@ -65,11 +82,16 @@ impl Classify for SignalsError {
             Self::Keys(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
+            Self::TokenSecret(source) => source.disposition(),
             Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
-            Self::Sweep { .. } | Self::Contended { .. } => Disposition::Retry { after: None },
-            Self::Envelope(_) | Self::Json(_) | Self::UnknownEvent { .. } | Self::UnknownTenant { .. } => {
-                Disposition::Permanent
-            }
+            Self::Sweep { .. } | Self::Contended { .. } | Self::Password(_) => Disposition::Retry { after: None },
+            Self::Envelope(_)
+            | Self::Json(_)
+            | Self::UnknownEvent { .. }
+            | Self::UnknownTenant { .. }
+            | Self::TokenSetting(_)
+            | Self::WeakTokenSecret(_)
+            | Self::Token(_) => Disposition::Permanent,
         }
     }
 }

@@ -114,7 +114,7 @@ fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &
 }
 
 /// The config's own recipients: one, or several.
-fn destinations(open: &Value) -> Vec<String> {
+pub(crate) fn destinations(open: &Value) -> Vec<String> {
     match &open["destination"] {
         Value::String(one) => vec![one.clone()],
         Value::Array(several) => several.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

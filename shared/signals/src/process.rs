@@ -208,6 +208,9 @@ async fn weigh(
     if !definition.when.holds(event) {
         return Ok(Weighed::stopped("no_match", false));
     }
+    if row.replay.as_ref().is_some_and(|replay| !replay.notify) {
+        return Ok(Weighed::stopped("matched", false));
+    }
     let mut count = 1.0;
     if let Some(threshold) = &definition.threshold {
         let Some(sample) = threshold.sample(event) else { return Ok(Weighed::stopped("not_counted", true)) };

@@ -1,10 +1,11 @@
 //! Making rules and changing them.
 
 use crate::error::SignalsError;
-use crate::store::{ConfigStatus, RuleRow, RuleStatus, VersionRow};
+use crate::store::{Audit, ConfigStatus, RuleRow, RuleStatus, VersionRow};
 use crate::tenants::TenantDeps;
 use serde_json::{Value, json};
 use switchyard_core::iso_millis;
+use switchyard_io::dynamo::Write;
 use switchyard_rules::{Code, Issue, Parsed, Status, parse_text};
 
 /// Rules in force that a tenant has at most.
@@ -29,7 +30,7 @@ pub enum Written {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn create(deps: &TenantDeps, tenant: &str, document: &str) -> Result<Written, SignalsError> {
+pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str) -> Result<Written, SignalsError> {
     let (parsed, warnings) = match check(deps, tenant, document).await? {
         Ok(checked) => checked,
         Err(issues) => return Ok(Written::Invalid(issues)),
@@ -39,7 +40,8 @@ pub async fn create(deps: &TenantDeps, tenant: &str, document: &str) -> Result<W
     }
     let id = deps.clock.new_id().to_string();
     let row = RuleRow::new(tenant, &id, status_of(&parsed), document, deps.clock.now());
-    deps.store.add_rule(tenant, &row).await?;
+    let record = record(deps, actor, tenant, "rule.create", None, &row)?;
+    deps.store.add_rule(tenant, &row, record).await?;
     Ok(Written::Rule(show(&row), warnings))
 }
 
@@ -49,6 +51,7 @@ pub async fn create(deps: &TenantDeps, tenant: &str, document: &str) -> Result<W
 /// DynamoDB could not be reached.
 pub async fn replace(
     deps: &TenantDeps,
+    actor: &str,
     tenant: &str,
     id: &str,
     document: &str,
@@ -74,7 +77,8 @@ pub async fn replace(
         updated_at: deps.clock.now(),
         ..before.clone()
     };
-    Ok(match deps.store.change_rule(tenant, &before, &after, true).await? {
+    let record = record(deps, actor, tenant, "rule.replace", Some(&before), &after)?;
+    Ok(match deps.store.change_rule(tenant, &before, &after, true, record).await? {
         true => Written::Rule(show(&after), warnings),
         false => Written::Stale,
     })
@@ -84,7 +88,13 @@ pub async fn replace(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn activate(deps: &TenantDeps, tenant: &str, id: &str, version: u64) -> Result<Written, SignalsError> {
+pub async fn activate(
+    deps: &TenantDeps,
+    actor: &str,
+    tenant: &str,
+    id: &str,
+    version: u64,
+) -> Result<Written, SignalsError> {
     let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
     let versions = deps.store.rule_versions(tenant, id).await?;
     let Some(chosen) = versions.into_iter().find(|row| row.version == version) else { return Ok(Written::Unknown) };
@@ -95,7 +105,7 @@ pub async fn activate(deps: &TenantDeps, tenant: &str, id: &str, version: u64) -
         updated_at: deps.clock.now(),
         ..before.clone()
     };
-    change(deps, tenant, &before, &after).await
+    change(deps, actor, tenant, &before, &after).await
 }
 
 /// Pauses a rule, has it go on, or archives it.
@@ -104,24 +114,46 @@ pub async fn activate(deps: &TenantDeps, tenant: &str, id: &str, version: u64) -
 /// DynamoDB could not be reached.
 pub async fn set_status(
     deps: &TenantDeps,
+    actor: &str,
     tenant: &str,
     id: &str,
     status: RuleStatus,
 ) -> Result<Written, SignalsError> {
     let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
     let after = RuleRow { status, updated_at: deps.clock.now(), ..before.clone() };
-    change(deps, tenant, &before, &after).await
+    change(deps, actor, tenant, &before, &after).await
 }
 
-async fn change(deps: &TenantDeps, tenant: &str, before: &RuleRow, after: &RuleRow) -> Result<Written, SignalsError> {
+async fn change(
+    deps: &TenantDeps,
+    actor: &str,
+    tenant: &str,
+    before: &RuleRow,
+    after: &RuleRow,
+) -> Result<Written, SignalsError> {
     let becomes_active = after.status == RuleStatus::Active && before.status != RuleStatus::Active;
     if becomes_active && is_full(deps, tenant).await? {
         return Ok(Written::TooMany);
     }
-    Ok(match deps.store.change_rule(tenant, before, after, false).await? {
+    let record = record(deps, actor, tenant, "rule.change", Some(before), after)?;
+    Ok(match deps.store.change_rule(tenant, before, after, false, record).await? {
         true => Written::Rule(show(after), Vec::new()),
         false => Written::Stale,
     })
+}
+
+/// The record of a change of a rule.
+fn record(
+    deps: &TenantDeps,
+    actor: &str,
+    tenant: &str,
+    action: &str,
+    before: Option<&RuleRow>,
+    after: &RuleRow,
+) -> Result<Write, SignalsError> {
+    let (before, now) = (before.map(show), show(after));
+    let audit = Audit { tenant, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&now) };
+    deps.store.audit(audit, deps.clock.now())
 }
 
 /// A tenant's rules that are not archived, by age.
@@ -159,6 +191,18 @@ async fn is_full(deps: &TenantDeps, tenant: &str) -> Result<bool, SignalsError> 
 
 async fn known(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {
     Ok(deps.store.rule(tenant, id).await?.filter(|row| row.status != RuleStatus::Archived))
+}
+
+/// What is wrong with a document, and what its author probably did not mean: nothing is written.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn validate(
+    deps: &TenantDeps,
+    tenant: &str,
+    document: &str,
+) -> Result<Result<Vec<Issue>, Vec<Issue>>, SignalsError> {
+    Ok(check(deps, tenant, document).await?.map(|(_, warnings)| warnings))
 }
 
 /// Reads a document, and holds what it says of configs against those that there are.

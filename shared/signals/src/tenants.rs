@@ -2,9 +2,12 @@
 
 use crate::error::SignalsError;
 use crate::model::{Plan, TenantStatus};
-use crate::store::{Store, Tenant, TenantChange};
+use crate::store::{Audit, Store, Tenant, TenantChange};
+use crate::users::{self, NewUser};
 use serde_json::{Value, json};
 use switchyard_core::{Clock, Env, EnvError, iso_millis};
+use switchyard_io::dynamo::Write;
+use switchyard_io::keys::KeyAbout;
 use switchyard_io::{Aws, Table};
 
 /// Attempts at a change that others get in the way of.
@@ -49,19 +52,53 @@ pub struct TenantEdit {
     pub metadata: Option<Option<String>>,
 }
 
-/// Makes a tenant; `None` when its slug is taken.
+/// Makes a tenant, with its first user if one is named; `None` when its slug is taken. `actor` is who did it.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn create(
     deps: &TenantDeps,
+    actor: &str,
     slug: &str,
     name: &str,
     edit: &TenantEdit,
+    owner: Option<&NewUser>,
 ) -> Result<Option<Tenant>, SignalsError> {
-    let mut tenant = Tenant::new(&deps.clock.new_id().to_string(), slug, name, deps.clock.now());
+    let now = deps.clock.now();
+    let mut tenant = Tenant::new(&deps.clock.new_id().to_string(), slug, name, now);
     apply(&mut tenant, edit);
-    Ok(deps.store.add_tenant(&tenant).await?.then_some(tenant))
+    let mut writes = vec![record(deps, actor, "tenant.create", None, &tenant)?];
+    if let Some(owner) = owner {
+        let user = users::prepare(&tenant.id, &deps.clock.new_id().to_string(), owner, now).await?;
+        writes.extend(deps.store.user_writes(&user)?);
+    }
+    Ok(deps.store.add_tenant(&tenant, writes).await?.then_some(tenant))
+}
+
+impl TenantDeps {
+    /// Keeps the record of what was done with one of a tenant's keys.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub async fn record_key(&self, actor: &str, action: &str, key: &KeyAbout) -> Result<(), SignalsError> {
+        let after =
+            json!({"label": key.label, "prefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at});
+        let audit = Audit { tenant: &key.tenant, actor, action, subject: &key.id, before: None, after: Some(&after) };
+        self.store.record(audit, self.clock.now()).await
+    }
+}
+
+fn record(
+    deps: &TenantDeps,
+    actor: &str,
+    action: &str,
+    before: Option<&Tenant>,
+    after: &Tenant,
+) -> Result<Write, SignalsError> {
+    let (before, shown) = (before.map(show), show(after));
+    let audit =
+        Audit { tenant: &after.id, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&shown) };
+    deps.store.audit(audit, deps.clock.now())
 }
 
 /// A tenant by its id.
@@ -84,10 +121,17 @@ pub async fn tenant_by_slug(deps: &TenantDeps, slug: &str) -> Result<Option<Tena
 ///
 /// # Errors
 /// DynamoDB could not be reached, or others kept changing it.
-pub async fn change(deps: &TenantDeps, id: &str, edit: &TenantEdit) -> Result<Option<Tenant>, SignalsError> {
+pub async fn change(
+    deps: &TenantDeps,
+    actor: &str,
+    id: &str,
+    edit: &TenantEdit,
+) -> Result<Option<Tenant>, SignalsError> {
     for _ in 0..ATTEMPTS {
         let Some(before) = deps.store.tenant(id).await? else { return Ok(None) };
-        match deps.store.change_tenant(&before, deps.clock.now(), |tenant| apply(tenant, edit)).await? {
+        let record = |after: &Tenant| record(deps, actor, "tenant.change", Some(&before), after);
+        let changed = deps.store.change_tenant(&before, deps.clock.now(), |tenant| apply(tenant, edit), record);
+        match changed.await? {
             TenantChange::Done(after) => return Ok(Some(*after)),
             TenantChange::Stale => {}
         }

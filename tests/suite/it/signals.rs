@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_core::{Clock, Timestamp};
 use switchyard_io::once::Owner;
-use switchyard_notify::{Channel, Senders};
-use switchyard_signals::configs::{self, ConfigDeps};
+use switchyard_notify::Channel;
+use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
@@ -55,6 +55,18 @@ impl Bot {
     }
 }
 
+/// A default config of a bot.
+fn bot_config(config: Value) -> NewConfig {
+    NewConfig {
+        name: "bot".to_owned(),
+        channel: Channel::Telegram,
+        config,
+        is_default: true,
+        allow_override: true,
+        status: None,
+    }
+}
+
 struct World {
     client: Client,
     bot: Bot,
@@ -93,9 +105,9 @@ impl World {
         let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
         let shared = now.clone();
         let clock = Clock::from_fn(move || *shared.lock().unwrap());
-        let guard = Senders::from_env(&aws, &env).unwrap().guard().clone();
         let tenants = TenantDeps::from_env(&aws, &env).unwrap();
-        let tenant = tenants::create(&tenants, "acme", "Acme", &TenantEdit::default()).await.unwrap().unwrap();
+        let tenant =
+            tenants::create(&tenants, "cli", "acme", "Acme", &TenantEdit::default(), None).await.unwrap().unwrap();
         Self {
             client,
             bot,
@@ -104,7 +116,7 @@ impl World {
             rules: RulesDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
             notify: NotifyDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
             sweep: SweepDeps::from_env(&aws, &env).unwrap().with_clock(clock),
-            configs: ConfigDeps::from_env(&aws, &env, guard).unwrap(),
+            configs: ConfigDeps::from_env(&aws, &env).unwrap(),
             tenants,
             tenant,
             rules_queue,
@@ -116,8 +128,8 @@ impl World {
     async fn with_bot() -> Self {
         let world = Self::new().await;
         let config = json!({"botToken": "42:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "destination": "1"});
-        let made = configs::create(&world.configs, &world.tenant.id, "bot", Channel::Telegram, &config, true).await;
-        assert!(matches!(made.unwrap(), configs::Written::Config(_)));
+        let made = configs::create(&world.configs, "cli", &world.tenant.id, &bot_config(config)).await;
+        assert!(matches!(made.unwrap(), configs::Written::Config(..)));
         world
     }
 
@@ -126,7 +138,7 @@ impl World {
     }
 
     async fn rule(&self, document: Value) -> String {
-        match rules::create(&self.tenants, &self.tenant.id, &document.to_string()).await.unwrap() {
+        match rules::create(&self.tenants, "cli", &self.tenant.id, &document.to_string()).await.unwrap() {
             Written::Rule(rule, _) => rule["id"].as_str().unwrap().to_owned(),
             other => panic!("{other:?}"),
         }
@@ -314,9 +326,10 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
     let world = World::with_bot().await;
     let document = |text: &str| rule("*", json!({"when": true, "actions": telegram(text)}));
     let id = world.rule(document("one")).await;
-    let replaced = rules::replace(&world.tenants, &world.tenant.id, &id, &document("two").to_string(), Some(1)).await;
+    let replaced =
+        rules::replace(&world.tenants, "cli", &world.tenant.id, &id, &document("two").to_string(), Some(1)).await;
     assert!(matches!(replaced.unwrap(), Written::Rule(..)));
-    let stale = rules::replace(&world.tenants, &world.tenant.id, &id, &document("x").to_string(), Some(1)).await;
+    let stale = rules::replace(&world.tenants, "cli", &world.tenant.id, &id, &document("x").to_string(), Some(1)).await;
     assert!(matches!(stale.unwrap(), Written::Stale));
     let event = world.event("x", json!({})).await;
     world.work().await;
@@ -324,7 +337,7 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
         (world.bot.got("1"), &world.deliveries(&event).await[0]["ruleVersion"]),
         (vec!["two".into()], &json!(2))
     );
-    rules::activate(&world.tenants, &world.tenant.id, &id, 1).await.unwrap();
+    rules::activate(&world.tenants, "cli", &world.tenant.id, &id, 1).await.unwrap();
     // Processes act on a change within seconds; another one knows it at once.
     let other = World { rules: fresh(&world).await, ..world };
     other.pass(5);
@@ -390,7 +403,7 @@ async fn a_tenant_suspended_meanwhile_is_told_nothing() {
     world.rule(rule("*", json!({"when": true, "actions": telegram("x")}))).await;
     world.event("x", json!({})).await;
     let suspended = TenantEdit { status: Some(TenantStatus::Suspended), ..TenantEdit::default() };
-    tenants::change(&world.tenants, &world.tenant.id, &suspended).await.unwrap().unwrap();
+    tenants::change(&world.tenants, "cli", &world.tenant.id, &suspended).await.unwrap().unwrap();
     world.work().await;
     assert_eq!(world.bot.got("1").len(), 0);
     world.pass(3_600);
@@ -405,12 +418,12 @@ async fn a_rule_that_says_something_wrong_is_refused_as_a_whole() {
         "eventType": "x",
         "definition": {"conditions": {"greaterThan": {"amount": 1000}}, "actions": [{"type": "notify", "channel": "email"}]},
     });
-    match rules::create(&world.tenants, &world.tenant.id, &wrong.to_string()).await.unwrap() {
+    match rules::create(&world.tenants, "cli", &world.tenant.id, &wrong.to_string()).await.unwrap() {
         Written::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/conditions/greaterThan"),
         other => panic!("{other:?}"),
     }
     let named = rule("*", json!({"when": true, "actions": [{"type": "notify", "channel": "email", "config": "none"}]}));
-    match rules::create(&world.tenants, &world.tenant.id, &named.to_string()).await.unwrap() {
+    match rules::create(&world.tenants, "cli", &world.tenant.id, &named.to_string()).await.unwrap() {
         Written::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/actions/0/config"),
         other => panic!("{other:?}"),
     }
@@ -427,7 +440,7 @@ async fn what_was_worked_out_for_a_tenant_suspended_since_is_not_sent() {
     let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
     process(&world.rules, &message).await.unwrap();
     let suspended = TenantEdit { status: Some(TenantStatus::Suspended), ..TenantEdit::default() };
-    tenants::change(&world.tenants, &world.tenant.id, &suspended).await.unwrap().unwrap();
+    tenants::change(&world.tenants, "cli", &world.tenant.id, &suspended).await.unwrap().unwrap();
     world.work().await;
     let deliveries = world.deliveries(&event).await;
     assert_eq!((deliveries.len(), &deliveries[0]["lastError"]), (1, &json!("tenant_suspended")));

@@ -42,33 +42,23 @@ pub(crate) struct ConfigRow {
     pub(crate) updated_at: Timestamp,
 }
 
-/// What a new config holds.
-pub(crate) struct NewConfig<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) channel: Channel,
-    pub(crate) open: String,
-    pub(crate) sealed: BTreeMap<String, Sealed>,
-    pub(crate) is_default: bool,
-    pub(crate) allow_override: bool,
-}
-
 impl ConfigRow {
-    pub(crate) fn new(tenant: &str, new: NewConfig<'_>, now: Timestamp) -> Self {
-        let Key { pk, sk } = config_key(tenant, new.id);
+    /// A config that holds nothing yet.
+    pub(crate) fn new(tenant: &str, id: &str, channel: Channel, now: Timestamp) -> Self {
+        let Key { pk, sk } = config_key(tenant, id);
         Self {
             pk,
             sk,
             lock: 1,
-            id: new.id.to_owned(),
-            name: new.name.to_owned(),
-            channel: new.channel,
-            open: new.open,
-            sealed: new.sealed,
+            id: id.to_owned(),
+            name: String::new(),
+            channel,
+            open: "{}".to_owned(),
+            sealed: BTreeMap::new(),
             status: ConfigStatus::Active,
             reason: None,
-            is_default: new.is_default,
-            allow_override: new.allow_override,
+            is_default: false,
+            allow_override: true,
             created_at: now,
             updated_at: now,
         }
@@ -86,6 +76,7 @@ impl Store {
         tenant: &str,
         row: &ConfigRow,
         replaces: Option<&ConfigRow>,
+        record: Write,
     ) -> Result<bool, SignalsError> {
         let write = match replaces {
             None => Write::Create(self.table.to_item(row)?),
@@ -95,7 +86,19 @@ impl Store {
                 Write::PutIf(self.table.to_item(&after)?, is_same)
             }
         };
-        Ok(matches!(self.table.transact(vec![write, Self::touch_ruleset(tenant)]).await?, Transact::Done))
+        Ok(matches!(self.table.transact(vec![write, Self::touch_ruleset(tenant), record]).await?, Transact::Done))
+    }
+
+    /// Removes a config as it was read; `false` when another change came first.
+    pub(crate) async fn remove_config(
+        &self,
+        tenant: &str,
+        row: &ConfigRow,
+        record: Write,
+    ) -> Result<bool, SignalsError> {
+        let is_same = Changes::new().only_if("#lock = ?", [row.lock.into_attribute()]);
+        let writes = vec![Write::Delete(config_key(tenant, &row.id), is_same), Self::touch_ruleset(tenant), record];
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
     pub(crate) async fn config(&self, tenant: &str, id: &str) -> Result<Option<ConfigRow>, SignalsError> {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::{Uuid, hex_sha256};
-use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Write};
+use switchyard_io::dynamo::{Changes, Create, Index, IntoAttribute as _, Key, Page, Transact, Write};
 use switchyard_io::outbox::{self, Due};
 
 /// Partitions of one tenant's events of one day.
@@ -31,9 +31,31 @@ pub(crate) struct EventRow {
     /// What the rules made of it, as JSON: an object by rule id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outcomes: Option<String>,
+    /// Of a copy that is weighed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replay: Option<Replay>,
     /// Absent once the rules are through with it.
     #[serde(flatten)]
     due: Option<Due>,
+}
+
+/// What a copy is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Replay {
+    pub(crate) of: String,
+    /// Whether anything is sent and remembered.
+    pub(crate) notify: bool,
+}
+
+/// Which events of a day.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventsAt<'a> {
+    pub(crate) tenant: &'a str,
+    /// `20261125`.
+    pub(crate) day: &'a str,
+    /// Older than the one of this id.
+    pub(crate) before: Option<&'a str>,
+    pub(crate) limit: usize,
 }
 
 impl EventRow {
@@ -60,7 +82,23 @@ impl EventRow {
             idempotency_key: idempotency_key.map(str::to_owned),
             expires_at: now.as_second() + kept_days * 86_400,
             outcomes: None,
+            replay: None,
             due: Some(due),
+        }
+    }
+
+    /// A copy under an id of its own, to be weighed as what it is a copy of was.
+    pub(crate) fn replayed(&self, id: &str, notify: bool, now: Timestamp) -> Self {
+        let Key { pk, sk } = event_key(&self.tenant, id);
+        Self {
+            pk,
+            sk,
+            id: id.to_owned(),
+            idempotency_key: None,
+            outcomes: None,
+            replay: Some(Replay { of: self.id.clone(), notify }),
+            due: Some(Due::at(WORKFLOW, &hex_sha256(&[id]), (now + outbox::GRACE).as_millisecond())),
+            ..self.clone()
         }
     }
 }
@@ -88,7 +126,11 @@ pub(crate) fn event_key(tenant: &str, id: &str) -> Key {
     let day: String = day.to_string().chars().take(10).filter(char::is_ascii_digit).collect();
     let digest = hex_sha256(&[id]);
     let shard = u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % SHARDS;
-    Key { pk: format!("E#{tenant}#{day}#{shard}"), sk: id.to_owned() }
+    Key { pk: event_partition(tenant, &day, shard), sk: id.to_owned() }
+}
+
+fn event_partition(tenant: &str, day: &str, shard: u32) -> String {
+    format!("E#{tenant}#{day}#{shard}")
 }
 
 fn idempotency_key(tenant: &str, key: &str) -> Key {
@@ -142,6 +184,36 @@ impl Store {
 
     pub(crate) async fn event(&self, tenant: &str, id: &str) -> Result<Option<EventRow>, SignalsError> {
         self.get(&event_key(tenant, id)).await
+    }
+
+    /// The newest events of a day, newest first.
+    pub(crate) async fn events_of_day(&self, at: EventsAt<'_>) -> Result<Vec<EventRow>, SignalsError> {
+        let mut rows: Vec<EventRow> = Vec::new();
+        for shard in 0..SHARDS {
+            let page = Page {
+                index: Index::Table,
+                hash: event_partition(at.tenant, at.day, shard),
+                // "~" lies beyond every id; the row of the id itself is left out below.
+                range: Some(("0".into_attribute(), at.before.unwrap_or("~").into_attribute())),
+                newest_first: true,
+                limit: i32::try_from(at.limit + 1).unwrap_or(i32::MAX),
+                after: None,
+            };
+            for item in self.table.page(page).await?.0 {
+                rows.push(self.table.read(item)?);
+            }
+        }
+        rows.retain(|row| Some(row.id.as_str()) != at.before);
+        rows.sort_by(|one, other| other.id.cmp(&one.id));
+        rows.truncate(at.limit);
+        Ok(rows)
+    }
+
+    /// Writes a copy that is to be weighed, and the record of that.
+    pub(crate) async fn add_replay(&self, copy: &EventRow, record: Write) -> Result<(), SignalsError> {
+        let (Transact::Done | Transact::Refused { .. }) =
+            self.table.transact(vec![Write::Create(self.table.to_item(copy)?), record]).await?;
+        Ok(())
     }
 
     /// Writes what the rules made of an event, takes its unsent mark off, and writes `with` it. `false` when that was done

@@ -16,10 +16,16 @@
 //! | pace of a far side | `P#<digest>` | `P` | a day |
 //! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
 //! | usage of a month | `U#<tenant>#<yyyymm>#<shard>` | `C` | for ever |
+//! | user | `T#<tenant>` | `USER#<user>` | until removed |
+//! | number of a tenant's owners | `T#<tenant>` | `OWNERS` | for ever |
+//! | user by address | `MAIL#<digest of the address>` | `<tenant>` | as the user |
+//! | attempts at logging in | `LOGIN#<digest of the account>` | `-` | a day |
+//! | who changed what | `A#<tenant>#<yyyymm>` | `<id>` | 400 days |
 //! | API keys | see `switchyard_io::keys` | | |
 //!
 //! Every key of a tenant's row begins with the tenant's id, which comes from its credential and never from a request.
 
+mod audit;
 mod config;
 mod delivery;
 mod event;
@@ -27,20 +33,24 @@ mod rule;
 mod state;
 mod tenant;
 mod usage;
+mod user;
 
+pub(crate) use audit::Audit;
+pub(crate) use config::ConfigRow;
 pub use config::ConfigStatus;
-pub(crate) use config::{ConfigRow, NewConfig};
 pub use delivery::DeliveryStatus;
 pub(crate) use delivery::{Claim, Content, DeliveryRow, Intent, Next, Origin, delivery_key};
 pub use rule::RuleStatus;
 pub(crate) use rule::{RuleRow, VersionRow};
 pub(crate) use state::{DueState, StateKey, Stepped};
 
-pub(crate) use event::{EventRow, Written};
+pub(crate) use event::{EventRow, EventsAt, Written};
 pub use tenant::Tenant;
 pub(crate) use tenant::TenantChange;
 pub use usage::Usage;
 pub(crate) use usage::{Month, Reserved};
+pub use user::Role;
+pub(crate) use user::{OPERATORS, UserRow, UserWrite};
 
 use crate::error::SignalsError;
 use serde::de::DeserializeOwned;

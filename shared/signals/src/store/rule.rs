@@ -105,9 +105,10 @@ impl Store {
         Write::Update(ruleset_key(tenant), Changes::new().add("rev", 1))
     }
 
-    /// Writes a rule that is new, with its first version.
-    pub(crate) async fn add_rule(&self, tenant: &str, rule: &RuleRow) -> Result<(), SignalsError> {
+    /// Writes a rule that is new, with its first version and the record of that.
+    pub(crate) async fn add_rule(&self, tenant: &str, rule: &RuleRow, record: Write) -> Result<(), SignalsError> {
         let writes = vec![
+            record,
             Write::Create(self.table.to_item(rule)?),
             Write::Create(self.table.to_item(&version_row(tenant, rule, &rule.document, rule.newest))?),
             Self::touch_ruleset(tenant),
@@ -124,10 +125,11 @@ impl Store {
         before: &RuleRow,
         after: &RuleRow,
         is_new_version: bool,
+        record: Write,
     ) -> Result<bool, SignalsError> {
         let is_same = Changes::new().only_if("#lock = ?", [before.lock.into_attribute()]);
         let after = RuleRow { lock: before.lock + 1, ..after.clone() };
-        let mut writes = vec![Write::PutIf(self.table.to_item(&after)?, is_same), Self::touch_ruleset(tenant)];
+        let mut writes = vec![Write::PutIf(self.table.to_item(&after)?, is_same), Self::touch_ruleset(tenant), record];
         if is_new_version {
             let version = version_row(tenant, &after, &after.document, after.newest);
             writes.push(Write::Create(self.table.to_item(&version)?));

@@ -96,11 +96,12 @@ impl Store {
         }
     }
 
-    /// Writes a tenant with its slug; `false` when the slug is taken.
-    pub(crate) async fn add_tenant(&self, tenant: &Tenant) -> Result<bool, SignalsError> {
+    /// Writes a tenant with its slug, and `with` it; `false` when the slug is taken.
+    pub(crate) async fn add_tenant(&self, tenant: &Tenant, with: Vec<Write>) -> Result<bool, SignalsError> {
         let Key { pk, sk } = slug_key(&tenant.slug);
         let slug = SlugRow { pk, sk, tenant: tenant.id.clone() };
-        let writes = vec![Write::Create(self.table.to_item(&slug)?), Write::Create(self.table.to_item(tenant)?)];
+        let mut writes = vec![Write::Create(self.table.to_item(&slug)?), Write::Create(self.table.to_item(tenant)?)];
+        writes.extend(with);
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
@@ -110,6 +111,7 @@ impl Store {
         before: &Tenant,
         now: Timestamp,
         edit: impl FnOnce(&mut Tenant),
+        record: impl FnOnce(&Tenant) -> Result<Write, SignalsError>,
     ) -> Result<TenantChange, SignalsError> {
         let mut after = before.clone();
         edit(&mut after);
@@ -117,7 +119,7 @@ impl Store {
         after.updated_at = now;
         let condition = Changes::new().only_if("#version = ?", [before.version.into_attribute()]);
         let write = Write::PutIf(self.table.to_item(&after)?, condition);
-        Ok(match self.table.transact(vec![write]).await? {
+        Ok(match self.table.transact(vec![write, record(&after)?]).await? {
             Transact::Done => TenantChange::Done(Box::new(after)),
             Transact::Refused { .. } => TenantChange::Stale,
         })

@@ -19,6 +19,11 @@ impl Month {
         Some(Self(text.chars().filter(char::is_ascii_digit).collect()))
     }
 
+    /// `202611`.
+    pub(crate) fn digits(&self) -> &str {
+        &self.0
+    }
+
     /// Its first and last day, `2026-11-01` and `2026-11-30`.
     pub(crate) fn bounds(&self) -> (String, String) {
         let first = format!("{}-{}-01", &self.0[..4], &self.0[4..]);

@@ -1,0 +1,215 @@
+//! Tenants, for operators; and one's own.
+
+use super::auth::{checked_email, checked_password};
+use super::{Request, check_text};
+use crate::answer::Failure;
+use crate::body;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use switchyard_lambda::Reply;
+use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
+use switchyard_signals::users::{NewUser, Password};
+use switchyard_signals::{Plan, Role, Tenant, TenantStatus};
+
+const MAX_SLUG: usize = 120;
+const MAX_NAME: usize = 255;
+
+/// Largest metadata, in bytes of JSON.
+const MAX_METADATA: usize = 16 * 1024;
+
+/// What a tenant pays for.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanName {
+    /// Events are kept for 30 days.
+    Free,
+    /// 180 days.
+    Pro,
+    /// 400 days.
+    Enterprise,
+}
+
+/// The first user.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    email: String,
+    password: String,
+}
+
+/// A new tenant.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantBody {
+    /// Lower-case letters, digits and dashes; nobody else may have it.
+    slug: String,
+    /// What people call it.
+    name: String,
+    plan: Option<PlanName>,
+    /// Events a month beyond which it is warned; null for never.
+    #[serde(default, deserialize_with = "present")]
+    monthly_soft_limit: Option<Option<u64>>,
+    /// Events a month that are taken at most; null for all.
+    #[serde(default, deserialize_with = "present")]
+    monthly_hard_limit: Option<Option<u64>>,
+    metadata: Option<Map<String, Value>>,
+    owner: Option<Owner>,
+}
+
+/// What to change about a tenant.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantChange {
+    name: Option<String>,
+    plan: Option<PlanName>,
+    #[serde(default, deserialize_with = "present")]
+    monthly_soft_limit: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "present")]
+    monthly_hard_limit: Option<Option<u64>>,
+    /// Rows that its usage is spread over, 1 to 64.
+    usage_shards: Option<u32>,
+    metadata: Option<Map<String, Value>>,
+}
+
+/// What its owner may change about a tenant.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTenantChange {
+    name: Option<String>,
+    metadata: Option<Map<String, Value>>,
+}
+
+/// So that null is told from absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// `POST /api/tenants`.
+pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
+    let body: TenantBody = body::fields(request.call)?;
+    check_slug(&body.slug)?;
+    check_text("name", &body.name, MAX_NAME)?;
+    let edit = TenantEdit {
+        plan: body.plan.map(Plan::from),
+        monthly_soft_limit: body.monthly_soft_limit,
+        monthly_hard_limit: body.monthly_hard_limit,
+        metadata: metadata(body.metadata)?,
+        ..TenantEdit::default()
+    };
+    check_limits(&edit, Some(100_000), Some(120_000))?;
+    let owner = body.owner.map(|Owner { email, password }| -> Result<_, Failure> {
+        checked_email("owner.email", &email)?;
+        let password = Password::Plain(checked_password("owner.password", password)?);
+        Ok(NewUser { email, password, role: Role::Owner })
+    });
+    let (deps, actor) = (&request.deps.tenants, &request.caller.actor);
+    let made = tenants::create(deps, actor, &body.slug, &body.name, &edit, owner.transpose()?.as_ref()).await?;
+    match made {
+        Some(tenant) => Ok(Reply::json(201, &tenants::show(&tenant))),
+        None => Err(Failure::new(409, "slug_taken", "slug is another tenant's")),
+    }
+}
+
+/// `GET /api/tenants/{id}`.
+pub async fn show(request: &Request<'_>) -> Result<Reply, Failure> {
+    found(tenants::tenant(&request.deps.tenants, request.id()).await?, 200)
+}
+
+/// `PATCH /api/tenants/{id}`.
+pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
+    let body: TenantChange = body::fields(request.call)?;
+    if let Some(name) = &body.name {
+        check_text("name", name, MAX_NAME)?;
+    }
+    if body.usage_shards.is_some_and(|shards| !(1..=MAX_USAGE_SHARDS).contains(&shards)) {
+        return Err(Failure::field(format!("usageShards must be 1 to {MAX_USAGE_SHARDS}")));
+    }
+    let edit = TenantEdit {
+        name: body.name,
+        plan: body.plan.map(Plan::from),
+        monthly_soft_limit: body.monthly_soft_limit,
+        monthly_hard_limit: body.monthly_hard_limit,
+        usage_shards: body.usage_shards,
+        metadata: metadata(body.metadata)?,
+        ..TenantEdit::default()
+    };
+    let Some(known) = tenants::tenant(&request.deps.tenants, request.id()).await? else {
+        return Err(Failure::not_found());
+    };
+    check_limits(&edit, known.monthly_soft_limit, known.monthly_hard_limit)?;
+    apply(request, request.id(), &edit, 200).await
+}
+
+/// `POST /api/tenants/{id}/suspend`, `…/activate`, and `DELETE /api/tenants/{id}`.
+pub async fn set_status(request: &Request<'_>, status: TenantStatus) -> Result<Reply, Failure> {
+    let known = tenants::tenant(&request.deps.tenants, request.id()).await?.ok_or_else(Failure::not_found)?;
+    if known.status == TenantStatus::Deleted && status != TenantStatus::Deleted {
+        return Err(Failure::new(409, "tenant_deleted", "The tenant is deleted"));
+    }
+    let edit = TenantEdit { status: Some(status), ..TenantEdit::default() };
+    apply(request, request.id(), &edit, if status == TenantStatus::Deleted { 202 } else { 200 }).await
+}
+
+/// `GET /api/tenant`.
+pub async fn own(request: &Request<'_>) -> Result<Reply, Failure> {
+    found(tenants::tenant(&request.deps.tenants, request.tenant()?).await?, 200)
+}
+
+/// `PATCH /api/tenant`.
+pub async fn change_own(request: &Request<'_>) -> Result<Reply, Failure> {
+    let OwnTenantChange { name, metadata: new } = body::fields(request.call)?;
+    if let Some(name) = &name {
+        check_text("name", name, MAX_NAME)?;
+    }
+    let edit = TenantEdit { name, metadata: metadata(new)?, ..TenantEdit::default() };
+    apply(request, request.tenant()?, &edit, 200).await
+}
+
+async fn apply(request: &Request<'_>, id: &str, edit: &TenantEdit, status: u16) -> Result<Reply, Failure> {
+    found(tenants::change(&request.deps.tenants, &request.caller.actor, id, edit).await?, status)
+}
+
+fn found(tenant: Option<Tenant>, status: u16) -> Result<Reply, Failure> {
+    tenant.map(|tenant| Reply::json(status, &tenants::show(&tenant))).ok_or_else(Failure::not_found)
+}
+
+fn check_slug(slug: &str) -> Result<(), Failure> {
+    check_text("slug", slug, MAX_SLUG)?;
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match slug.bytes().all(is_plain) && !slug.starts_with('-') && !slug.ends_with('-') {
+        true => Ok(()),
+        false => Err(Failure::field("slug must be lower-case letters, digits and dashes between them")),
+    }
+}
+
+/// The soft limit does not lie beyond the hard one.
+fn check_limits(edit: &TenantEdit, soft: Option<u64>, hard: Option<u64>) -> Result<(), Failure> {
+    let soft = edit.monthly_soft_limit.unwrap_or(soft);
+    let hard = edit.monthly_hard_limit.unwrap_or(hard);
+    match hard {
+        Some(hard) if soft.is_some_and(|soft| soft > hard) => {
+            Err(Failure::field("monthlySoftLimit must not be greater than monthlyHardLimit"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn metadata(given: Option<Map<String, Value>>) -> Result<Option<Option<String>>, Failure> {
+    let Some(given) = given else { return Ok(None) };
+    let text = Value::Object(given).to_string();
+    match text.len() > MAX_METADATA {
+        true => Err(Failure::field(format!("metadata must have at most {MAX_METADATA} bytes"))),
+        false => Ok(Some(Some(text))),
+    }
+}
+
+impl From<PlanName> for Plan {
+    fn from(plan: PlanName) -> Self {
+        match plan {
+            PlanName::Free => Self::Free,
+            PlanName::Pro => Self::Pro,
+            PlanName::Enterprise => Self::Enterprise,
+        }
+    }
+}

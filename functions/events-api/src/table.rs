@@ -1,0 +1,347 @@
+//! Every route: its method and path, who may call it, and what its documents say. Nothing is served that is not here.
+
+use crate::access::Who;
+use crate::manage::{api_keys, auth, configs, events, tenants, users};
+use http::Method;
+use schemars::{JsonSchema, Schema, schema_for};
+use switchyard_signals::Role;
+
+/// What an API key may be allowed.
+pub const SCOPES: [&str; 6] =
+    ["events:write", "events:read", "rules:read", "rules:write", "usage:read", "deliveries:read"];
+
+/// What a route does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Docs,
+    DocsJson,
+    DocsYaml,
+    Health,
+    Ready,
+    TakeEvent,
+    TakeBatch,
+    LogIn,
+    Me,
+    Password,
+    TenantCreate,
+    TenantShow,
+    TenantChange,
+    TenantSuspend,
+    TenantActivate,
+    TenantDelete,
+    OwnTenant,
+    OwnTenantChange,
+    UserCreate,
+    UserList,
+    UserChange,
+    UserRemove,
+    KeyCreate,
+    KeyList,
+    KeyShow,
+    KeyChange,
+    KeyRotate,
+    KeyRevoke,
+    RuleCreate,
+    RuleList,
+    RuleValidate,
+    RuleTestDocument,
+    RuleShow,
+    RuleReplace,
+    RulePause,
+    RuleResume,
+    RuleArchive,
+    RuleTest,
+    RuleVersions,
+    RuleVersion,
+    RuleActivate,
+    ConfigCreate,
+    ConfigList,
+    ConfigShow,
+    ConfigReplace,
+    ConfigRemove,
+    ConfigEnable,
+    ConfigDisable,
+    ConfigTest,
+    EventList,
+    EventShow,
+    EventReplay,
+    DeliveryList,
+    Usage,
+}
+
+/// One route.
+pub struct Route {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path, with names in braces for what varies.
+    pub path: &'static str,
+    /// What it does.
+    pub op: Op,
+    /// Who may call it.
+    pub who: Who,
+    /// Status of its success.
+    pub status: u16,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Parameters of its query.
+    pub query: &'static [&'static str],
+    /// Its body's schema.
+    pub body: Option<fn() -> Schema>,
+}
+
+impl Route {
+    const fn new(
+        method: &'static str,
+        path: &'static str,
+        op: Op,
+        who: Who,
+        status: u16,
+        summary: &'static str,
+    ) -> Self {
+        Self { method, path, op, who, status, summary, query: &[], body: None }
+    }
+
+    const fn asks(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn takes(self, body: fn() -> Schema) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    /// What stands in the braces of a path; `None` when it is another route's.
+    pub fn matches<'a>(&self, method: &Method, path: &'a str) -> Option<Vec<&'a str>> {
+        if self.method != method.as_str() {
+            return None;
+        }
+        let (mut own, mut given) = (self.path.split('/'), path.split('/'));
+        let mut ids = Vec::new();
+        loop {
+            match (own.next(), given.next()) {
+                (None, None) => return Some(ids),
+                (Some(name), Some(part)) if name.starts_with('{') && !part.is_empty() => ids.push(part),
+                (Some(literal), Some(part)) if literal == part => {}
+                _ => return None,
+            }
+        }
+    }
+}
+
+fn schema<T: JsonSchema>() -> Schema {
+    schema_for!(T)
+}
+
+const MEMBER: Who = Who::Role(Role::Member, None);
+const ADMIN: Who = Who::Role(Role::Admin, None);
+const OWNER: Who = Who::Role(Role::Owner, None);
+
+const fn member(scope: &'static str) -> Who {
+    Who::Role(Role::Member, Some(scope))
+}
+
+const fn admin(scope: &'static str) -> Who {
+    Who::Role(Role::Admin, Some(scope))
+}
+
+/// HTTP method.
+pub const DELETE: &str = "DELETE";
+const GET: &str = "GET";
+const PATCH: &str = "PATCH";
+/// HTTP method.
+pub const POST: &str = "POST";
+const PUT: &str = "PUT";
+
+/// The routes. Of two that fit a path, the first is meant.
+pub static ROUTES: &[Route] = &[
+    Route::new(GET, "/api/docs", Op::Docs, Who::Anyone, 200, "These documents, to read"),
+    Route::new(GET, "/api/docs-json", Op::DocsJson, Who::Anyone, 200, "These documents, as OpenAPI in JSON"),
+    Route::new(GET, "/api/docs-yaml", Op::DocsYaml, Who::Anyone, 200, "These documents, as OpenAPI in YAML"),
+    Route::new(GET, "/api/health", Op::Health, Who::Anyone, 200, "Whether the function answers"),
+    Route::new(GET, "/api/health/ready", Op::Ready, Who::Anyone, 200, "Whether table and queue answer"),
+    Route::new(POST, "/api/events", Op::TakeEvent, Who::Producer, 201, "Take an event").takes(event_schema),
+    Route::new(POST, "/api/events/batch", Op::TakeBatch, Who::Producer, 207, "Take up to 100 events")
+        .takes(batch_schema),
+    Route::new(POST, "/api/auth/login", Op::LogIn, Who::Anyone, 200, "Log in").takes(schema::<auth::LogIn>),
+    Route::new(GET, "/api/auth/me", Op::Me, Who::User, 200, "Who is logged in"),
+    Route::new(POST, "/api/auth/password", Op::Password, Who::User, 204, "Change the password; older tokens end")
+        .takes(schema::<auth::NewPassword>),
+    Route::new(POST, "/api/tenants", Op::TenantCreate, Who::Operator, 201, "Make a tenant")
+        .takes(schema::<tenants::TenantBody>),
+    Route::new(GET, "/api/tenants/{id}", Op::TenantShow, Who::Operator, 200, "Show a tenant"),
+    Route::new(PATCH, "/api/tenants/{id}", Op::TenantChange, Who::Operator, 200, "Change a tenant")
+        .takes(schema::<tenants::TenantChange>),
+    Route::new(POST, "/api/tenants/{id}/suspend", Op::TenantSuspend, Who::Operator, 200, "Take nothing from a tenant"),
+    Route::new(POST, "/api/tenants/{id}/activate", Op::TenantActivate, Who::Operator, 200, "Take from it again"),
+    Route::new(DELETE, "/api/tenants/{id}", Op::TenantDelete, Who::Operator, 202, "Remove a tenant, after 30 days"),
+    Route::new(GET, "/api/tenant", Op::OwnTenant, MEMBER, 200, "Show one's own tenant"),
+    Route::new(PATCH, "/api/tenant", Op::OwnTenantChange, OWNER, 200, "Change one's own tenant")
+        .takes(schema::<tenants::OwnTenantChange>),
+    Route::new(POST, "/api/users", Op::UserCreate, ADMIN, 201, "Make a user").takes(schema::<users::UserBody>),
+    Route::new(GET, "/api/users", Op::UserList, ADMIN, 200, "List users"),
+    Route::new(PATCH, "/api/users/{id}", Op::UserChange, ADMIN, 200, "Change a user")
+        .takes(schema::<users::UserChange>),
+    Route::new(DELETE, "/api/users/{id}", Op::UserRemove, ADMIN, 204, "Remove a user"),
+    Route::new(POST, "/api/api-keys", Op::KeyCreate, ADMIN, 201, "Make an API key, which is shown once")
+        .takes(schema::<api_keys::KeyBody>),
+    Route::new(GET, "/api/api-keys", Op::KeyList, MEMBER, 200, "List API keys"),
+    Route::new(GET, "/api/api-keys/{id}", Op::KeyShow, MEMBER, 200, "Show an API key"),
+    Route::new(PATCH, "/api/api-keys/{id}", Op::KeyChange, ADMIN, 200, "Change an API key")
+        .takes(schema::<api_keys::KeyPatch>),
+    Route::new(POST, "/api/api-keys/{id}/rotate", Op::KeyRotate, ADMIN, 201, "Replace an API key")
+        .takes(schema::<api_keys::Rotation>),
+    Route::new(POST, "/api/api-keys/{id}/revoke", Op::KeyRevoke, ADMIN, 200, "Make an API key useless"),
+    Route::new(DELETE, "/api/api-keys/{id}", Op::KeyRevoke, ADMIN, 200, "The same"),
+    Route::new(POST, "/api/rules", Op::RuleCreate, admin("rules:write"), 201, "Make a rule").takes(rule_schema),
+    Route::new(GET, "/api/rules", Op::RuleList, member("rules:read"), 200, "List rules").asks(&[
+        "eventType",
+        "status",
+        "limit",
+        "cursor",
+    ]),
+    Route::new(POST, "/api/rules/validate", Op::RuleValidate, member("rules:read"), 200, "Check a rule")
+        .takes(rule_schema),
+    Route::new(POST, "/api/rules/test", Op::RuleTestDocument, member("rules:read"), 200, "Try a document")
+        .asks(&["sample"])
+        .takes(inline_schema),
+    Route::new(GET, "/api/rules/{id}", Op::RuleShow, member("rules:read"), 200, "Show a rule"),
+    Route::new(PUT, "/api/rules/{id}", Op::RuleReplace, admin("rules:write"), 200, "Make a rule's next version")
+        .takes(rule_schema),
+    Route::new(POST, "/api/rules/{id}/pause", Op::RulePause, admin("rules:write"), 200, "Leave a rule alone for now"),
+    Route::new(POST, "/api/rules/{id}/resume", Op::RuleResume, admin("rules:write"), 200, "Weigh it again"),
+    Route::new(DELETE, "/api/rules/{id}", Op::RuleArchive, admin("rules:write"), 204, "Leave a rule alone for ever"),
+    Route::new(POST, "/api/rules/{id}/test", Op::RuleTest, member("rules:read"), 200, "Try a rule")
+        .asks(&["sample"])
+        .takes(test_schema),
+    Route::new(GET, "/api/rules/{id}/versions", Op::RuleVersions, member("rules:read"), 200, "List a rule's versions"),
+    Route::new(GET, "/api/rules/{id}/versions/{n}", Op::RuleVersion, member("rules:read"), 200, "Show a version"),
+    Route::new(
+        POST,
+        "/api/rules/{id}/versions/{n}/activate",
+        Op::RuleActivate,
+        admin("rules:write"),
+        200,
+        "Put a version in force",
+    ),
+    Route::new(POST, "/api/notification-configs", Op::ConfigCreate, ADMIN, 201, "Make a notification config")
+        .takes(schema::<configs::ConfigBody>),
+    Route::new(GET, "/api/notification-configs", Op::ConfigList, ADMIN, 200, "List notification configs")
+        .asks(&["limit", "cursor"]),
+    Route::new(GET, "/api/notification-configs/{id}", Op::ConfigShow, ADMIN, 200, "Show a notification config"),
+    Route::new(PUT, "/api/notification-configs/{id}", Op::ConfigReplace, ADMIN, 200, "Replace a notification config")
+        .takes(schema::<configs::ConfigBody>),
+    Route::new(DELETE, "/api/notification-configs/{id}", Op::ConfigRemove, ADMIN, 204, "Remove it"),
+    Route::new(POST, "/api/notification-configs/{id}/enable", Op::ConfigEnable, ADMIN, 200, "Send with it"),
+    Route::new(POST, "/api/notification-configs/{id}/disable", Op::ConfigDisable, ADMIN, 200, "Send nothing with it"),
+    Route::new(POST, "/api/notification-configs/{id}/test", Op::ConfigTest, ADMIN, 200, "Send one message with it")
+        .takes(schema::<configs::TrialBody>),
+    Route::new(GET, "/api/events", Op::EventList, member("events:read"), 200, "List events, newest first")
+        .asks(&["type", "source", "status", "from", "to", "limit", "cursor"]),
+    Route::new(GET, "/api/events/{id}", Op::EventShow, member("events:read"), 200, "Show what became of an event"),
+    Route::new(POST, "/api/events/{id}/replay", Op::EventReplay, ADMIN, 202, "Weigh an event again")
+        .takes(schema::<events::ReplayBody>),
+    Route::new(GET, "/api/deliveries", Op::DeliveryList, member("deliveries:read"), 200, "List deliveries")
+        .asks(&["eventId", "ruleId", "status", "limit", "cursor"]),
+    Route::new(GET, "/api/usage", Op::Usage, member("usage:read"), 200, "Show what was used").asks(&["month"]),
+];
+
+/// What is read by hand, so that it is kept or checked byte for byte.
+fn event_schema() -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "required": ["type", "payload"],
+        "properties": {
+            "type": {"type": "string", "minLength": 1, "maxLength": 120},
+            "payload": {"type": "object"},
+            "source": {"type": ["string", "null"], "maxLength": 255},
+            "occurredAt": {"type": ["string", "null"], "description": "RFC 3339, or a year, month or day"},
+        },
+    })
+}
+
+fn batch_schema() -> Schema {
+    let event = event_schema();
+    schemars::json_schema!({
+        "type": "object",
+        "required": ["events"],
+        "properties": {"events": {"type": "array", "minItems": 1, "maxItems": 100, "items": event}},
+    })
+}
+
+fn rule_schema() -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "required": ["name", "eventType", "definition"],
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 150},
+            "eventType": {"type": "string", "description": "payment.failed, payment.* or *"},
+            "status": {"enum": ["active", "paused"]},
+            "priority": {"type": "integer", "minimum": -1000, "maximum": 1000},
+            "description": {"type": "string"},
+            "definition": {"type": "object", "description": "when, threshold, cooldown, digest and actions"},
+        },
+    })
+}
+
+fn tried_schema() -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "required": ["type", "payload"],
+        "properties": {
+            "type": {"type": "string"}, "payload": {"type": "object"}, "source": {"type": "string"},
+            "occurredAt": {"type": "string"}, "receivedAt": {"type": "string"},
+        },
+    })
+}
+
+fn state_schema() -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "properties": {
+            "priorEvents": {"type": "array", "items": {"type": "object", "properties": {
+                "receivedAt": {"type": "string"}, "payload": {"type": "object"}}}},
+            "lastFiredAt": {"type": "string"},
+        },
+    })
+}
+
+fn test_schema() -> Schema {
+    let (event, state) = (tried_schema(), state_schema());
+    schemars::json_schema!({
+        "type": "object",
+        "properties": {"event": event, "version": {"type": "integer"}, "state": state},
+    })
+}
+
+fn inline_schema() -> Schema {
+    let (rule, event, state) = (rule_schema(), tried_schema(), state_schema());
+    schemars::json_schema!({
+        "type": "object",
+        "required": ["rule"],
+        "properties": {"rule": rule, "event": event, "state": state},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(method: &str, path: &str) -> Option<Op> {
+        ROUTES.iter().find(|route| route.matches(&method.parse().unwrap(), path).is_some()).map(|route| route.op)
+    }
+
+    #[test]
+    fn words_go_before_names_in_braces() {
+        assert_eq!(op(POST, "/api/rules/test"), Some(Op::RuleTestDocument));
+        assert_eq!(op(POST, "/api/rules/7/test"), Some(Op::RuleTest));
+        assert_eq!(op(GET, "/api/rules/"), None);
+        assert_eq!(op(PUT, "/api/rules"), None);
+    }
+
+    #[test]
+    fn every_route_is_reached_by_its_own_path() {
+        for route in ROUTES {
+            let path = route.path.replace("{id}", "x").replace("{n}", "1");
+            assert_eq!(op(route.method, &path), Some(route.op), "{} {}", route.method, route.path);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Looking at events, and having them weighed again.
+
+use crate::error::SignalsError;
+use crate::ingest::event_message;
+use crate::store::{Audit, EventRow, EventsAt, Store};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::time::Duration;
+use switchyard_core::{Clock, Env, EnvError, error_chain, iso_millis};
+use switchyard_io::{Aws, Queue, Table};
+use switchyard_rules::TypePattern;
+
+/// Days that one look goes back at most.
+pub const MOST_DAYS: i64 = 31;
+
+/// Events that one look reads at most, before it says where the next should go on.
+const MOST_READ: usize = 2_000;
+
+/// What looking at events and replaying them needs.
+#[derive(Clone)]
+pub struct EventDeps {
+    pub(crate) store: Store,
+    queue: Queue,
+    pub(crate) clock: Clock,
+}
+
+impl EventDeps {
+    /// Reads `SIGNALS_TABLE` and `RULES_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// A setting is missing.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
+            queue: Queue::from_env(aws, env, "RULES_QUEUE_URL")?,
+            clock: Clock::system(),
+        })
+    }
+}
+
+/// How far the rules are with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventStatus {
+    /// They have not got to it.
+    Pending,
+    /// They are through.
+    Processed,
+    /// Its tenant was suspended before they got to it.
+    Skipped,
+}
+
+impl EventStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Processed, Self::Skipped];
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processed => "processed",
+            Self::Skipped => "skipped_suspended",
+        }
+    }
+
+    fn of(row: &EventRow) -> Self {
+        match row.outcomes.as_deref() {
+            None => Self::Pending,
+            Some(outcomes) if outcomes.starts_with(r#"{"skipped""#) => Self::Skipped,
+            Some(_) => Self::Processed,
+        }
+    }
+}
+
+/// Which events are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Of types like this.
+    pub kind: Option<TypePattern>,
+    /// From this source.
+    pub source: Option<String>,
+    /// In this state.
+    pub status: Option<EventStatus>,
+    /// Received since; a day before `to` when absent.
+    pub from: Option<Timestamp>,
+    /// Received until; now when absent.
+    pub to: Option<Timestamp>,
+    /// Older than the event of this id.
+    pub before: Option<String>,
+}
+
+/// Types as a rule names them: exact, `payment.*` or `*`.
+pub fn type_pattern(text: &str) -> Option<TypePattern> {
+    match text.strip_suffix('*') {
+        Some("") => Some(TypePattern::Any),
+        Some(prefix) if prefix.len() > 1 && prefix.ends_with('.') => Some(TypePattern::Prefix(prefix.to_owned())),
+        Some(_) => None,
+        None => Some(TypePattern::Exact(text.to_owned())),
+    }
+}
+
+/// Some events, newest first.
+#[derive(Debug)]
+pub struct Found {
+    /// Each as JSON, its payload byte for byte.
+    pub events: Vec<Box<RawValue>>,
+    /// Where the next look goes on, if there may be more.
+    pub cursor: Option<String>,
+}
+
+/// A tenant's events, newest first, at most `limit`. One look reads a bounded number of events, so that it may find fewer
+/// than there are and still say where to go on.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn events(deps: &EventDeps, tenant: &str, wanted: &Wanted, limit: usize) -> Result<Found, SignalsError> {
+    let (rows, cursor) = find(deps, tenant, wanted, limit, MOST_READ).await?;
+    let events = rows.iter().map(|row| shown(row, None)).collect::<Result<_, _>>()?;
+    Ok(Found { events, cursor })
+}
+
+/// The rows of [`events`].
+pub(crate) async fn find(
+    deps: &EventDeps,
+    tenant: &str,
+    wanted: &Wanted,
+    limit: usize,
+    most_read: usize,
+) -> Result<(Vec<EventRow>, Option<String>), SignalsError> {
+    let to = wanted.to.unwrap_or_else(|| deps.clock.now());
+    let from = wanted.from.unwrap_or(to - Duration::from_secs(86_400));
+    let (mut found, mut read) = (Vec::new(), 0);
+    let mut before = wanted.before.clone();
+    for day in days(from, to) {
+        loop {
+            let at = EventsAt { tenant, day: &day, before: before.as_deref(), limit };
+            let page = deps.store.events_of_day(at).await?;
+            let Some(last) = page.last().map(|row| row.id.clone()) else { break };
+            read += page.len();
+            let is_whole = page.len() < limit;
+            for row in page {
+                before = Some(row.id.clone());
+                if (from..=to).contains(&row.received_at) && fits(&row, wanted) {
+                    found.push(row);
+                }
+                if found.len() == limit {
+                    return Ok((found, before));
+                }
+            }
+            if read >= most_read {
+                return Ok((found, Some(last)));
+            }
+            if is_whole {
+                break;
+            }
+        }
+    }
+    Ok((found, None))
+}
+
+fn fits(row: &EventRow, wanted: &Wanted) -> bool {
+    wanted.kind.as_ref().is_none_or(|kind| kind.matches(&row.kind))
+        && wanted.source.as_ref().is_none_or(|source| row.source.as_ref() == Some(source))
+        && wanted.status.is_none_or(|status| EventStatus::of(row) == status)
+}
+
+/// The days from `to` back to `from`, as keys have them: `20261125`. An event lies on the day its id was made, which may be
+/// the one before it was received.
+fn days(from: Timestamp, to: Timestamp) -> Vec<String> {
+    let text = |at: Timestamp| at.to_string().chars().take(10).filter(char::is_ascii_digit).collect::<String>();
+    let mut days = vec![text(to)];
+    let mut at = to;
+    while days.last() > Some(&text(from)) {
+        at -= Duration::from_secs(86_400);
+        days.push(text(at));
+    }
+    days
+}
+
+/// An event with what became of it; `None` when the tenant has no such event.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn event(deps: &EventDeps, tenant: &str, id: &str) -> Result<Option<Box<RawValue>>, SignalsError> {
+    let Some(row) = deps.store.event(tenant, id).await? else { return Ok(None) };
+    let deliveries = deps.store.deliveries(tenant, id).await?;
+    let deliveries: Vec<Value> = deliveries.iter().map(crate::deliveries::show).collect();
+    shown(&row, Some(deliveries)).map(Some)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    source: Option<&'a str>,
+    payload: &'a RawValue,
+    occurred_at: String,
+    received_at: String,
+    status: &'static str,
+    idempotency_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay_of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcomes: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries: Option<Vec<Value>>,
+}
+
+/// As JSON; in full when the deliveries are given.
+fn shown(row: &EventRow, deliveries: Option<Vec<Value>>) -> Result<Box<RawValue>, SignalsError> {
+    let raw = |text| serde_json::from_str::<&RawValue>(text).map_err(SignalsError::Json);
+    let outcomes = row.outcomes.as_deref().filter(|_| deliveries.is_some());
+    let shown = Shown {
+        id: &row.id,
+        r#type: &row.kind,
+        source: row.source.as_deref(),
+        payload: raw(&row.payload)?,
+        occurred_at: iso_millis(row.occurred_at),
+        received_at: iso_millis(row.received_at),
+        status: EventStatus::of(row).name(),
+        idempotency_key: row.idempotency_key.as_deref(),
+        replay_of: row.replay.as_ref().map(|replay| replay.of.as_str()),
+        outcomes: outcomes.map(raw).transpose()?,
+        deliveries,
+    };
+    serde_json::value::to_raw_value(&shown).map_err(SignalsError::Json)
+}
+
+/// Has an event weighed again, by the rules as they are now: a copy of it with an id of its own, which counts for nothing.
+/// Without `notify` the copy's outcomes say what holds, and nothing is remembered or sent. Answers the copy's id; `None`
+/// when the tenant has no such event.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn replay(
+    deps: &EventDeps,
+    actor: &str,
+    tenant: &str,
+    id: &str,
+    notify: bool,
+) -> Result<Option<String>, SignalsError> {
+    let Some(row) = deps.store.event(tenant, id).await? else { return Ok(None) };
+    let copy = row.replayed(&deps.clock.new_id().to_string(), notify, deps.clock.now());
+    let audit = Audit { tenant, actor, action: "event.replay", subject: id, before: None, after: None };
+    deps.store.add_replay(&copy, deps.store.audit(audit, deps.clock.now())?).await?;
+    if let Err(error) = deps.queue.send(&event_message(tenant, &copy.id, None)?, Duration::ZERO).await {
+        tracing::warn!(event_id = copy.id, error = error_chain(&error), "the event waits for the sweeper");
+    }
+    Ok(Some(copy.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_go_back_from_the_last_to_the_first() {
+        let days = |from: &str, to: &str| days(from.parse().unwrap(), to.parse().unwrap());
+        assert_eq!(days("2026-11-30T23:00:00Z", "2026-12-01T01:00:00Z"), ["20261201", "20261130"]);
+        assert_eq!(days("2026-11-30T01:00:00Z", "2026-11-30T23:00:00Z"), ["20261130"]);
+        assert_eq!(days("2026-11-28T23:59:59Z", "2026-12-01T00:00:00Z").len(), 4);
+    }
+}

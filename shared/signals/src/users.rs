@@ -1,0 +1,365 @@
+//! Who logs in, and what they may do.
+
+use crate::error::SignalsError;
+use crate::model::TenantStatus;
+use crate::password;
+use crate::store::{Audit, OPERATORS, Role, Store, Tenant, UserRow, UserWrite};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchyard_core::jwt::{self, Issuer, JwtKey};
+use switchyard_core::{Clock, Env, EnvError, Secret, iso_millis};
+use switchyard_io::{Aws, Secrets, Table};
+
+/// Attempts at one account that are answered within [`SPAN`].
+const MOST_ATTEMPTS: u32 = 10;
+
+/// For so long failures are remembered.
+const SPAN: Duration = Duration::from_secs(15 * 60);
+
+const ISSUER: Issuer = Issuer { name: "switchyard", audience: "signals" };
+
+/// What looking after users needs.
+#[derive(Clone)]
+pub struct UserDeps {
+    store: Store,
+    secrets: Secrets,
+    secret_id: String,
+    ttl: Duration,
+    clock: Clock,
+}
+
+impl UserDeps {
+    /// Reads `SIGNALS_TABLE`, `JWT_TTL_SECONDS` (default 3600), and `JWT_SECRET`, which names the secret whose `JWT_KEY`
+    /// signs tokens; those signed by its `JWT_KEY_BEFORE` are good too.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
+            secrets: Secrets::new(aws),
+            secret_id: env.required("JWT_SECRET")?,
+            ttl: Duration::from_secs(env.parsed("JWT_TTL_SECONDS", 3_600)?),
+            clock: Clock::system(),
+        })
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The key that signs, and the one before it.
+    async fn keys(&self) -> Result<Vec<JwtKey>, SignalsError> {
+        let values = self.secrets.get(&self.secret_id).await.map_err(SignalsError::TokenSecret)?;
+        let current = values.required("JWT_KEY").map_err(SignalsError::TokenSetting)?;
+        let mut keys = vec![JwtKey::new(current).map_err(SignalsError::WeakTokenSecret)?];
+        if let Ok(before) = values.required("JWT_KEY_BEFORE") {
+            keys.push(JwtKey::new(before).map_err(SignalsError::WeakTokenSecret)?);
+        }
+        Ok(keys)
+    }
+}
+
+/// What a token says.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    tid: String,
+    role: Role,
+    jti: String,
+    /// Of the password when the token was made.
+    pwv: u64,
+}
+
+/// Somebody who is logged in.
+#[derive(Clone, Debug)]
+pub struct Session {
+    user: UserRow,
+    /// Whose user it is; `None` for an operator.
+    pub tenant: Option<Tenant>,
+}
+
+impl Session {
+    /// What the user may do.
+    pub fn role(&self) -> Role {
+        self.user.role
+    }
+
+    /// The user as [`users`] has it.
+    pub fn profile(&self) -> Value {
+        show(&self.user)
+    }
+
+    /// The user's id.
+    pub fn user_id(&self) -> &str {
+        &self.user.id
+    }
+}
+
+/// What became of [`log_in`].
+#[derive(Debug)]
+pub enum LoggedIn {
+    /// With this token, for so long.
+    Token {
+        /// A bearer token.
+        token: String,
+        /// How long it is good.
+        ttl: Duration,
+    },
+    /// The account or its password is wrong, or the address is one of several tenants'.
+    Refused,
+    /// Too many attempts.
+    Throttled {
+        /// Until the next is answered.
+        retry_after: Duration,
+    },
+}
+
+/// Logs in with an address and a password. Without a tenant's slug the address has to be one account's only.
+///
+/// # Errors
+/// DynamoDB or the secret could not be reached.
+pub async fn log_in(
+    deps: &UserDeps,
+    slug: Option<&str>,
+    email: &str,
+    password: &Secret<String>,
+) -> Result<LoggedIn, SignalsError> {
+    let now = deps.clock.now();
+    let account = format!("{}#{email}", slug.unwrap_or_default());
+    let (attempts, until) = deps.store.count_attempt(&account, SPAN, now).await?;
+    if attempts > MOST_ATTEMPTS {
+        let retry_after = Duration::from_secs(u64::try_from(until - now.as_second()).unwrap_or(1).max(1));
+        return Ok(LoggedIn::Throttled { retry_after });
+    }
+    let user = account_of(deps, slug, email).await?;
+    let fits = password::fits(password, user.as_ref().map(|user| user.password_hash.as_str())).await;
+    let (Some(mut user), true) = (user, fits.map_err(SignalsError::Password)?) else { return Ok(LoggedIn::Refused) };
+    if password::is_imported(&user.password_hash) {
+        let hash = password::hash(password).await.map_err(SignalsError::Password)?;
+        let after = UserRow { password_hash: hash, updated_at: now, ..user.clone() };
+        // Should another change come first, the next login does it.
+        if deps.store.change_user(&user, &after, Vec::new()).await? == UserWrite::Done {
+            user = after;
+        }
+    }
+    deps.store.forget_attempts(&account).await?;
+    let claims = Claims {
+        sub: user.id,
+        tid: user.tenant,
+        role: user.role,
+        jti: deps.clock.new_id().to_string(),
+        pwv: user.password_version,
+    };
+    let keys = deps.keys().await?;
+    let Some(key) = keys.first() else { return Ok(LoggedIn::Refused) };
+    let token = jwt::sign(&claims, ISSUER, key, now, now + deps.ttl).map_err(SignalsError::Token)?;
+    Ok(LoggedIn::Token { token, ttl: deps.ttl })
+}
+
+async fn account_of(deps: &UserDeps, slug: Option<&str>, email: &str) -> Result<Option<UserRow>, SignalsError> {
+    let tenant = match slug {
+        Some(slug) => match deps.store.tenant_by_slug(slug).await? {
+            Some(tenant) => Some(tenant.id),
+            None => return Ok(None),
+        },
+        None => None,
+    };
+    let mut users = deps.store.users_of_address(tenant.as_deref(), email).await?;
+    Ok(if users.len() == 1 { users.pop() } else { None })
+}
+
+/// Who a bearer token stands for; `None` when it is not to be trusted, or not any more.
+///
+/// # Errors
+/// DynamoDB or the secret could not be reached.
+pub async fn session(deps: &UserDeps, token: &str) -> Result<Option<Session>, SignalsError> {
+    let keys = deps.keys().await?;
+    let Ok(claims) = jwt::verify::<Claims>(token, ISSUER, &keys, deps.clock.now()) else { return Ok(None) };
+    let (user, tenant) = tokio::try_join!(deps.store.user(&claims.tid, &claims.sub), deps.store.tenant(&claims.tid))?;
+    let Some(user) = user.filter(|user| user.password_version == claims.pwv) else { return Ok(None) };
+    let is_deleted = tenant.as_ref().is_some_and(|tenant| tenant.status == TenantStatus::Deleted);
+    if is_deleted || (tenant.is_none() && user.tenant != OPERATORS) {
+        return Ok(None);
+    }
+    Ok(Some(Session { user, tenant }))
+}
+
+/// What a new user is to be.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// An address that nobody else of the tenant has.
+    pub email: String,
+    /// The password, or a bcrypt hash of it.
+    pub password: Password,
+    /// What the user may do.
+    pub role: Role,
+}
+
+/// How a password is given.
+#[derive(Clone, Debug)]
+pub enum Password {
+    /// As it is.
+    Plain(Secret<String>),
+    /// A bcrypt hash from elsewhere; it is replaced when the user logs in.
+    Bcrypt(String),
+}
+
+/// What became of a change of a user.
+#[derive(Debug)]
+pub enum Written {
+    /// The user as [`users`] has it.
+    User(Value),
+    /// The address is taken.
+    Taken,
+    /// There is no such user.
+    Unknown,
+    /// It would leave the tenant without an owner.
+    LastOwner,
+    /// Another change came first.
+    Stale,
+}
+
+/// A user's row that is still to be written.
+pub(crate) async fn prepare(tenant: &str, id: &str, new: &NewUser, now: Timestamp) -> Result<UserRow, SignalsError> {
+    let hash = match &new.password {
+        Password::Plain(password) => password::hash(password).await.map_err(SignalsError::Password)?,
+        Password::Bcrypt(hash) => hash.clone(),
+    };
+    Ok(UserRow::new(tenant, id, &new.email, &hash, new.role, now))
+}
+
+/// Makes a user of a tenant; `actor` is who did it.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn create(deps: &UserDeps, actor: &str, tenant: &str, new: &NewUser) -> Result<Written, SignalsError> {
+    let (id, now) = (deps.clock.new_id().to_string(), deps.clock.now());
+    let user = prepare(tenant, &id, new, now).await?;
+    let after = show(&user);
+    let audit = audit(deps, actor, "user.create", &user, None, Some(&after))?;
+    Ok(match deps.store.add_user(&user, vec![audit]).await? {
+        UserWrite::Done => Written::User(after),
+        UserWrite::Refused | UserWrite::LastOwner => Written::Taken,
+    })
+}
+
+/// Makes somebody who runs the platform.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn create_operator(
+    deps: &UserDeps,
+    actor: &str,
+    email: &str,
+    password: &Secret<String>,
+) -> Result<Written, SignalsError> {
+    let new = NewUser { email: email.to_owned(), password: Password::Plain(password.clone()), role: Role::Operator };
+    create(deps, actor, OPERATORS, &new).await
+}
+
+/// A tenant's users, by age.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn users(deps: &UserDeps, tenant: &str) -> Result<Vec<Value>, SignalsError> {
+    Ok(deps.store.users(tenant).await?.iter().map(show).collect())
+}
+
+/// What a user may do; `None` when the tenant has no such user.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn role_of(deps: &UserDeps, tenant: &str, id: &str) -> Result<Option<Role>, SignalsError> {
+    Ok(deps.store.user(tenant, id).await?.map(|user| user.role))
+}
+
+/// Gives a user another role, another password, or both.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn change(
+    deps: &UserDeps,
+    actor: &str,
+    tenant: &str,
+    id: &str,
+    role: Option<Role>,
+    password: Option<&Secret<String>>,
+) -> Result<Written, SignalsError> {
+    let Some(before) = deps.store.user(tenant, id).await? else { return Ok(Written::Unknown) };
+    let mut after = UserRow { role: role.unwrap_or(before.role), updated_at: deps.clock.now(), ..before.clone() };
+    if let Some(password) = password {
+        after.password_hash = password::hash(password).await.map_err(SignalsError::Password)?;
+        after.password_version += 1;
+    }
+    let shown = show(&after);
+    let audit = audit(deps, actor, "user.change", &after, Some(&show(&before)), Some(&shown))?;
+    Ok(outcome(deps.store.change_user(&before, &after, vec![audit]).await?, shown))
+}
+
+/// Removes a user, whose tokens end with it.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn remove(deps: &UserDeps, actor: &str, tenant: &str, id: &str) -> Result<Written, SignalsError> {
+    let Some(user) = deps.store.user(tenant, id).await? else { return Ok(Written::Unknown) };
+    let shown = show(&user);
+    let audit = audit(deps, actor, "user.remove", &user, Some(&shown), None)?;
+    Ok(outcome(deps.store.remove_user(&user, vec![audit]).await?, shown))
+}
+
+/// Replaces the password of somebody who knows the current one; `false` when it is another. Older tokens end.
+///
+/// # Errors
+/// DynamoDB could not be reached, or the user was changed meanwhile.
+pub async fn change_password(
+    deps: &UserDeps,
+    session: &Session,
+    current: &Secret<String>,
+    new: &Secret<String>,
+) -> Result<bool, SignalsError> {
+    let fits = password::fits(current, Some(&session.user.password_hash)).await;
+    if !fits.map_err(SignalsError::Password)? {
+        return Ok(false);
+    }
+    let actor = format!("user:{}", session.user.id);
+    match change(deps, &actor, &session.user.tenant, &session.user.id, None, Some(new)).await? {
+        Written::User(_) => Ok(true),
+        _ => Err(SignalsError::Contended { what: "the user" }),
+    }
+}
+
+fn outcome(write: UserWrite, shown: Value) -> Written {
+    match write {
+        UserWrite::Done => Written::User(shown),
+        UserWrite::Refused => Written::Stale,
+        UserWrite::LastOwner => Written::LastOwner,
+    }
+}
+
+fn audit(
+    deps: &UserDeps,
+    actor: &str,
+    action: &str,
+    user: &UserRow,
+    before: Option<&Value>,
+    after: Option<&Value>,
+) -> Result<switchyard_io::dynamo::Write, SignalsError> {
+    let audit = Audit { tenant: &user.tenant, actor, action, subject: &user.id, before, after };
+    deps.store.audit(audit, deps.clock.now())
+}
+
+pub(crate) fn show(user: &UserRow) -> Value {
+    json!({
+        "id": user.id,
+        "email": user.email,
+        "role": user.role,
+        "tenantId": (user.tenant != OPERATORS).then_some(&user.tenant),
+        "createdAt": iso_millis(user.created_at),
+        "updatedAt": iso_millis(user.updated_at),
+    })
+}
