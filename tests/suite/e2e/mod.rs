@@ -1,6 +1,7 @@
 mod adt;
 mod host;
 mod inbound;
+mod management;
 mod ops;
 mod orders;
 mod privacy;
