@@ -50,6 +50,14 @@ pub enum SignalsError {
         /// How many.
         failed: u64,
     },
+    /// What was asked for cannot be had. Permanent.
+    #[error("{field} {reason}")]
+    Refused {
+        /// The field at fault, such as `from` or `metadata.stripeCustomerId`.
+        field: &'static str,
+        /// What it must be, to be read after the field's name.
+        reason: String,
+    },
     /// Another kept changing the same thing. Retried.
     #[error("{what} changed too often meanwhile")]
     Contended {
@@ -67,10 +75,19 @@ impl Classify for SignalsError {
             Self::Vault(source) => source.disposition(),
             Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
             Self::Sweep { .. } | Self::Contended { .. } => Disposition::Retry { after: None },
-            Self::Envelope(_) | Self::Json(_) | Self::UnknownEvent { .. } | Self::UnknownTenant { .. } => {
-                Disposition::Permanent
-            }
+            Self::Envelope(_)
+            | Self::Json(_)
+            | Self::UnknownEvent { .. }
+            | Self::UnknownTenant { .. }
+            | Self::Refused { .. } => Disposition::Permanent,
         }
+    }
+}
+
+impl SignalsError {
+    /// A refusal of one field.
+    pub(crate) fn refused(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Refused { field, reason: reason.into() }
     }
 }
 

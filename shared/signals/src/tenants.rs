@@ -28,6 +28,12 @@ impl TenantDeps {
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self { store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?), clock: Clock::system() })
     }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
 }
 
 /// What to change about a tenant; `None` leaves a setting as it is.
@@ -39,7 +45,7 @@ pub struct TenantEdit {
     pub status: Option<TenantStatus>,
     /// What it pays for.
     pub plan: Option<Plan>,
-    /// `Some(None)` for no limit.
+    /// `Some(None)` for no limit; at most the hard limit.
     pub monthly_soft_limit: Option<Option<u64>>,
     /// `Some(None)` for no limit.
     pub monthly_hard_limit: Option<Option<u64>>,
@@ -52,7 +58,7 @@ pub struct TenantEdit {
 /// Makes a tenant; `None` when its slug is taken.
 ///
 /// # Errors
-/// DynamoDB could not be reached.
+/// Limits that contradict each other are refused; DynamoDB could not be reached.
 pub async fn create(
     deps: &TenantDeps,
     slug: &str,
@@ -61,6 +67,11 @@ pub async fn create(
 ) -> Result<Option<Tenant>, SignalsError> {
     let mut tenant = Tenant::new(&deps.clock.new_id().to_string(), slug, name, deps.clock.now());
     apply(&mut tenant, edit);
+    if let (None, Some(hard)) = (edit.monthly_soft_limit, tenant.monthly_hard_limit) {
+        // Nobody asked for the usual soft limit.
+        tenant.monthly_soft_limit = tenant.monthly_soft_limit.map(|soft| soft.min(hard));
+    }
+    check_limits(&tenant)?;
     Ok(deps.store.add_tenant(&tenant).await?.then_some(tenant))
 }
 
@@ -80,14 +91,24 @@ pub async fn tenant_by_slug(deps: &TenantDeps, slug: &str) -> Result<Option<Tena
     deps.store.tenant_by_slug(slug).await
 }
 
-/// Changes a tenant; `None` when there is none. Processes that know it act on the change within a minute.
+/// Changes a tenant; `None` when there is none. Processes that know it act on the change within a minute; its hard limit and
+/// the number of its shards are in force at once, and never exceeded meanwhile.
 ///
 /// # Errors
-/// DynamoDB could not be reached, or others kept changing it.
+/// Limits that contradict each other are refused; DynamoDB could not be reached, or others kept changing it.
 pub async fn change(deps: &TenantDeps, id: &str, edit: &TenantEdit) -> Result<Option<Tenant>, SignalsError> {
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let Some(before) = deps.store.tenant(id).await? else { return Ok(None) };
-        match deps.store.change_tenant(&before, deps.clock.now(), |tenant| apply(tenant, edit)).await? {
+        let mut after = before.clone();
+        apply(&mut after, edit);
+        check_limits(&after)?;
+        let quota = |tenant: &Tenant| (tenant.monthly_hard_limit, tenant.usage_shards);
+        let (now, edit) = (deps.clock.now(), |tenant: &mut Tenant| *tenant = after.clone());
+        let change = match quota(&after) == quota(&before) {
+            true => deps.store.change_tenant(&before, now, edit).await?,
+            false => deps.store.change_quota(&before, now, attempt > 0, edit).await?,
+        };
+        match change {
             TenantChange::Done(after) => return Ok(Some(*after)),
             TenantChange::Stale => {}
         }
@@ -121,8 +142,17 @@ fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
     tenant.plan = edit.plan.unwrap_or(tenant.plan);
     tenant.monthly_soft_limit = edit.monthly_soft_limit.unwrap_or(tenant.monthly_soft_limit);
     tenant.monthly_hard_limit = edit.monthly_hard_limit.unwrap_or(tenant.monthly_hard_limit);
-    tenant.usage_shards = edit.usage_shards.unwrap_or(tenant.usage_shards).clamp(1, MAX_USAGE_SHARDS);
+    tenant.set_usage_shards(edit.usage_shards.unwrap_or(tenant.usage_shards).clamp(1, MAX_USAGE_SHARDS));
     if let Some(metadata) = &edit.metadata {
         tenant.metadata.clone_from(metadata);
+    }
+}
+
+fn check_limits(tenant: &Tenant) -> Result<(), SignalsError> {
+    match (tenant.monthly_soft_limit, tenant.monthly_hard_limit) {
+        (Some(soft), Some(hard)) if soft > hard => {
+            Err(SignalsError::refused("monthlySoftLimit", format!("must be at most the hard limit, {hard}")))
+        }
+        _ => Ok(()),
     }
 }
