@@ -99,6 +99,7 @@ impl Failure {
 impl From<SignalsError> for Failure {
     fn from(error: SignalsError) -> Self {
         match error {
+            SignalsError::Refused { field, reason } => Self::field(format!("{field} {reason}")),
             SignalsError::Contended { .. } => Self::new(409, "contended", "It was changed meanwhile; try again"),
             error => Self::unavailable(&error),
         }

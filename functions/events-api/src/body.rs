@@ -88,3 +88,9 @@ pub fn tagged(reply: Reply, number: impl std::fmt::Display) -> Reply {
         Err(_) => reply,
     }
 }
+
+/// An answer that is not JSON.
+pub fn text_reply(media_type: &'static str, body: String) -> Reply {
+    let reply = Reply::json(200, &()).with_header(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
+    Reply { body, ..reply }
+}

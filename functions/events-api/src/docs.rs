@@ -2,8 +2,8 @@
 
 use crate::access::Who;
 use crate::answer::Failure;
+use crate::body::text_reply;
 use crate::table::{DELETE, POST, ROUTES, Route, SCOPES};
-use http::{HeaderValue, header};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use switchyard_core::{Env, EnvError};
@@ -34,23 +34,18 @@ impl Docs {
     pub fn yaml(&self) -> Result<Reply, Failure> {
         let text = serde_yaml_ng::to_string(self.document()?);
         let text = text.map_err(|error| Failure::unavailable(&error))?;
-        Ok(self::text("application/yaml; charset=utf-8", text))
+        Ok(text_reply("application/yaml; charset=utf-8", text))
     }
 
     /// As a page.
     pub fn page(&self) -> Result<Reply, Failure> {
         self.document()?;
-        Ok(text("text/html; charset=utf-8", PAGE.to_owned()))
+        Ok(text_reply("text/html; charset=utf-8", PAGE.to_owned()))
     }
 
     fn document(&self) -> Result<&Value, Failure> {
         if self.is_on { Ok(self.document.get_or_init(document)) } else { Err(Failure::not_found()) }
     }
-}
-
-fn text(media_type: &'static str, body: String) -> Reply {
-    let reply = Reply::json(200, &()).with_header(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    Reply { body, ..reply }
 }
 
 /// The page loads its viewer, whose digest it knows, from the network; without it, it leads to the document.

@@ -129,6 +129,7 @@ async fn act(op: Op, request: &Request<'_>) -> Result<Reply, Failure> {
         Op::EventReplay => events::replay(request).await,
         Op::DeliveryList => deliveries::list(request).await,
         Op::Usage => usage::show(request).await,
+        Op::UsageExport => usage::file(request).await,
         Op::Docs | Op::DocsJson | Op::DocsYaml | Op::Health | Op::Ready | Op::TakeEvent | Op::TakeBatch | Op::LogIn => {
             Err(Failure::not_found())
         }

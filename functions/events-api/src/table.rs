@@ -67,6 +67,7 @@ pub enum Op {
     EventReplay,
     DeliveryList,
     Usage,
+    UsageExport,
 }
 
 /// One route.
@@ -241,7 +242,10 @@ pub static ROUTES: &[Route] = &[
         .takes(schema::<events::ReplayBody>),
     Route::new(GET, "/api/deliveries", Op::DeliveryList, member("deliveries:read"), 200, "List deliveries")
         .asks(&["eventId", "ruleId", "status", "limit", "cursor"]),
-    Route::new(GET, "/api/usage", Op::Usage, member("usage:read"), 200, "Show what was used").asks(&["month"]),
+    Route::new(GET, "/api/usage", Op::Usage, member("usage:read"), 200, "Show what was used, this month or by months")
+        .asks(&["from", "to"]),
+    Route::new(GET, "/api/usage/export", Op::UsageExport, member("usage:read"), 200, "Export a month, hour by hour")
+        .asks(&["format", "period"]),
 ];
 
 /// What is read by hand, so that it is kept or checked byte for byte.

@@ -67,6 +67,14 @@ pub enum SignalsError {
         /// How many.
         failed: u64,
     },
+    /// What was asked for cannot be had. Permanent.
+    #[error("{field} {reason}")]
+    Refused {
+        /// The field at fault, such as `from` or `metadata.stripeCustomerId`.
+        field: &'static str,
+        /// What it must be, to be read after the field's name.
+        reason: String,
+    },
     /// Another kept changing the same thing. Retried.
     #[error("{what} changed too often meanwhile")]
     Contended {
@@ -91,8 +99,16 @@ impl Classify for SignalsError {
             | Self::UnknownTenant { .. }
             | Self::TokenSetting(_)
             | Self::WeakTokenSecret(_)
-            | Self::Token(_) => Disposition::Permanent,
+            | Self::Token(_)
+            | Self::Refused { .. } => Disposition::Permanent,
         }
+    }
+}
+
+impl SignalsError {
+    /// A refusal of one field.
+    pub(crate) fn refused(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Refused { field, reason: reason.into() }
     }
 }
 

@@ -1,7 +1,8 @@
+use crate::crossing::{self, Mark};
 use crate::error::SignalsError;
 use crate::model::{NewEvent, TenantStatus};
 use crate::producer::{Identified, Producers};
-use crate::store::{EventRow, Month, Reserved, Store, Tenant, Written};
+use crate::store::{EventRow, IdempotencyRow, Month, Reserved, Store, Tenant, Written};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, metric};
 use switchyard_io::keys::ApiKeys;
 use switchyard_io::{Aws, Queue, Table};
-use tokio::time::Instant;
 
 /// Kind of the envelopes that bring an event to the rules.
 pub(crate) const EVENT_KIND: &str = "signals.event";
@@ -22,8 +22,11 @@ pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// A tenant whose limit is reached is not asked about again for so long.
 const FULL_FOR: Duration = Duration::from_secs(5);
 
-/// With several shards, how often their sum is looked at to see whether the soft limit is passed.
+/// With several shards, how often their sum is looked at to see which limits are passed.
 const SUM_EVERY: Duration = Duration::from_secs(60);
+
+/// Counter of what was refused: at the limit, or under a key that stands for another request.
+const REJECTED: &str = "events_rejected";
 
 /// What taking events needs.
 #[derive(Clone)]
@@ -37,10 +40,14 @@ pub struct IngestDeps {
 }
 
 /// What this process knows of a tenant's month.
-#[derive(Clone, Copy, Default)]
-struct MonthKnown {
-    full_until: Option<Instant>,
-    summed: Option<(Instant, u64)>,
+#[derive(Clone, Default)]
+pub(crate) struct MonthKnown {
+    full_until: Option<Timestamp>,
+    summed: Option<(Timestamp, u64)>,
+    /// Events refused since the store was told of any.
+    refused: u64,
+    /// Limits whose crossing has been told of.
+    pub(crate) told: Vec<Mark>,
 }
 
 impl IngestDeps {
@@ -75,7 +82,7 @@ impl IngestDeps {
         self.producers.identify(&self.store, key).await
     }
 
-    fn known<T>(&self, tenant: &str, month: &Month, work: impl FnOnce(&mut MonthKnown) -> T) -> T {
+    pub(crate) fn known<T>(&self, tenant: &str, month: &Month, work: impl FnOnce(&mut MonthKnown) -> T) -> T {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // A month that is over is asked about no more.
         known.retain(|(_, kept), _| kept >= month);
@@ -121,6 +128,10 @@ pub enum Accepted {
 /// Without a key that is one counter, one put, one send; with one, a read before and a transaction in place of the put. A
 /// send that fails is made up for by the sweep.
 ///
+/// Repetitions are counted as they come, on rows of their own. Events beyond the limit are counted whenever the store is asked
+/// about it, every five seconds at most, so that a flood of them costs no writes; the last few of a process that ends may
+/// stay uncounted.
+///
 /// # Errors
 /// DynamoDB could not be reached. Whether the event was taken is then open to one who sent no idempotency key.
 pub async fn accept(
@@ -137,32 +148,31 @@ pub async fn accept(
     if let Some(key) = idempotency_key
         && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
     {
-        return Ok(replayed(known.event_id, &known.fingerprint, new));
+        return Ok(replayed(deps, tenant, known, new).await);
     }
-    let month = Month::of(now);
-    let Some((shard, count)) = reserve(deps, tenant, &month).await? else {
+    let id = deps.clock.new_id().to_string();
+    let Some((shard, count)) = reserve(deps, tenant, &id, now).await? else {
         // Perhaps the same request took the last place meanwhile.
         if let Some(key) = idempotency_key
             && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
         {
-            return Ok(replayed(known.event_id, &known.fingerprint, new));
+            return Ok(replayed(deps, tenant, known, new).await);
         }
         metric::count("rejected", 1);
         return Ok(Accepted::HardLimit { retry_after: until_next_month(now) });
     };
-    let id = deps.clock.new_id().to_string();
     let event = EventRow::new(&tenant.id, id.clone(), new, idempotency_key, tenant.plan.kept_days(), now);
     match deps.store.add_event(&event, &new.fingerprint, deps.key_kept_for).await {
         Ok(Written::Done) => {}
         Ok(Written::Taken(known)) => {
-            deps.store.unreserve(&tenant.id, &month, shard).await?;
-            return Ok(replayed(known.event_id, &known.fingerprint, new));
+            deps.store.unreserve(tenant, now, shard).await?;
+            return Ok(replayed(deps, tenant, known, new).await);
         }
         // Perhaps only the answer was lost: what is there was taken.
         Err(error) => match deps.store.event(&tenant.id, &id).await {
             Ok(Some(_)) => {}
             Ok(None) => {
-                deps.store.unreserve(&tenant.id, &month, shard).await?;
+                deps.store.unreserve(tenant, now, shard).await?;
                 return Err(error);
             }
             Err(_) => return Err(error),
@@ -172,61 +182,82 @@ pub async fn accept(
     if let Err(error) = send(deps, &event, trace).await {
         tracing::warn!(event_id = event.id, error = error_chain(&error), "the event waits for the sweeper");
     }
-    let beyond = is_beyond_soft_limit(deps, tenant, &month, count).await;
-    let is_beyond_soft_limit = beyond.unwrap_or_else(|error| {
-        tracing::warn!(event_id = event.id, error = error_chain(&error), "the soft limit could not be looked at");
-        false
-    });
+    let is_beyond_soft_limit = match total(deps, tenant, now, count).await {
+        Ok(total) => {
+            crossing::tell(deps, tenant, now, total).await;
+            tenant.monthly_soft_limit.is_some_and(|soft| total > soft)
+        }
+        Err(error) => {
+            tracing::warn!(event_id = event.id, error = error_chain(&error), "the soft limit could not be looked at");
+            false
+        }
+    };
     Ok(Accepted::New { id, is_beyond_soft_limit })
 }
 
-fn replayed(id: String, fingerprint: &str, new: &NewEvent) -> Accepted {
+async fn replayed(deps: &IngestDeps, tenant: &Tenant, known: IdempotencyRow, new: &NewEvent) -> Accepted {
     metric::count("duplicate", 1);
-    if fingerprint == new.fingerprint { Accepted::Replayed { id } } else { Accepted::Mismatch }
+    let is_same = known.fingerprint == new.fingerprint;
+    count(deps, tenant, if is_same { "duplicates" } else { REJECTED }, 1).await;
+    if is_same { Accepted::Replayed { id: known.event_id } } else { Accepted::Mismatch }
+}
+
+/// Counts what was not taken. That it could not be counted is no reason for another answer.
+async fn count(deps: &IngestDeps, tenant: &Tenant, what: &str, amount: u64) {
+    let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+    if let Err(error) = deps.store.count_apart(&tenant.id, deps.clock.now(), &[(what, amount)]).await {
+        tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "what was not taken is not counted");
+    }
 }
 
 /// Counts the event; answers on which shard, and how many that has. `None` when the limit is reached.
-async fn reserve(deps: &IngestDeps, tenant: &Tenant, month: &Month) -> Result<Option<(u32, u64)>, SignalsError> {
-    let now = Instant::now();
-    let limit = tenant.monthly_hard_limit;
-    if deps.known(&tenant.id, month, |known| known.full_until.is_some_and(|until| until > now)) {
+async fn reserve(
+    deps: &IngestDeps,
+    tenant: &Tenant,
+    event_id: &str,
+    at: Timestamp,
+) -> Result<Option<(u32, u64)>, SignalsError> {
+    let month = Month::of(at);
+    let is_known_full = deps.known(&tenant.id, &month, |known| {
+        let is_full = known.full_until.is_some_and(|until| until > at);
+        known.refused += u64::from(is_full);
+        is_full
+    });
+    if is_known_full {
         return Ok(None);
     }
     let first = fastrand::u32(0..tenant.usage_shards.max(1));
-    match deps.store.reserve(&tenant.id, month, limit, tenant.usage_shards, first).await? {
+    match deps.store.reserve(tenant, event_id, at, first).await? {
         Reserved::Counted { shard, count } => Ok(Some((shard, count))),
-        Reserved::Full => {
-            deps.known(&tenant.id, month, |known| known.full_until = Some(now + FULL_FOR));
+        Reserved::Full { count: total } => {
+            let refused = deps.known(&tenant.id, &month, |known| {
+                known.full_until = Some(at + FULL_FOR);
+                std::mem::take(&mut known.refused) + 1
+            });
+            count(deps, tenant, REJECTED, refused).await;
+            crossing::tell(deps, tenant, at, total).await;
             Ok(None)
         }
     }
 }
 
-/// Exact with one shard; with several, as of at most a minute ago.
-async fn is_beyond_soft_limit(
-    deps: &IngestDeps,
-    tenant: &Tenant,
-    month: &Month,
-    count: u64,
-) -> Result<bool, SignalsError> {
-    let Some(soft) = tenant.monthly_soft_limit else { return Ok(false) };
-    if tenant.usage_shards <= 1 {
-        return Ok(count > soft);
+/// The events of the month: exact with one shard; with several, as of at most a minute ago.
+async fn total(deps: &IngestDeps, tenant: &Tenant, now: Timestamp, count: u64) -> Result<u64, SignalsError> {
+    let has_limit = tenant.monthly_soft_limit.or(tenant.monthly_hard_limit).is_some();
+    if tenant.usage_shards <= 1 || !has_limit {
+        return Ok(count);
     }
-    let now = Instant::now();
-    let summed = deps.known(&tenant.id, month, |known| known.summed);
-    let sum = match summed.filter(|(at, _)| now - *at < SUM_EVERY) {
-        Some((_, sum)) => sum,
-        None => {
-            let sum = deps.store.usage(&tenant.id, month, tenant.usage_shards).await?.of("events_ingested");
-            deps.known(&tenant.id, month, |known| known.summed = Some((now, sum)));
-            sum
-        }
-    };
-    Ok(sum > soft)
+    let month = Month::of(now);
+    let summed = deps.known(&tenant.id, &month, |known| known.summed);
+    if let Some((_, sum)) = summed.filter(|(at, _)| now < *at + SUM_EVERY) {
+        return Ok(sum);
+    }
+    let sum = deps.store.ingested(tenant, &month).await?;
+    deps.known(&tenant.id, &month, |known| known.summed = Some((now, sum)));
+    Ok(sum)
 }
 
-async fn send(deps: &IngestDeps, event: &EventRow, trace: Option<String>) -> Result<(), SignalsError> {
+pub(crate) async fn send(deps: &IngestDeps, event: &EventRow, trace: Option<String>) -> Result<(), SignalsError> {
     let text = event_message(&event.tenant, &event.id, trace)?;
     Ok(deps.queue.send(&text, Duration::ZERO).await?)
 }

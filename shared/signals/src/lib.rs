@@ -6,6 +6,7 @@
 //! key and condition. The contract is `docs/signals.md`.
 
 pub mod configs;
+mod crossing;
 mod deliver;
 mod deliveries;
 pub mod dry_runs;
@@ -37,4 +38,4 @@ pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
 pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, Tenant, Usage};
 pub use sweep::{SweepDeps, Swept, sweep};
-pub use usage::usage;
+pub use usage::{Export, ExportFormat, export, usage, usage_between};

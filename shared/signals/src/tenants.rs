@@ -31,6 +31,12 @@ impl TenantDeps {
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self { store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?), clock: Clock::system() })
     }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
 }
 
 /// What to change about a tenant; `None` leaves a setting as it is.
@@ -42,7 +48,7 @@ pub struct TenantEdit {
     pub status: Option<TenantStatus>,
     /// What it pays for.
     pub plan: Option<Plan>,
-    /// `Some(None)` for no limit.
+    /// `Some(None)` for no limit; at most the hard limit.
     pub monthly_soft_limit: Option<Option<u64>>,
     /// `Some(None)` for no limit.
     pub monthly_hard_limit: Option<Option<u64>>,
@@ -55,7 +61,7 @@ pub struct TenantEdit {
 /// Makes a tenant, with its first user if one is named; `None` when its slug is taken. `actor` is who did it.
 ///
 /// # Errors
-/// DynamoDB could not be reached.
+/// Limits that contradict each other are refused; DynamoDB could not be reached.
 pub async fn create(
     deps: &TenantDeps,
     actor: &str,
@@ -67,6 +73,11 @@ pub async fn create(
     let now = deps.clock.now();
     let mut tenant = Tenant::new(&deps.clock.new_id().to_string(), slug, name, now);
     apply(&mut tenant, edit);
+    if let (None, Some(hard)) = (edit.monthly_soft_limit, tenant.monthly_hard_limit) {
+        // Nobody asked for the usual soft limit.
+        tenant.monthly_soft_limit = tenant.monthly_soft_limit.map(|soft| soft.min(hard));
+    }
+    check_limits(&tenant)?;
     let mut writes = vec![record(deps, actor, "tenant.create", None, &tenant)?];
     if let Some(owner) = owner {
         let user = users::prepare(&tenant.id, &deps.clock.new_id().to_string(), owner, now).await?;
@@ -117,21 +128,30 @@ pub async fn tenant_by_slug(deps: &TenantDeps, slug: &str) -> Result<Option<Tena
     deps.store.tenant_by_slug(slug).await
 }
 
-/// Changes a tenant; `None` when there is none. Processes that know it act on the change within a minute.
+/// Changes a tenant; `None` when there is none. Processes that know it act on the change within a minute; its hard limit and
+/// the number of its shards are in force at once, and never exceeded meanwhile.
 ///
 /// # Errors
-/// DynamoDB could not be reached, or others kept changing it.
+/// Limits that contradict each other are refused; DynamoDB could not be reached, or others kept changing it.
 pub async fn change(
     deps: &TenantDeps,
     actor: &str,
     id: &str,
     edit: &TenantEdit,
 ) -> Result<Option<Tenant>, SignalsError> {
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let Some(before) = deps.store.tenant(id).await? else { return Ok(None) };
+        let mut after = before.clone();
+        apply(&mut after, edit);
+        check_limits(&after)?;
+        let quota = |tenant: &Tenant| (tenant.monthly_hard_limit, tenant.usage_shards);
+        let (now, edit) = (deps.clock.now(), |tenant: &mut Tenant| *tenant = after.clone());
         let record = |after: &Tenant| record(deps, actor, "tenant.change", Some(&before), after);
-        let changed = deps.store.change_tenant(&before, deps.clock.now(), |tenant| apply(tenant, edit), record);
-        match changed.await? {
+        let change = match quota(&after) == quota(&before) {
+            true => deps.store.change_tenant(&before, now, edit, record).await?,
+            false => deps.store.change_quota(&before, now, attempt > 0, edit, record).await?,
+        };
+        match change {
             TenantChange::Done(after) => return Ok(Some(*after)),
             TenantChange::Stale => {}
         }
@@ -165,8 +185,17 @@ fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
     tenant.plan = edit.plan.unwrap_or(tenant.plan);
     tenant.monthly_soft_limit = edit.monthly_soft_limit.unwrap_or(tenant.monthly_soft_limit);
     tenant.monthly_hard_limit = edit.monthly_hard_limit.unwrap_or(tenant.monthly_hard_limit);
-    tenant.usage_shards = edit.usage_shards.unwrap_or(tenant.usage_shards).clamp(1, MAX_USAGE_SHARDS);
+    tenant.set_usage_shards(edit.usage_shards.unwrap_or(tenant.usage_shards).clamp(1, MAX_USAGE_SHARDS));
     if let Some(metadata) = &edit.metadata {
         tenant.metadata.clone_from(metadata);
+    }
+}
+
+fn check_limits(tenant: &Tenant) -> Result<(), SignalsError> {
+    match (tenant.monthly_soft_limit, tenant.monthly_hard_limit) {
+        (Some(soft), Some(hard)) if soft > hard => {
+            Err(SignalsError::refused("monthlySoftLimit", format!("must be at most the hard limit, {hard}")))
+        }
+        _ => Ok(()),
     }
 }

@@ -360,6 +360,7 @@ fn cases() -> BTreeMap<(&'static str, &'static str), Value> {
         (("post", "/api/events/{id}/replay"), json!({"notify": false})),
         (("get", "/api/deliveries"), none()),
         (("get", "/api/usage"), none()),
+        (("get", "/api/usage/export"), none()),
     ])
 }
 
@@ -392,7 +393,11 @@ async fn s6_one_tenant_can_neither_see_nor_touch_anothers() {
             "notification-configs" => &config,
             _ => &event,
         };
-        let query = if path == "/api/deliveries" { format!("?eventId={event}") } else { String::new() };
+        let query = match path {
+            "/api/deliveries" => format!("?eventId={event}"),
+            "/api/usage/export" => "?format=csv&period=2026-11".to_owned(),
+            _ => String::new(),
+        };
         path.replace("{id}", id).replace("{n}", "1") + &query
     };
     let scopes = ["events:write", "events:read", "rules:read", "rules:write", "usage:read", "deliveries:read"];

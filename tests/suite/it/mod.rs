@@ -10,6 +10,7 @@ mod once;
 mod orders;
 mod s3;
 mod signals;
+mod usage;
 mod vault;
 
 use serde_json::{Value, json};

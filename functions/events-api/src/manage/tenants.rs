@@ -97,7 +97,6 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
         metadata: metadata(body.metadata)?,
         ..TenantEdit::default()
     };
-    check_limits(&edit, Some(100_000), Some(120_000))?;
     let owner = body.owner.map(|Owner { email, password }| -> Result<_, Failure> {
         checked_email("owner.email", &email)?;
         let password = Password::Plain(checked_password("owner.password", password)?);
@@ -134,10 +133,6 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
         metadata: metadata(body.metadata)?,
         ..TenantEdit::default()
     };
-    let Some(known) = tenants::tenant(&request.deps.tenants, request.id()).await? else {
-        return Err(Failure::not_found());
-    };
-    check_limits(&edit, known.monthly_soft_limit, known.monthly_hard_limit)?;
     apply(request, request.id(), &edit, 200).await
 }
 
@@ -180,18 +175,6 @@ fn check_slug(slug: &str) -> Result<(), Failure> {
     match slug.bytes().all(is_plain) && !slug.starts_with('-') && !slug.ends_with('-') {
         true => Ok(()),
         false => Err(Failure::field("slug must be lower-case letters, digits and dashes between them")),
-    }
-}
-
-/// The soft limit does not lie beyond the hard one.
-fn check_limits(edit: &TenantEdit, soft: Option<u64>, hard: Option<u64>) -> Result<(), Failure> {
-    let soft = edit.monthly_soft_limit.unwrap_or(soft);
-    let hard = edit.monthly_hard_limit.unwrap_or(hard);
-    match hard {
-        Some(hard) if soft.is_some_and(|soft| soft > hard) => {
-            Err(Failure::field("monthlySoftLimit must not be greater than monthlyHardLimit"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -43,7 +43,7 @@ impl Store {
     /// The write that keeps a record, to be made in one transaction with what it tells of.
     pub(crate) fn audit(&self, audit: Audit<'_>, now: Timestamp) -> Result<Write, SignalsError> {
         let row = AuditRow {
-            pk: format!("A#{}#{}", audit.tenant, Month::of(now).digits()),
+            pk: format!("A#{}#{}", audit.tenant, Month::of(now).as_str()),
             sk: Uuid::now_v7().to_string(),
             actor: audit.actor.to_owned(),
             action: audit.action.to_owned(),

@@ -15,12 +15,14 @@
 //! | delivery | `D#<tenant>#<event>` | `<delivery id>` | 400 days |
 //! | pace of a far side | `P#<digest>` | `P` | a day |
 //! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
-//! | usage of a month | `U#<tenant>#<yyyymm>#<shard>` | `C` | for ever |
 //! | user | `T#<tenant>` | `USER#<user>` | until removed |
 //! | number of a tenant's owners | `T#<tenant>` | `OWNERS` | for ever |
 //! | user by address | `MAIL#<digest of the address>` | `<tenant>` | as the user |
 //! | attempts at logging in | `LOGIN#<digest of the account>` | `-` | a day |
 //! | who changed what | `A#<tenant>#<yyyymm>` | `<id>` | 400 days |
+//! | events of a month, held to the limit | `U#<tenant>#<yyyymm>#<shard>` | `C` | for ever |
+//! | everything else counted in a month | the same, 16 shards | `N` | for ever |
+//! | limit whose crossing was told of | `U#<tenant>#<yyyymm>` | its name | for ever |
 //! | API keys | see `switchyard_io::keys` | | |
 //!
 //! Every key of a tenant's row begins with the tenant's id, which comes from its credential and never from a request.
@@ -29,6 +31,8 @@ mod audit;
 mod config;
 mod delivery;
 mod event;
+mod period;
+mod quota;
 mod rule;
 mod state;
 mod tenant;
@@ -44,11 +48,13 @@ pub use rule::RuleStatus;
 pub(crate) use rule::{RuleRow, VersionRow};
 pub(crate) use state::{DueState, StateKey, Stepped};
 
-pub(crate) use event::{EventRow, EventsAt, Written};
+pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written};
+pub(crate) use period::{Hour, Month};
+pub(crate) use quota::Reserved;
 pub use tenant::Tenant;
 pub(crate) use tenant::TenantChange;
+pub(crate) use usage::Meter;
 pub use usage::Usage;
-pub(crate) use usage::{Month, Reserved};
 pub use user::Role;
 pub(crate) use user::{OPERATORS, UserRow, UserWrite};
 

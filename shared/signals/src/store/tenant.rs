@@ -28,8 +28,11 @@ pub struct Tenant {
     /// Events a month that are taken at most; absent for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_hard_limit: Option<u64>,
-    /// Rows that its usage is spread over.
+    /// Rows that its events are counted on.
     pub usage_shards: u32,
+    /// The most it ever had: past months are still there.
+    #[serde(default)]
+    most_usage_shards: u32,
     /// JSON, as it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
@@ -55,10 +58,22 @@ impl Tenant {
             monthly_soft_limit: Some(100_000),
             monthly_hard_limit: Some(120_000),
             usage_shards: 1,
+            most_usage_shards: 1,
             metadata: None,
             created_at: now,
             updated_at: now,
         }
+    }
+
+    /// Sets the rows that its events are counted on.
+    pub(crate) fn set_usage_shards(&mut self, shards: u32) {
+        self.most_usage_shards = self.shards_to_read().max(shards);
+        self.usage_shards = shards;
+    }
+
+    /// The rows that its events may have been counted on.
+    pub(crate) fn shards_to_read(&self) -> u32 {
+        self.most_usage_shards.max(self.usage_shards).max(1)
     }
 }
 
@@ -113,15 +128,27 @@ impl Store {
         edit: impl FnOnce(&mut Tenant),
         record: impl FnOnce(&Tenant) -> Result<Write, SignalsError>,
     ) -> Result<TenantChange, SignalsError> {
+        let (after, write) = self.replaced(before, now, edit)?;
+        let record = record(&after)?;
+        Ok(match self.table.transact(vec![write, record]).await? {
+            Transact::Done => TenantChange::Done(Box::new(after)),
+            Transact::Refused { .. } => TenantChange::Stale,
+        })
+    }
+
+    /// A tenant with its changes, and the write that makes them if it still is as it was read.
+    pub(super) fn replaced(
+        &self,
+        before: &Tenant,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Tenant),
+    ) -> Result<(Tenant, Write), SignalsError> {
         let mut after = before.clone();
         edit(&mut after);
         after.version = before.version + 1;
         after.updated_at = now;
         let condition = Changes::new().only_if("#version = ?", [before.version.into_attribute()]);
         let write = Write::PutIf(self.table.to_item(&after)?, condition);
-        Ok(match self.table.transact(vec![write, record(&after)?]).await? {
-            Transact::Done => TenantChange::Done(Box::new(after)),
-            Transact::Refused { .. } => TenantChange::Stale,
-        })
+        Ok((after, write))
     }
 }

@@ -1,42 +1,26 @@
-use super::Store;
+//! What a tenant used in a month.
+//!
+//! Events are counted on `usageShards` rows (`C`), which `quota` holds to the limit; everything else on sixteen rows of its own
+//! (`N`), so that it never gets in the events' way. What is billed is counted by the hour too, in columns of the same row,
+//! written by the same update: `h1407` for the events, `n1407` for the notifications of the 14th, seven o'clock. A full month
+//! of them is about 6 kB a row.
+
+use super::period::{Hour, Month};
+use super::{EventRow, Store, Tenant};
 use crate::error::SignalsError;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use serde::Serialize;
 use std::collections::BTreeMap;
-use switchyard_io::dynamo::{Changes, IntoAttribute as _, Item, Key, Update, Write, number};
-
-/// A calendar month in UTC, by the time an event was received: `202611`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Month(String);
-
-impl Month {
-    pub(crate) fn of(at: Timestamp) -> Self {
-        Self(at.to_string().chars().take(7).filter(char::is_ascii_digit).collect())
-    }
-
-    /// `2026-11` as `202611`; `None` when it is no month.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        format!("{text}-01").parse::<jiff::civil::Date>().ok().filter(|_| text.len() == 7)?;
-        Some(Self(text.chars().filter(char::is_ascii_digit).collect()))
-    }
-
-    /// `202611`.
-    pub(crate) fn digits(&self) -> &str {
-        &self.0
-    }
-
-    /// Its first and last day, `2026-11-01` and `2026-11-30`.
-    pub(crate) fn bounds(&self) -> (String, String) {
-        let first = format!("{}-{}-01", &self.0[..4], &self.0[4..]);
-        let last = first.parse::<jiff::civil::Date>().map(|first| first.last_of_month().to_string());
-        (first, last.unwrap_or_default())
-    }
-}
+use switchyard_io::dynamo::{Changes, Item, Key, Transact, Write, number};
 
 /// What a tenant used in one month.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Counters by name, such as `events_ingested`.
     pub counters: BTreeMap<String, u64>,
+    /// What is billed, by the hour.
+    pub(crate) hours: BTreeMap<(Hour, Meter), u64>,
 }
 
 impl Usage {
@@ -46,22 +30,48 @@ impl Usage {
     }
 }
 
-/// What became of a wish to count one more event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reserved {
-    /// It is counted on this shard, which now has so many.
-    Counted { shard: u32, count: u64 },
-    /// The limit is reached.
-    Full,
+/// What is billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Meter {
+    Events,
+    Notifications,
 }
 
-/// Column of the events that were taken.
-const INGESTED: &str = "events_ingested";
+impl Meter {
+    const ALL: [Self; 2] = [Self::Events, Self::Notifications];
 
-/// What shard `shard` of `shards` may hold, so that all together hold `limit`.
-pub(crate) fn cap(limit: u64, shard: u32, shards: u32) -> u64 {
-    let shards = u64::from(shards.max(1));
-    limit / shards + u64::from(u64::from(shard) < limit % shards)
+    /// Its counter, and its name in exports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Events => INGESTED,
+            Self::Notifications => "notifications_sent",
+        }
+    }
+
+    fn letter(self) -> char {
+        match self {
+            Self::Events => 'h',
+            Self::Notifications => 'n',
+        }
+    }
+
+    /// The column of an hour.
+    pub(super) fn column(self, hour: Hour) -> String {
+        format!("{}{}", self.letter(), hour.in_its_month())
+    }
+}
+
+/// Counter of the events that were taken.
+pub(super) const INGESTED: &str = "events_ingested";
+
+/// Numbers of a row that count nothing.
+const NO_COUNTERS: [&str; 3] = ["cap", "shards", "held_until"];
+
+#[derive(Serialize)]
+struct CrossingRow {
+    pk: String,
+    sk: &'static str,
+    event_id: String,
 }
 
 /// Rows that the other counters are spread over: transactions that meet on one row stop each other.
@@ -71,63 +81,18 @@ fn spread_key(tenant: &str, month: &Month, shard: u32) -> Key {
     Key { sk: "N".into(), ..usage_key(tenant, month, shard) }
 }
 
-fn usage_key(tenant: &str, month: &Month, shard: u32) -> Key {
-    Key { pk: format!("U#{tenant}#{}#{shard}", month.0), sk: "C".into() }
+pub(super) fn usage_key(tenant: &str, month: &Month, shard: u32) -> Key {
+    Key { pk: format!("U#{tenant}#{}#{shard}", month.as_str()), sk: "C".into() }
 }
 
 impl Store {
-    /// Counts one more event, first on shard `first`, then on the others: exact for any number of callers, since the shards'
-    /// caps add up to `limit`.
-    pub(crate) async fn reserve(
-        &self,
-        tenant: &str,
-        month: &Month,
-        limit: Option<u64>,
-        shards: u32,
-        first: u32,
-    ) -> Result<Reserved, SignalsError> {
-        let shards = shards.max(1);
-        for shard in (0..shards).map(|step| (first + step) % shards) {
-            let mut changes = Changes::new().add(INGESTED, 1);
-            if let Some(limit) = limit {
-                let cap = cap(limit, shard, shards);
-                if cap == 0 {
-                    continue;
-                }
-                let cap = i64::try_from(cap).unwrap_or(i64::MAX);
-                changes = changes
-                    .only_if("attribute_not_exists(#events_ingested) OR #events_ingested < ?", [cap.into_attribute()]);
-            }
-            if let Update::Applied(row) = self.table.update(&usage_key(tenant, month, shard), changes).await? {
-                return Ok(Reserved::Counted { shard, count: number(&row, INGESTED).unwrap_or_default() });
-            }
-        }
-        Ok(Reserved::Full)
-    }
-
-    /// Takes back what [`Store::reserve`] counted.
-    pub(crate) async fn unreserve(&self, tenant: &str, month: &Month, shard: u32) -> Result<(), SignalsError> {
-        self.count(tenant, month, shard, &[(INGESTED, -1)]).await
-    }
-
-    /// Adds to counters of a month.
-    pub(crate) async fn count(
-        &self,
-        tenant: &str,
-        month: &Month,
-        shard: u32,
-        amounts: &[(&str, i64)],
-    ) -> Result<(), SignalsError> {
-        self.table.update(&usage_key(tenant, month, shard), amounts_of(amounts)).await?;
-        Ok(())
-    }
-
     /// Adds to counters of a month other than the events', as a part of a transaction.
     pub(crate) fn count_with(tenant: &str, at: Timestamp, amounts: &[(&str, i64)]) -> Write {
-        Write::Update(spread_key(tenant, &Month::of(at), fastrand::u32(0..SPREAD)), amounts_of(amounts))
+        Write::Update(spread_key(tenant, &Month::of(at), fastrand::u32(0..SPREAD)), amounts_of(at, amounts))
     }
 
-    /// The same by itself.
+    /// The same by itself. A call that the SDK repeats because its answer was lost counts twice; so nothing that is billed is
+    /// counted here.
     pub(crate) async fn count_apart(
         &self,
         tenant: &str,
@@ -135,54 +100,93 @@ impl Store {
         amounts: &[(&str, i64)],
     ) -> Result<(), SignalsError> {
         let key = spread_key(tenant, &Month::of(at), fastrand::u32(0..SPREAD));
-        self.table.update(&key, amounts_of(amounts)).await?;
+        self.table.update(&key, amounts_of(at, amounts)).await?;
         Ok(())
     }
 
-    /// What all shards of a month hold together.
-    pub(crate) async fn usage(&self, tenant: &str, month: &Month, shards: u32) -> Result<Usage, SignalsError> {
+    /// What all rows of a month hold together.
+    pub(crate) async fn usage(&self, tenant: &Tenant, month: &Month) -> Result<Usage, SignalsError> {
+        let events = (0..tenant.shards_to_read()).map(|shard| usage_key(&tenant.id, month, shard));
+        self.sum(month, events.chain((0..SPREAD).map(|shard| spread_key(&tenant.id, month, shard)))).await
+    }
+
+    /// The events that were taken in a month.
+    pub(crate) async fn ingested(&self, tenant: &Tenant, month: &Month) -> Result<u64, SignalsError> {
+        let events = (0..tenant.shards_to_read()).map(|shard| usage_key(&tenant.id, month, shard));
+        Ok(self.sum(month, events).await?.of(INGESTED))
+    }
+
+    async fn sum(&self, month: &Month, keys: impl Iterator<Item = Key>) -> Result<Usage, SignalsError> {
+        let keys: Vec<Key> = keys.collect();
+        let rows = try_join_all(keys.iter().map(|key| self.table.get(key))).await?;
         let mut usage = Usage::default();
-        let events = (0..shards.max(1)).map(|shard| usage_key(tenant, month, shard));
-        for key in events.chain((0..SPREAD).map(|shard| spread_key(tenant, month, shard))) {
-            if let Some(row) = self.table.get(&key).await? {
-                add(&mut usage, &row);
-            }
-        }
+        rows.iter().flatten().for_each(|row| add(&mut usage, month, row));
         Ok(usage)
     }
 }
 
-fn amounts_of(amounts: &[(&str, i64)]) -> Changes {
-    amounts.iter().fold(Changes::new(), |changes, (name, amount)| changes.add(name, *amount))
+impl Store {
+    /// Writes the event that tells of a limit's crossing, together with the row that says it was told of; `false` when it was
+    /// before, this month. In one transaction: neither is there without the other.
+    pub(crate) async fn add_crossing(
+        &self,
+        event: &EventRow,
+        month: &Month,
+        mark: &'static str,
+    ) -> Result<bool, SignalsError> {
+        let pk = format!("U#{}#{}", event.tenant, month.as_str());
+        let told = CrossingRow { pk, sk: mark, event_id: event.id.clone() };
+        let writes = vec![Write::Create(self.table.to_item(&told)?), Write::Create(self.table.to_item(event)?)];
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
+    }
 }
 
-fn add(usage: &mut Usage, row: &Item) {
-    for name in row.keys() {
-        if let Some(count) = number::<u64>(row, name) {
-            *usage.counters.entry(name.clone()).or_default() += count;
+fn amounts_of(at: Timestamp, amounts: &[(&str, i64)]) -> Changes {
+    amounts.iter().fold(Changes::new(), |changes, (name, amount)| {
+        let changes = changes.add(name, *amount);
+        match Meter::ALL.into_iter().find(|meter| meter.name() == *name) {
+            Some(meter) => changes.add(&meter.column(Hour::of(at)), *amount),
+            None => changes,
         }
+    })
+}
+
+fn add(usage: &mut Usage, month: &Month, row: &Item) {
+    for name in row.keys().filter(|name| !NO_COUNTERS.contains(&name.as_str())) {
+        let Some(count) = number::<i64>(row, name) else { continue };
+        let sum = match hour_of(month, name) {
+            Some(key) => usage.hours.entry(key).or_default(),
+            None => usage.counters.entry(name.clone()).or_default(),
+        };
+        *sum = sum.saturating_add_signed(count);
     }
+}
+
+fn hour_of(month: &Month, column: &str) -> Option<(Hour, Meter)> {
+    let meter = Meter::ALL.into_iter().find(|meter| column.starts_with(meter.letter()))?;
+    Some((Hour::in_month(month, &column[1..])?, meter))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use switchyard_io::dynamo::IntoAttribute as _;
 
     #[test]
-    fn v16_caps_add_up_to_the_limit() {
-        for limit in [0, 1, 7, 10, 1_000, 120_001] {
-            for shards in [1, 4, 8, 64] {
-                assert_eq!((0..shards).map(|shard| cap(limit, shard, shards)).sum::<u64>(), limit);
-            }
-        }
-    }
-
-    #[test]
-    fn months_are_utc() {
-        assert_eq!(Month::of("2026-11-30T23:59:59.999Z".parse().unwrap()), Month("202611".into()));
-        assert_eq!(Month::parse("2026-11"), Some(Month("202611".into())));
-        for text in ["2026-13", "2026-1", "202611", "2026-11-01", ""] {
-            assert_eq!(Month::parse(text), None, "{text}");
-        }
+    fn a_row_is_counters_and_hours() {
+        let month = Month::parse("2026-11").unwrap();
+        let numbers =
+            [("events_ingested", 5), ("h1407", 3), ("h1408", 2), ("notifications_sent", 1), ("n1408", 1), ("cap", 9)];
+        let row: Item = numbers.into_iter().map(|(name, value)| (name.to_owned(), value.into_attribute())).collect();
+        let mut usage = Usage::default();
+        add(&mut usage, &month, &row);
+        let names: Vec<_> = usage.counters.keys().map(String::as_str).collect();
+        assert_eq!(names, ["events_ingested", "notifications_sent"]);
+        let hours: Vec<_> = usage.hours.iter().map(|((hour, meter), count)| (hour.text(), *meter, *count)).collect();
+        let (seven, eight) = ("2026111407".to_owned(), "2026111408".to_owned());
+        assert_eq!(
+            hours,
+            [(seven, Meter::Events, 3), (eight.clone(), Meter::Events, 2), (eight, Meter::Notifications, 1)]
+        );
     }
 }

@@ -1,0 +1,366 @@
+//! What is counted, held to limits, exported and put right, against a real table and queue, with a clock of the test's own.
+
+use super::{aws, env, queue, table, take};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use switchyard_core::{Clock, Env, Timestamp};
+use switchyard_io::Aws;
+use switchyard_signals::rules::{self, Written};
+use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
+use switchyard_signals::{
+    Accepted, ExportFormat, IngestDeps, NewEvent, RulesDeps, SignalsError, SweepDeps, Tenant, accept, deliveries,
+    export, process, sweep, usage, usage_between,
+};
+use switchyard_tests::client::{Client, unique};
+use tokio::time::Instant;
+
+struct World {
+    aws: Aws,
+    client: Client,
+    table: String,
+    queue: String,
+    now: Arc<Mutex<Timestamp>>,
+    ingest: IngestDeps,
+    tenants: TenantDeps,
+    tenant: Tenant,
+}
+
+/// What a test says of a post.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Taken,
+    Warned,
+    Replayed,
+    Mismatch,
+    Full,
+}
+
+fn limits(soft: Option<u64>, hard: Option<u64>, shards: u32) -> TenantEdit {
+    TenantEdit {
+        monthly_soft_limit: Some(soft),
+        monthly_hard_limit: Some(hard),
+        usage_shards: Some(shards),
+        ..TenantEdit::default()
+    }
+}
+
+impl World {
+    async fn new(edit: TenantEdit) -> Self {
+        Self::at("2026-01-05T10:00:00Z".parse().unwrap(), edit).await
+    }
+
+    async fn at(now: Timestamp, edit: TenantEdit) -> Self {
+        let (aws, client) = aws().await;
+        let table_name = format!("it-usage-{}", unique());
+        table(&client, "SignalsTable", &table_name).await;
+        let queue = queue(&client, &table_name).await;
+        let now = Arc::new(Mutex::new(now));
+        let settings = Self::settings(&table_name, &queue);
+        let clock = Self::clock_of(&now);
+        let tenants = TenantDeps::from_env(&aws, &settings).unwrap().with_clock(clock.clone());
+        let tenant = tenants::create(&tenants, "cli", "acme", "Acme", &edit, None).await.unwrap().unwrap();
+        let ingest = IngestDeps::from_env(&aws, &settings).unwrap().with_clock(clock);
+        Self { aws, client, table: table_name, queue, now, ingest, tenants, tenant }
+    }
+
+    fn settings(table: &str, queue: &str) -> Env {
+        env(vec![
+            ("SIGNALS_TABLE", table.to_owned()),
+            ("RULES_QUEUE_URL", queue.to_owned()),
+            ("NOTIFY_QUEUE_URL", queue.to_owned()),
+            ("API_KEY_SECRET", "ApiKeySecret".to_owned()),
+        ])
+    }
+
+    fn clock_of(now: &Arc<Mutex<Timestamp>>) -> Clock {
+        let now = now.clone();
+        Clock::from_fn(move || *now.lock().unwrap())
+    }
+
+    fn env(&self) -> Env {
+        Self::settings(&self.table, &self.queue)
+    }
+
+    fn clock(&self) -> Clock {
+        Self::clock_of(&self.now)
+    }
+
+    /// Another process, which knows nothing yet.
+    fn process(&self) -> IngestDeps {
+        IngestDeps::from_env(&self.aws, &self.env()).unwrap().with_clock(self.clock())
+    }
+
+    fn pass(&self, seconds: u64) {
+        *self.now.lock().unwrap() += Duration::from_secs(seconds);
+    }
+
+    async fn post(&self, key: Option<&str>) -> Said {
+        self.post_as(&self.ingest, &self.tenant, key, "x").await.unwrap()
+    }
+
+    async fn post_as(
+        &self,
+        ingest: &IngestDeps,
+        tenant: &Tenant,
+        key: Option<&str>,
+        kind: &str,
+    ) -> Result<Said, SignalsError> {
+        let event = NewEvent::parse(&json!({"type": kind, "payload": {}}).to_string()).unwrap();
+        Ok(match accept(ingest, tenant, &event, key, None).await? {
+            Accepted::New { is_beyond_soft_limit: false, .. } => Said::Taken,
+            Accepted::New { .. } => Said::Warned,
+            Accepted::Replayed { .. } => Said::Replayed,
+            Accepted::Mismatch => Said::Mismatch,
+            Accepted::HardLimit { .. } => Said::Full,
+            Accepted::Suspended => panic!("suspended"),
+        })
+    }
+
+    async fn change(&self, edit: TenantEdit) -> Tenant {
+        tenants::change(&self.tenants, "cli", &self.tenant.id, &edit).await.unwrap().unwrap()
+    }
+
+    async fn usage(&self) -> Value {
+        let tenant = tenants::tenant(&self.tenants, &self.tenant.id).await.unwrap().unwrap();
+        usage(&self.tenants, &tenant, None).await.unwrap().unwrap()
+    }
+
+    /// The types of the platform's own events whose messages wait, in no order.
+    async fn told(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        for message in take(&self.client, &self.queue).await {
+            let kind = self.event(message["id"].as_str().unwrap()).await["kind"]["S"].as_str().unwrap().to_owned();
+            if let Some(name) = kind.strip_prefix("signalops.usage.") {
+                told.push(name.to_owned());
+            }
+        }
+        told.sort();
+        told
+    }
+
+    /// An event's row, wherever it is.
+    async fn event(&self, id: &str) -> Value {
+        let rows = self.client.aws("DynamoDB_20120810.Scan", &json!({"TableName": self.table})).await.unwrap();
+        let rows = rows["Items"].as_array().unwrap();
+        rows.iter().find(|row| row["sk"]["S"] == id).unwrap_or_else(|| panic!("{id} is not there")).clone()
+    }
+}
+
+#[tokio::test]
+async fn v14_what_is_not_taken_is_counted_apart() {
+    let world = World::new(limits(Some(2), Some(4), 1)).await;
+    let mut said = Vec::new();
+    for number in 1..=5 {
+        said.push(world.post(Some(&number.to_string())).await);
+    }
+    assert_eq!(said, [Said::Taken, Said::Taken, Said::Warned, Said::Warned, Said::Full]);
+    assert_eq!((world.post(Some("1")).await, world.post(Some("2")).await), (Said::Replayed, Said::Replayed));
+    let other = world.post_as(&world.ingest, &world.tenant, Some("1"), "y").await.unwrap();
+    assert_eq!(other, Said::Mismatch);
+    let used = world.usage().await;
+    assert_eq!((&used["eventsIngested"], &used["duplicates"]), (&json!(4), &json!(2)));
+    assert_eq!(used["eventsRejected"], 2);
+}
+
+#[tokio::test]
+async fn a_flood_at_the_limit_costs_no_writes_and_is_counted_when_the_store_is_asked_again() {
+    let world = World::new(limits(None, Some(0), 1)).await;
+    for _ in 0..100 {
+        assert_eq!(world.post(None).await, Said::Full);
+    }
+    assert_eq!(world.usage().await["eventsRejected"], 1);
+    world.pass(6);
+    assert_eq!(world.post(None).await, Said::Full);
+    assert_eq!(world.usage().await["eventsRejected"], 101);
+}
+
+#[tokio::test]
+async fn months_are_shown_side_by_side() {
+    let world = World::new(TenantEdit::default()).await;
+    world.post(None).await;
+    world.pass(31 * 86_400);
+    world.post(None).await;
+    world.post(None).await;
+    let months = usage_between(&world.tenants, &world.tenant, "2025-12", "2026-02").await.unwrap();
+    let counts: Vec<_> = months.iter().map(|month| month["eventsIngested"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [0, 1, 2]);
+    let refused = usage_between(&world.tenants, &world.tenant, "2026-02", "2025-12").await.unwrap_err();
+    assert!(matches!(refused, SignalsError::Refused { field: "from", .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn v14_each_limit_is_told_of_once_a_month_by_an_event_that_is_not_counted() {
+    let world = World::new(limits(Some(2), Some(5), 1)).await;
+    for _ in 0..2 {
+        world.post(None).await;
+    }
+    assert_eq!(world.told().await, [""; 0]);
+    world.post(None).await;
+    assert_eq!(world.told().await, ["soft_limit_reached"]);
+    world.post(None).await;
+    assert_eq!(world.told().await, ["80_percent"]);
+    let other = world.process();
+    for _ in 0..3 {
+        world.post_as(&other, &world.tenant, None, "x").await.unwrap();
+    }
+    assert_eq!(world.told().await, ["hard_limit_reached"]);
+    assert_eq!(world.usage().await["eventsIngested"], 5);
+    world.pass(31 * 86_400);
+    for _ in 0..5 {
+        world.post(None).await;
+    }
+    assert_eq!(world.told().await, ["80_percent", "hard_limit_reached", "soft_limit_reached"], "another month");
+}
+
+#[tokio::test]
+async fn many_at_once_cross_a_limit_once() {
+    let world = World::new(limits(Some(0), Some(20), 1)).await;
+    let processes: Vec<_> = (0..4).map(|_| world.process()).collect();
+    let posts = (0..40).map(|number| world.post_as(&processes[number % 4], &world.tenant, None, "x"));
+    let said: Vec<_> = join_all(posts).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(said.iter().filter(|said| **said == Said::Warned).count(), 20);
+    assert_eq!(world.told().await, ["80_percent", "hard_limit_reached", "soft_limit_reached"]);
+}
+
+#[tokio::test]
+async fn with_several_shards_their_sum_tells() {
+    let world = World::new(limits(Some(3), None, 4)).await;
+    for _ in 0..4 {
+        world.post_as(&world.process(), &world.tenant, None, "x").await.unwrap();
+    }
+    assert_eq!(world.told().await, ["soft_limit_reached"]);
+}
+
+#[tokio::test]
+async fn a_crossing_that_was_never_sent_is_sent_by_the_sweep_and_run_through_the_rules() {
+    let world = World::new(limits(Some(0), None, 1)).await;
+    let action =
+        json!([{"type": "notify", "channel": "email", "to": ["a@example.com"], "text": "{{ payload.limit }}"}]);
+    let definition = json!({"schema": 2, "when": true, "actions": action});
+    let rule = json!({"name": "Limits", "eventType": "signalops.usage.soft_limit_reached", "definition": definition});
+    let made = rules::create(&world.tenants, "cli", &world.tenant.id, &rule.to_string()).await.unwrap();
+    assert!(matches!(made, Written::Rule(..)), "{made:?}");
+    world.post(None).await;
+    assert_eq!(take(&world.client, &world.queue).await.len(), 2);
+    world.pass(121);
+    let swept = SweepDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
+    assert_eq!(sweep(&swept, Instant::now() + Duration::from_secs(60)).await.unwrap().enqueued, 2);
+    let rules = RulesDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
+    let mut found = Vec::new();
+    for message in take(&world.client, &world.queue).await {
+        process(&rules, &message.to_string()).await.unwrap();
+        found.extend(deliveries(&world.tenants, &world.tenant.id, message["id"].as_str().unwrap()).await.unwrap());
+    }
+    assert_eq!((found.len(), &found[0]["lastError"]), (1, &json!("no_active_config")));
+}
+
+#[tokio::test]
+async fn hours_add_up_to_the_month_and_are_exported_once_over() {
+    let world = World::new(limits(None, None, 3)).await;
+    for events in [3, 0, 5] {
+        for _ in 0..events {
+            world.post(None).await;
+        }
+        // The same key at the same time: all but one are taken back.
+        join_all((0..6).map(|_| world.post(Some(if events == 3 { "k1" } else { "k2" })))).await;
+        world.change(limits(None, None, if events == 3 { 5 } else { 2 })).await;
+        world.pass(3_600);
+    }
+    let month = async || {
+        let tenant = tenants::tenant(&world.tenants, &world.tenant.id).await.unwrap().unwrap();
+        export(&world.tenants, &tenant, "2026-01", ExportFormat::Csv).await.unwrap().body
+    };
+    let quantities = |body: String| {
+        let lines = body.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
+        let of = |line: &String| line.split(' ').nth(4).unwrap().parse::<u64>().unwrap();
+        lines.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(quantities(month().await), [4, 1], "the last hour has just ended");
+    world.pass(300);
+    let quantities = quantities(month().await);
+    assert_eq!(quantities, [4, 1, 5]);
+    assert_eq!(world.usage().await["eventsIngested"], quantities.iter().sum::<u64>());
+}
+
+/// Posts from several processes, which know the tenant as it was, for as long as `work` takes; answers how many were taken.
+async fn meanwhile(world: &World, work: impl Future<Output = ()>) -> usize {
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let posts = join_all((0..6).map(async |_| {
+        let (mut taken, mut process) = (0, world.process());
+        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            match world.post_as(&process, &world.tenant, None, "x").await {
+                Ok(Said::Taken | Said::Warned) => taken += 1,
+                // It would not ask again for a while.
+                Ok(_) => process = world.process(),
+                // Its answer is to come again.
+                Err(SignalsError::Contended { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        taken
+    }));
+    let work = async {
+        work.await;
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    let (taken, ()) = tokio::join!(posts, work);
+    taken.into_iter().sum()
+}
+
+#[tokio::test]
+async fn a_limit_stays_exact_while_it_and_the_shards_are_changed() {
+    const LIMIT: u64 = 80;
+    let world = World::new(limits(None, Some(LIMIT), 1)).await;
+    let set = async |hard: u64, shards: u32| drop(world.change(limits(None, Some(hard), shards)).await);
+    let mut taken = meanwhile(&world, async {
+        // The limit is reached somewhere on the way.
+        for shards in [8, 2, 8, 1, 64, 3] {
+            set(LIMIT, shards).await;
+        }
+    })
+    .await;
+    assert_eq!(world.usage().await["eventsIngested"], taken);
+    taken += meanwhile(&world, async {
+        set(LIMIT - 10, 8).await;
+        set(LIMIT + 20, 2).await;
+        set(LIMIT + 20, 8).await;
+    })
+    .await;
+    // Whoever still knows one shard is told of the others.
+    for _ in 0..2 * LIMIT {
+        let said = world.post_as(&world.process(), &world.tenant, None, "x").await.unwrap();
+        taken += usize::from(said == Said::Taken);
+    }
+    assert_eq!((taken, &world.usage().await["eventsIngested"]), (100, &json!(100)));
+    set(50, 4).await;
+    assert_eq!(world.post_as(&world.process(), &world.tenant, None, "x").await.unwrap(), Said::Full);
+    set(103, 64).await;
+    let posts = (0..40).map(async |_| world.post_as(&world.process(), &world.tenant, None, "x").await.unwrap());
+    let more = join_all(posts).await.into_iter().filter(|said| *said == Said::Taken).count();
+    assert_eq!((more, &world.usage().await["eventsIngested"]), (3, &json!(103)));
+}
+
+#[tokio::test]
+async fn a_limit_that_is_changed_at_the_end_of_a_month_holds_in_the_next() {
+    let world = World::at("2026-01-31T23:59:50Z".parse().unwrap(), limits(None, Some(100), 1)).await;
+    let changed = world.change(limits(None, Some(5), 4)).await;
+    world.pass(20);
+    let mut taken = 0;
+    for number in 0..20 {
+        // Some processes know of the change, others do not.
+        let known = if number % 2 == 0 { &world.tenant } else { &changed };
+        let said = world.post_as(&world.process(), known, None, "x").await.unwrap();
+        taken += u32::from(said == Said::Taken);
+    }
+    assert_eq!(taken, 5);
+}
+
+#[tokio::test]
+async fn a_soft_limit_beyond_the_hard_one_is_refused() {
+    let world = World::new(TenantEdit::default()).await;
+    let edit = limits(Some(3), Some(2), 1);
+    let refused = tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await.unwrap_err();
+    assert!(matches!(refused, SignalsError::Refused { field: "monthlySoftLimit", .. }), "{refused}");
+}
