@@ -82,9 +82,13 @@ enum Command {
         command: signals::Notifications,
     },
     /// What a tenant used in a month.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Usage {
+        #[command(subcommand)]
+        command: Option<signals::Usage>,
         /// The tenant's short name.
-        tenant: String,
+        #[arg(required = true)]
+        tenant: Option<String>,
         /// Such as 2026-11 [default: this one].
         #[arg(long)]
         month: Option<String>,
@@ -121,7 +125,10 @@ async fn main() -> ExitCode {
         Command::Tenants { command } => signals::tenants(&target, command).await,
         Command::Rules { command } => signals::rules(&target, command).await,
         Command::Notifications { command } => signals::notifications(&target, command).await,
-        Command::Usage { tenant, month } => signals::show_usage(&target, &tenant, month.as_deref()).await,
+        Command::Usage { command: Some(command), .. } => signals::usage_command(&target, command).await,
+        Command::Usage { command: None, tenant, month } => {
+            signals::show_usage(&target, &tenant.unwrap_or_default(), month.as_deref()).await
+        }
         Command::Signals { command } => signals::signals(&target, command).await,
         Command::Webhooks { command } => webhooks::run(command),
         Command::Dlq { command } => dlq::run(&target, command).await,

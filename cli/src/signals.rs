@@ -15,7 +15,9 @@ use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::users::{self, UserDeps};
-use switchyard_signals::{ConfigStatus, Plan, RuleStatus, Tenant, TenantStatus, password, usage};
+use switchyard_signals::{
+    ConfigStatus, ExportFormat, Plan, RuleStatus, Tenant, TenantStatus, export, password, reconcile, usage,
+};
 
 /// Who the records say did it.
 const ACTOR: &str = "cli";
@@ -192,6 +194,29 @@ pub(crate) enum Notifications {
         tenant: String,
         /// The config's id.
         id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Usage {
+    /// Compare what was counted with the events that are kept, and put it right; shows each hour that was wrong.
+    Reconcile {
+        /// The tenant's short name.
+        tenant: String,
+        /// Such as 2026-11 [default: this one].
+        #[arg(long)]
+        month: Option<String>,
+    },
+    /// Write what is billed, hour by hour. Exporting again is harmless.
+    Export {
+        /// The tenant's short name.
+        tenant: String,
+        /// csv, cloudevents, lago or stripe.
+        #[arg(long)]
+        format: ExportFormat,
+        /// Such as 2026-11.
+        #[arg(long)]
+        period: String,
     },
 }
 
@@ -413,6 +438,25 @@ pub(crate) async fn show_usage(target: &Target, tenant: &str, month: Option<&str
     let tenant = access.tenant(tenant).await?;
     let used = usage(&access.tenants, &tenant, month).await?.context("the month is no YYYY-MM")?;
     show(&used);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn usage_command(target: &Target, command: Usage) -> Result<ExitCode> {
+    let access = Access::new(target).await?;
+    match command {
+        Usage::Reconcile { tenant, month } => {
+            let tenant = access.tenant(&tenant).await?;
+            let corrections = reconcile(&access.tenants, &tenant, month.as_deref(), ACTOR).await?;
+            for correction in &corrections {
+                show(&serde_json::to_value(correction)?);
+            }
+            say(&format!("{} hours were counted wrong and are put right", corrections.len()));
+        }
+        Usage::Export { tenant, format, period } => {
+            let tenant = access.tenant(&tenant).await?;
+            say(export(&access.tenants, &tenant, &period, format).await?.body.trim_end());
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

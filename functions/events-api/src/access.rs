@@ -20,8 +20,6 @@ pub enum Who {
     Role(Role, Option<&'static str>),
     /// Somebody who runs the platform.
     Operator,
-    /// A tenant's admin, for the tenant's things; an operator, for all.
-    AdminOrOperator,
 }
 
 /// Who calls.
@@ -57,7 +55,6 @@ pub async fn caller(users: &UserDeps, ingest: &Ingest, call: &Call, who: Who) ->
         Who::Anyone | Who::Producer | Who::User => true,
         Who::Role(role, _) => caller.role >= role && caller.tenant.is_some(),
         Who::Operator => caller.role == Role::Operator,
-        Who::AdminOrOperator => caller.role >= Role::Admin,
     };
     if !may {
         return Err(forbidden("This role may not do that"));

@@ -175,7 +175,7 @@ fn security(who: Who) -> Value {
         Who::Anyone => json!([]),
         Who::Producer => json!([{"API Key": []}]),
         Who::Role(_, Some(_)) => json!([{"JWT": []}, {"API Key": []}]),
-        Who::User | Who::Role(_, None) | Who::Operator | Who::AdminOrOperator => json!([{"JWT": []}]),
+        Who::User | Who::Role(_, None) | Who::Operator => json!([{"JWT": []}]),
     }
 }
 
@@ -193,7 +193,6 @@ fn who(who: Who) -> String {
         Who::Role(least, None) => format!("{}.", role(least)),
         Who::Role(least, Some(scope)) => format!("{}; or an API key with the scope {scope}.", role(least)),
         Who::Operator => format!("{}.", role(Role::Operator)),
-        Who::AdminOrOperator => format!("{}, or an operator.", role(Role::Admin)),
     }
 }
 

@@ -86,6 +86,7 @@ async fn act(op: Op, request: &Request<'_>) -> Result<Reply, Failure> {
         Op::Me => auth::me(request).await,
         Op::Password => auth::password(request).await,
         Op::TenantCreate => tenants::create(request).await,
+        Op::TenantList => tenants::list(request).await,
         Op::TenantShow => tenants::show(request).await,
         Op::TenantChange => tenants::change(request).await,
         Op::TenantSuspend => tenants::set_status(request, TenantStatus::Suspended).await,

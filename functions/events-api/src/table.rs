@@ -24,6 +24,7 @@ pub enum Op {
     Me,
     Password,
     TenantCreate,
+    TenantList,
     TenantShow,
     TenantChange,
     TenantSuspend,
@@ -168,6 +169,7 @@ pub static ROUTES: &[Route] = &[
         .takes(schema::<auth::NewPassword>),
     Route::new(POST, "/api/tenants", Op::TenantCreate, Who::Operator, 201, "Make a tenant")
         .takes(schema::<tenants::TenantBody>),
+    Route::new(GET, "/api/tenants", Op::TenantList, Who::Operator, 200, "List tenants").asks(&["limit", "cursor"]),
     Route::new(GET, "/api/tenants/{id}", Op::TenantShow, Who::Operator, 200, "Show a tenant"),
     Route::new(PATCH, "/api/tenants/{id}", Op::TenantChange, Who::Operator, 200, "Change a tenant")
         .takes(schema::<tenants::TenantChange>),

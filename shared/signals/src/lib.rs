@@ -38,4 +38,4 @@ pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
 pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, Tenant, Usage};
 pub use sweep::{SweepDeps, Swept, sweep};
-pub use usage::{Export, ExportFormat, export, usage, usage_between};
+pub use usage::{Correction, Export, ExportFormat, export, reconcile, usage, usage_between};

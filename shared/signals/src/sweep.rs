@@ -3,12 +3,17 @@ use crate::ingest::event_message;
 use crate::notify::message;
 use crate::process::digest_message;
 use crate::store::{Due, Store, WORKFLOW};
+use crate::tenants::TenantDeps;
+use crate::usage::reconcile_nightly;
 use serde::Serialize;
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError};
 use switchyard_io::outbox::{self, DueRow};
 use switchyard_io::{Aws, Queue, Table};
 use tokio::time::Instant;
+
+/// For so long at most one tenant's usage is compared with its events, before others have their turn.
+const RECONCILE_FOR: Duration = Duration::from_secs(10);
 
 /// What sweeping needs.
 #[derive(Clone)]
@@ -52,7 +57,8 @@ pub struct Swept {
     pub failed: u64,
 }
 
-/// Sends every event that the rules never got, every delivery whose time has come, and every digest whose time is over.
+/// Sends every event that the rules never got, every delivery whose time has come, and every digest whose time is over; each
+/// night, compares what tenants used with their events.
 /// Each row is put off before it is sent, so that sweeps may overlap and die at any point.
 ///
 /// # Errors
@@ -61,7 +67,7 @@ pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, Signals
     let mut swept = Swept::default();
     let dealt = outbox::sweep(deps.store.table(), WORKFLOW, &deps.clock, deadline, async |row| {
         swept.scanned += 1;
-        swept.enqueued += u64::from(deal_with(deps, row).await?);
+        swept.enqueued += u64::from(deal_with(deps, row, deadline).await?);
         Ok::<_, SignalsError>(())
     });
     swept.failed = dealt.await?;
@@ -71,12 +77,17 @@ pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, Signals
     }
 }
 
-async fn deal_with(deps: &SweepDeps, row: &DueRow) -> Result<bool, SignalsError> {
+async fn deal_with(deps: &SweepDeps, row: &DueRow, deadline: Instant) -> Result<bool, SignalsError> {
     let now_ms = deps.clock.now().as_millisecond();
     let Some(item) = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await? else { return Ok(false) };
     let (queue, text) = match deps.store.read_due(row, item)? {
         Due::Event(event) => (&deps.rules, event_message(&event.tenant, &event.id, None)?),
         Due::Digest(digest) => (&deps.rules, digest_message(&digest)?),
+        Due::Tenant(entry) => {
+            let tenants = TenantDeps { store: deps.store.clone(), clock: deps.clock.clone() };
+            reconcile_nightly(&tenants, &entry, deadline.min(Instant::now() + RECONCILE_FOR)).await?;
+            return Ok(false);
+        }
         Due::Delivery(delivery) => (&deps.notify, message(&delivery, delivery.attempts)?),
     };
     queue.send(&text, Duration::ZERO).await?;

@@ -128,6 +128,20 @@ pub async fn tenant_by_slug(deps: &TenantDeps, slug: &str) -> Result<Option<Tena
     deps.store.tenant_by_slug(slug).await
 }
 
+/// At most `limit` tenants in no order that means anything, from `cursor` on, and the cursor of the next page, which may turn
+/// out to be empty.
+///
+/// # Errors
+/// [`SignalsError::Refused`] names `cursor` when that is none of ours; else DynamoDB could not be reached.
+pub async fn list(
+    deps: &TenantDeps,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Tenant>, Option<String>), SignalsError> {
+    let page = deps.store.tenants(cursor, limit).await?;
+    page.ok_or_else(|| SignalsError::refused("cursor", "must be one that a page before ended with"))
+}
+
 /// Changes a tenant; `None` when there is none. Processes that know it act on the change within a minute; its hard limit and
 /// the number of its shards are in force at once, and never exceeded meanwhile.
 ///

@@ -1,8 +1,11 @@
 //! What a tenant used, month by month.
 
 mod export;
+mod reconcile;
 
 pub use export::{Export, ExportFormat, export};
+pub(crate) use reconcile::reconcile_nightly;
+pub use reconcile::{Correction, reconcile};
 
 use crate::error::SignalsError;
 use crate::store::{Month, Tenant, Usage};

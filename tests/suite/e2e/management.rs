@@ -316,6 +316,7 @@ fn cases() -> BTreeMap<(&'static str, &'static str), Value> {
         (("get", "/api/auth/me"), none()),
         (("post", "/api/auth/password"), json!({"current": "not it at all", "new": "another-horse-2"})),
         (("post", "/api/tenants"), json!({"slug": "walked", "name": "Walked"})),
+        (("get", "/api/tenants"), none()),
         (("get", "/api/tenants/{id}"), none()),
         (("patch", "/api/tenants/{id}"), json!({"name": "x"})),
         (("post", "/api/tenants/{id}/suspend"), none()),

@@ -11,7 +11,7 @@ use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
     Accepted, ExportFormat, IngestDeps, NewEvent, RulesDeps, SignalsError, SweepDeps, Tenant, accept, deliveries,
-    export, process, sweep, usage, usage_between,
+    export, process, reconcile, sweep, usage, usage_between,
 };
 use switchyard_tests::client::{Client, unique};
 use tokio::time::Instant;
@@ -355,6 +355,127 @@ async fn a_limit_that_is_changed_at_the_end_of_a_month_holds_in_the_next() {
         taken += u32::from(said == Said::Taken);
     }
     assert_eq!(taken, 5);
+}
+
+impl World {
+    /// A world of now: an event's id tells the time of the machine's clock.
+    async fn of_today(edit: TenantEdit) -> Self {
+        Self::at(Clock::system().now(), edit).await
+    }
+
+    fn month(&self) -> String {
+        self.now.lock().unwrap().to_string()[..7].to_owned()
+    }
+
+    /// Counts what never happened on the first shard: `hour` as its column says.
+    async fn miscount(&self, month: &str, hour: &str, amount: i64) {
+        let key = json!({"pk": {"S": format!("U#{}#{}#0", self.tenant.id, month.replace('-', ""))}, "sk": {"S": "C"}});
+        let request = json!({
+            "TableName": self.table, "Key": key,
+            "UpdateExpression": format!("ADD events_ingested :n, {hour} :n"),
+            "ExpressionAttributeValues": {":n": {"N": amount.to_string()}},
+        });
+        self.client.aws("DynamoDB_20120810.UpdateItem", &request).await.unwrap();
+    }
+
+    async fn used_in(&self, month: &str) -> u64 {
+        let tenant = tenants::tenant(&self.tenants, &self.tenant.id).await.unwrap().unwrap();
+        usage(&self.tenants, &tenant, Some(month)).await.unwrap().unwrap()["eventsIngested"].as_u64().unwrap()
+    }
+
+    async fn reconciled(&self, month: &str) -> Vec<(u64, u64)> {
+        let corrections = reconcile(&self.tenants, &self.tenant, Some(month), "somebody").await.unwrap();
+        corrections.iter().map(|correction| (correction.counted, correction.kept)).collect()
+    }
+
+    /// Who corrected what, of the audit.
+    async fn audited(&self) -> Vec<(String, String)> {
+        let rows = self.client.aws("DynamoDB_20120810.Scan", &json!({"TableName": self.table})).await.unwrap();
+        let of = |row: &Value, name: &str| row[name]["S"].as_str().unwrap_or_default().to_owned();
+        let rows = rows["Items"].as_array().unwrap().iter().filter(|row| of(row, "pk").starts_with("A#"));
+        rows.map(|row| (of(row, "actor"), of(row, "after"))).collect()
+    }
+}
+
+#[tokio::test]
+async fn counters_that_drifted_are_put_right_by_the_events_that_are_kept() {
+    let world = World::of_today(limits(Some(0), Some(10), 2)).await;
+    let (month, start) = (world.month(), *world.now.lock().unwrap());
+    let hour: String = start.to_string().chars().filter(char::is_ascii_digit).skip(6).take(4).collect();
+    for _ in 0..4 {
+        world.post(None).await;
+    }
+    world.miscount(&month, &format!("h{hour}"), 3).await;
+    assert_eq!(world.reconciled(&month).await, [], "the hour is not over");
+    world.pass(3 * 3_600);
+    assert_eq!(world.used_in(&month).await, 7);
+    assert_eq!(world.reconciled(&month).await, [(7, 4)], "the event that tells of the limit is none of them");
+    assert_eq!((world.used_in(&month).await, world.reconciled(&month).await), (4, vec![]));
+    world.miscount(&month, &format!("h{hour}"), -1).await;
+    assert_eq!((world.reconciled(&month).await, world.used_in(&month).await), (vec![(3, 4)], 4));
+    let audited = world.audited().await;
+    assert_eq!(audited.len(), 2);
+    assert!(audited.iter().all(|(actor, after)| actor == "somebody" && after.contains("\"events\":4")), "{audited:?}");
+    let tenant = tenants::tenant(&world.tenants, &world.tenant.id).await.unwrap().unwrap();
+    let csv = export(&world.tenants, &tenant, &month, ExportFormat::Csv).await.unwrap().body;
+    assert!(csv.contains(",events_ingested,4,"), "{csv}");
+}
+
+#[tokio::test]
+async fn events_whose_time_is_up_are_no_drift() {
+    let world = World::of_today(TenantEdit::default()).await;
+    let month = world.month();
+    world.post(None).await;
+    let rows = world.client.aws("DynamoDB_20120810.Scan", &json!({"TableName": world.table})).await.unwrap();
+    for row in rows["Items"].as_array().unwrap().iter().filter(|row| row["pk"]["S"].as_str().unwrap().starts_with("E#"))
+    {
+        let request = json!({"TableName": world.table, "Key": {"pk": row["pk"], "sk": row["sk"]}});
+        world.client.aws("DynamoDB_20120810.DeleteItem", &request).await.unwrap();
+    }
+    world.pass(30 * 86_400);
+    assert_eq!((world.reconciled(&month).await, world.used_in(&month).await), (vec![], 1));
+}
+
+#[tokio::test]
+async fn each_night_the_sweep_puts_counters_right() {
+    let world = World::of_today(limits(None, None, 1)).await;
+    let (month, start) = (world.month(), *world.now.lock().unwrap());
+    let hour: String = start.to_string().chars().filter(char::is_ascii_digit).skip(6).take(4).collect();
+    world.post(None).await;
+    world.miscount(&month, &format!("h{hour}"), 1).await;
+    let swept = SweepDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
+    for _ in 0..2 {
+        world.pass(28 * 3_600);
+        sweep(&swept, Instant::now() + Duration::from_secs(60)).await.unwrap();
+    }
+    assert_eq!(world.used_in(&month).await, 1);
+    let audited = world.audited().await;
+    assert_eq!((audited.len(), audited[0].0.as_str()), (1, "nightly-reconcile"));
+}
+
+#[tokio::test]
+async fn all_tenants_are_listed_page_by_page() {
+    let world = World::new(TenantEdit::default()).await;
+    for number in 0..10 {
+        let made = tenants::create(&world.tenants, "cli", &format!("t{number}"), "T", &TenantEdit::default(), None)
+            .await
+            .unwrap();
+        assert!(made.is_some());
+    }
+    let (mut slugs, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let (page, next) = tenants::list(&world.tenants, cursor.as_deref(), 3).await.unwrap();
+        assert!(page.len() <= 3);
+        slugs.extend(page.into_iter().map(|tenant| tenant.slug));
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    slugs.sort();
+    assert_eq!(slugs, ["acme", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"]);
+    let refused = tenants::list(&world.tenants, Some("x"), 3).await.unwrap_err();
+    assert!(matches!(refused, SignalsError::Refused { field: "cursor", .. }), "{refused}");
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 use super::auth::{checked_email, checked_password};
 use super::{Request, check_text};
 use crate::answer::Failure;
-use crate::body;
+use crate::body::{self, limit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use switchyard_lambda::Reply;
 use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
 use switchyard_signals::users::{NewUser, Password};
@@ -108,6 +108,15 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
         Some(tenant) => Ok(Reply::json(201, &tenants::show(&tenant))),
         None => Err(Failure::new(409, "slug_taken", "slug is another tenant's")),
     }
+}
+
+/// `GET /api/tenants`.
+pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
+    let query = body::query(request.call, &["limit", "cursor"])?;
+    let (limit, cursor) = (limit(&query)?, query.get("cursor").map(String::as_str));
+    let (items, next) = tenants::list(&request.deps.tenants, cursor, limit).await?;
+    let items: Vec<_> = items.iter().map(tenants::show).collect();
+    Ok(Reply::json(200, &json!({"items": items, "nextCursor": next})))
 }
 
 /// `GET /api/tenants/{id}`.

@@ -1,8 +1,10 @@
+use super::period::{Hour, digits};
 use super::{Store, WORKFLOW};
 use crate::error::SignalsError;
-use crate::model::NewEvent;
+use crate::model::{NewEvent, RESERVED};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use switchyard_core::{Uuid, hex_sha256};
 use switchyard_io::dynamo::{Changes, Create, Index, IntoAttribute as _, Key, Page, Transact, Write};
@@ -119,18 +121,41 @@ pub(crate) enum Written {
     Taken(IdempotencyRow),
 }
 
+/// An id is made so much later than its event was received, at most.
+const LATE: Duration = Duration::from_secs(120);
+
+/// Events that are read at a time.
+const PAGE: i32 = 1_000;
+
+/// What is counted of an event.
+#[derive(Deserialize)]
+struct Kept {
+    kind: String,
+    received_at: Timestamp,
+    replay: Option<Replay>,
+}
+
+fn partition(tenant: &str, day: &str, shard: u32) -> String {
+    format!("E#{tenant}#{day}#{shard}")
+}
+
+/// The first and last id (UUID v7) of a time.
+fn ids_of(from: Timestamp, to: Timestamp) -> (String, String) {
+    let head = |at: Timestamp| {
+        let ms = at.as_millisecond().max(0);
+        format!("{:08x}-{:04x}", ms >> 16, ms & 0xffff)
+    };
+    (format!("{}-7000-8000-000000000000", head(from)), format!("{}-7fff-bfff-ffffffffffff", head(to)))
+}
+
 /// Where an event lies: by the day that its id (UUID v7) tells.
 pub(crate) fn event_key(tenant: &str, id: &str) -> Key {
     let ms = Uuid::parse_str(id).ok().and_then(|id| id.get_timestamp()).map_or(0, |at| at.to_unix().0);
     let day = Timestamp::from_second(i64::try_from(ms).unwrap_or_default()).unwrap_or_default();
-    let day: String = day.to_string().chars().take(10).filter(char::is_ascii_digit).collect();
+    let day = digits(day, 8);
     let digest = hex_sha256(&[id]);
     let shard = u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % SHARDS;
-    Key { pk: event_partition(tenant, &day, shard), sk: id.to_owned() }
-}
-
-fn event_partition(tenant: &str, day: &str, shard: u32) -> String {
-    format!("E#{tenant}#{day}#{shard}")
+    Key { pk: partition(tenant, &day, shard), sk: id.to_owned() }
 }
 
 fn idempotency_key(tenant: &str, key: &str) -> Key {
@@ -192,7 +217,7 @@ impl Store {
         for shard in 0..SHARDS {
             let page = Page {
                 index: Index::Table,
-                hash: event_partition(at.tenant, at.day, shard),
+                hash: partition(at.tenant, at.day, shard),
                 // "~" lies beyond every id; the row of the id itself is left out below.
                 range: Some(("0".into_attribute(), at.before.unwrap_or("~").into_attribute())),
                 newest_first: true,
@@ -214,6 +239,48 @@ impl Store {
         let (Transact::Done | Transact::Refused { .. }) =
             self.table.transact(vec![Write::Create(self.table.to_item(copy)?), record]).await?;
         Ok(())
+    }
+
+    /// The events that are kept and were counted, by the hour they were received in, from one time to before another.
+    pub(crate) async fn kept_by_hour(
+        &self,
+        tenant: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<BTreeMap<Hour, u64>, SignalsError> {
+        let mut by_hour = BTreeMap::new();
+        let (first, last) = ids_of(from, to + LATE);
+        let mut days: Vec<String> = Vec::new();
+        let mut at = from;
+        while at < to + LATE {
+            days.push(digits(at, 8));
+            at += Duration::from_secs(3_600);
+        }
+        days.push(digits(to + LATE, 8));
+        days.dedup();
+        for (day, shard) in days.iter().flat_map(|day| (0..SHARDS).map(move |shard| (day, shard))) {
+            let mut after = None;
+            loop {
+                let range = Some((first.as_str().into_attribute(), last.as_str().into_attribute()));
+                let hash = partition(tenant, day, shard);
+                let page = Page { index: Index::Table, hash, range, newest_first: false, limit: PAGE, after };
+                let (items, more) = self.table.page(page).await?;
+                for item in items {
+                    let event: Kept = self.table.read(item)?;
+                    if (from..to).contains(&event.received_at)
+                        && event.replay.is_none()
+                        && !event.kind.starts_with(RESERVED)
+                    {
+                        *by_hour.entry(Hour::of(event.received_at)).or_default() += 1;
+                    }
+                }
+                after = more;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(by_hour)
     }
 
     /// Writes what the rules made of an event, takes its unsent mark off, and writes `with` it. `false` when that was done
@@ -243,5 +310,15 @@ mod tests {
         let key = event_key("t", "019b2a3c-7c00-7a11-8b22-0c0ffee00001");
         assert!(key.pk.starts_with("E#t#2025121"), "{}", key.pk);
         assert_eq!(key.pk.split('#').count(), 4);
+    }
+
+    #[test]
+    fn ids_of_a_time_lie_between_its_bounds() {
+        let id = "019b2a3c-7c00-7a11-8b22-0c0ffee00001";
+        let at = Timestamp::from_millisecond(0x019b_2a3c_7c00).unwrap();
+        let (first, last) = ids_of(at, at);
+        assert!(first.as_str() < id && id < last.as_str(), "{first} {last}");
+        let (next, _) = ids_of(at + Duration::from_millis(1), at);
+        assert!(id < next.as_str());
     }
 }

@@ -4,6 +4,8 @@
 //! |---|---|---|---|
 //! | tenant | `T#<tenant>` | `META` | until purged |
 //! | tenant's slug | `SLUG#<slug>` | `-` | as the tenant |
+//! | tenant, in the list of all | `TENANTS#<shard>` | `<tenant>` | as the tenant |
+//! | who changed what | `A#<tenant>#<yyyymm>` | `<uuid>` | for ever |
 //! | event | `E#<tenant>#<day>#<shard>` | `<event id>` | by plan: 30, 180 or 400 days |
 //! | rule, with the document in force | `T#<tenant>` | `RULE#<rule>` | for ever |
 //! | version of a rule | `T#<tenant>` | `RULEV#<rule>#<number>` | for ever |
@@ -50,9 +52,9 @@ pub(crate) use state::{DueState, StateKey, Stepped};
 
 pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written};
 pub(crate) use period::{Hour, Month};
-pub(crate) use quota::Reserved;
+pub(crate) use quota::{Reserved, hour_counted};
 pub use tenant::Tenant;
-pub(crate) use tenant::TenantChange;
+pub(crate) use tenant::{TenantChange, TenantEntry};
 pub(crate) use usage::Meter;
 pub use usage::Usage;
 pub use user::Role;
@@ -87,6 +89,7 @@ impl Store {
         Ok(match row.pk.as_bytes().first() {
             Some(b'E') => Due::Event(Box::new(self.table.read(item)?)),
             Some(b'D') => Due::Delivery(Box::new(self.table.read(item)?)),
+            Some(b'T') => Due::Tenant(self.table.read(item)?),
             _ => Due::Digest(self.table.read(item)?),
         })
     }
@@ -106,6 +109,8 @@ pub(crate) enum Due {
     Event(Box<EventRow>),
     /// A delivery that is to be attempted.
     Delivery(Box<DeliveryRow>),
+    /// A tenant whose usage is to be compared with its events.
+    Tenant(TenantEntry),
     /// A digest whose time is over, or that closed.
     Digest(DueState),
 }

@@ -85,6 +85,15 @@ impl Hour {
         self.start() + Duration::from_secs(3_600)
     }
 
+    /// The hour after it.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    pub(crate) fn month(self) -> Month {
+        Month::of(self.start())
+    }
+
     /// `2026111407`.
     pub(crate) fn text(self) -> String {
         digits(self.start(), 10)
@@ -123,7 +132,7 @@ mod tests {
     #[test]
     fn an_hour_is_written_within_its_month() {
         let hour = Hour::of("2026-11-14T07:59:59.999Z".parse().unwrap());
-        let month = Month::of(hour.start());
+        let month = hour.month();
         assert_eq!((hour.text().as_str(), hour.in_its_month().as_str()), ("2026111407", "1407"));
         assert_eq!(Hour::in_month(&month, "1407"), Some(hour));
         assert_eq!(hour.end(), "2026-11-14T08:00:00Z".parse().unwrap());

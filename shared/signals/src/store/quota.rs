@@ -179,8 +179,49 @@ impl Store {
         Ok(writes.collect())
     }
 
+    /// Puts an hour's count right, with the month's, on the condition that the hour is as it was in `rows`; `note` is written
+    /// with it. `false` when it was not.
+    pub(crate) async fn correct_hour(
+        &self,
+        tenant: &Tenant,
+        rows: &[Option<Item>],
+        hour: Hour,
+        kept: u64,
+        note: Write,
+    ) -> Result<bool, SignalsError> {
+        let column = Meter::Events.column(hour);
+        let (by_hour, counts) = (hour_counted(rows, hour), rows.iter().map(counted).collect::<Vec<_>>());
+        let known: u64 = by_hour.iter().sum();
+        let amount = known.abs_diff(kept);
+        let (in_hours, in_counts, sign) = match kept > known {
+            // What was never counted takes the room that is left, so that the limit still holds.
+            true => (spread(amount, &[]), spread(amount, &rooms(rows)), 1),
+            false => (spread(amount, &by_hour), spread(amount, &counts), -1),
+        };
+        let at = |amounts: &[u64], shard: usize| {
+            sign * i64::try_from(amounts.get(shard).copied().unwrap_or_default()).unwrap_or_default()
+        };
+        let mut writes = vec![note];
+        for (number, (shard, row)) in (0..).zip(rows.iter().enumerate()) {
+            let (in_hour, in_count) = (at(&in_hours, shard), at(&in_counts, shard));
+            if (in_hour, in_count) == (0, 0) {
+                continue;
+            }
+            let mut changes = Changes::new().add(INGESTED, in_count).add(&column, in_hour);
+            changes = match row.as_ref().and_then(|row| row.get(&column)) {
+                Some(known) => changes.only_if(&format!("#{column} = ?"), [known.clone()]),
+                None => changes.only_if(&format!("attribute_not_exists(#{column})"), []),
+            };
+            if in_count < 0 {
+                changes = changes.only_if("#events_ingested >= ?", [(-in_count).into_attribute()]);
+            }
+            writes.push(Write::Update(usage_key(&tenant.id, &hour.month(), number), changes));
+        }
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
+    }
+
     /// The rows of a month that events were ever counted on.
-    pub(super) async fn shards(&self, tenant: &Tenant, month: &Month) -> Result<Vec<Option<Item>>, SignalsError> {
+    pub(crate) async fn shards(&self, tenant: &Tenant, month: &Month) -> Result<Vec<Option<Item>>, SignalsError> {
         let keys: Vec<_> = (0..tenant.shards_to_read()).map(|shard| usage_key(&tenant.id, month, shard)).collect();
         Ok(try_join_all(keys.iter().map(|key| self.table.get(key))).await?)
     }
@@ -202,8 +243,38 @@ fn one_more(event_id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
         .only_if(is_free, [now.as_millisecond().into_attribute()])
 }
 
+/// What each shard counted in an hour.
+pub(crate) fn hour_counted(rows: &[Option<Item>], hour: Hour) -> Vec<u64> {
+    let column = Meter::Events.column(hour);
+    rows.iter().map(|row| row.as_ref().and_then(|row| number(row, &column)).unwrap_or_default()).collect()
+}
+
+/// What each shard may still count.
+fn rooms(rows: &[Option<Item>]) -> Vec<u64> {
+    let cap = |row: &Option<Item>| row.as_ref().and_then(|row| number::<u64>(row, "cap")).unwrap_or_default();
+    rows.iter().map(|row| cap(row).saturating_sub(counted(row))).collect()
+}
+
+/// `amount` over places of so much room, the first ones first; what does not fit goes to the first.
+fn spread(amount: u64, rooms: &[u64]) -> Vec<u64> {
+    let mut left = amount;
+    let mut taken: Vec<u64> = rooms
+        .iter()
+        .map(|room| {
+            let here = left.min(*room);
+            left -= here;
+            here
+        })
+        .collect();
+    match taken.first_mut() {
+        Some(first) => *first += left,
+        None => taken.push(left),
+    }
+    taken
+}
+
 /// The events on a shard.
-pub(super) fn counted(row: &Option<Item>) -> u64 {
+fn counted(row: &Option<Item>) -> u64 {
     row.as_ref().and_then(|row| number(row, INGESTED)).unwrap_or_default()
 }
 
@@ -227,5 +298,13 @@ mod tests {
                 assert!((0..shards).all(|shard| share(counted, shard, shards) <= share(limit, shard, shards)));
             }
         }
+    }
+
+    #[test]
+    fn a_correction_takes_what_room_there_is() {
+        assert_eq!(spread(5, &[2, 0, 9]), [2, 0, 3]);
+        assert_eq!(spread(5, &[2, 1]), [4, 1]);
+        assert_eq!(spread(5, &[]), [5]);
+        assert_eq!(spread(0, &[1]), [0]);
     }
 }

@@ -1,9 +1,14 @@
-use super::{Store, tenant_partition};
+use super::{Store, WORKFLOW, tenant_partition};
 use crate::error::SignalsError;
 use crate::model::{Plan, TenantStatus};
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
-use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Write};
+use std::time::Duration;
+use switchyard_core::hex_sha256;
+use switchyard_io::dynamo::{Changes, Index, IntoAttribute as _, Item, Key, Page, Transact, Write};
+use switchyard_io::outbox::{self, Due};
 
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +89,53 @@ pub(crate) enum TenantChange {
     Stale,
 }
 
+/// Partitions of the list of all tenants.
+const LIST_SHARDS: u32 = 4;
+
+/// The hour of the night, UTC, from which usage is compared with events, and the seconds that tenants are spread over.
+const NIGHT: i8 = 2;
+const NIGHT_SECONDS: u64 = 3_600;
+
+/// A tenant in the list of all. It is due each night, when its usage is compared with its events.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TenantEntry {
+    pk: String,
+    sk: String,
+    pub(crate) id: String,
+    /// Until when its usage was compared.
+    pub(crate) reconciled_to: Timestamp,
+    #[serde(flatten)]
+    due: Due,
+}
+
+impl TenantEntry {
+    fn new(tenant: &Tenant) -> Self {
+        let digest = hex_sha256(&[&tenant.id]);
+        Self {
+            pk: list_partition(u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % LIST_SHARDS),
+            sk: tenant.id.clone(),
+            id: tenant.id.clone(),
+            reconciled_to: tenant.created_at,
+            due: Due::at(WORKFLOW, &digest, next_night(tenant.created_at).as_millisecond()),
+        }
+    }
+
+    fn key(&self) -> Key {
+        Key { pk: self.pk.clone(), sk: self.sk.clone() }
+    }
+}
+
+fn list_partition(shard: u32) -> String {
+    format!("TENANTS#{shard}")
+}
+
+/// Some time of the night that follows `now`.
+fn next_night(now: Timestamp) -> Timestamp {
+    let tomorrow = Offset::UTC.to_datetime(now).date().tomorrow();
+    let night = tomorrow.and_then(|day| Offset::UTC.to_timestamp(day.at(NIGHT, 0, 0, 0)));
+    night.unwrap_or(now) + Duration::from_secs(fastrand::u64(0..NIGHT_SECONDS))
+}
+
 #[derive(Serialize, Deserialize)]
 struct SlugRow {
     pk: String,
@@ -115,7 +167,11 @@ impl Store {
     pub(crate) async fn add_tenant(&self, tenant: &Tenant, with: Vec<Write>) -> Result<bool, SignalsError> {
         let Key { pk, sk } = slug_key(&tenant.slug);
         let slug = SlugRow { pk, sk, tenant: tenant.id.clone() };
-        let mut writes = vec![Write::Create(self.table.to_item(&slug)?), Write::Create(self.table.to_item(tenant)?)];
+        let mut writes = vec![
+            Write::Create(self.table.to_item(&slug)?),
+            Write::Create(self.table.to_item(tenant)?),
+            Write::Put(self.table.to_item(&TenantEntry::new(tenant))?),
+        ];
         writes.extend(with);
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
@@ -151,4 +207,60 @@ impl Store {
         let write = Write::PutIf(self.table.to_item(&after)?, condition);
         Ok((after, write))
     }
+
+    /// At most `limit` tenants of the list of all, after `cursor`, and the cursor for the next page, which may be empty. `None`
+    /// when the cursor is none.
+    pub(crate) async fn tenants(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<(Vec<Tenant>, Option<String>)>, SignalsError> {
+        let Some((mut shard, mut last)) = read_cursor(cursor.unwrap_or("0:")) else { return Ok(None) };
+        let mut ids = Vec::new();
+        while shard < LIST_SHARDS && ids.len() < limit {
+            let hash = list_partition(shard);
+            let after = last.as_ref().map(|id| position(&hash, id));
+            let most = i32::try_from(limit - ids.len()).unwrap_or(i32::MAX);
+            let page = Page { index: Index::Table, hash, range: None, newest_first: false, limit: most, after };
+            let (items, more) = self.table.page(page).await?;
+            for item in items {
+                ids.push(self.table.read::<TenantEntry>(item)?.id);
+            }
+            match more {
+                Some(_) => last = ids.last().cloned(),
+                None => (shard, last) = (shard + 1, None),
+            }
+        }
+        let tenants = try_join_all(ids.iter().map(|id| self.tenant(id))).await?;
+        let next = (shard < LIST_SHARDS).then(|| format!("{shard}:{}", last.unwrap_or_default()));
+        Ok(Some((tenants.into_iter().flatten().collect(), next)))
+    }
+
+    /// Writes until when a tenant's usage was compared with its events.
+    pub(crate) async fn reconciled_to(&self, entry: &TenantEntry, to: Timestamp) -> Result<(), SignalsError> {
+        let changes = Changes::new().set("reconciled_to", to.to_string()).only_if("attribute_exists(#pk)", []);
+        self.table.update(&entry.key(), changes).await?;
+        Ok(())
+    }
+
+    /// Makes it due again the next night.
+    pub(crate) async fn reconciled(&self, entry: &TenantEntry, now: Timestamp) -> Result<(), SignalsError> {
+        let changes = Changes::new()
+            .set("due_shard", outbox::shard(WORKFLOW, &hex_sha256(&[&entry.id])))
+            .set("due_at", next_night(now).as_millisecond())
+            .set("due_count", 0_i64)
+            .only_if("attribute_exists(#pk)", []);
+        self.table.update(&entry.key(), changes).await?;
+        Ok(())
+    }
+}
+
+/// A shard and the id after which to go on.
+fn read_cursor(text: &str) -> Option<(u32, Option<String>)> {
+    let (shard, id) = text.split_once(':')?;
+    Some((shard.parse().ok()?, Some(id.to_owned()).filter(|id| !id.is_empty())))
+}
+
+fn position(pk: &str, sk: &str) -> Item {
+    Item::from([("pk".to_owned(), pk.into_attribute()), ("sk".to_owned(), sk.into_attribute())])
 }

@@ -1,0 +1,174 @@
+//! Counters compared with the events that are kept, hour by hour, and put right.
+//!
+//! What makes them differ is a process that died between counting and keeping an event, or a count that the SDK repeated.
+//! Only hours are compared whose events are all there: over for an hour, so that nothing of them is under way, and younger
+//! than the shortest time that any plan keeps events. Others stay as they are.
+
+use super::NO_MONTH;
+use crate::error::SignalsError;
+use crate::model::{Plan, TenantStatus};
+use crate::store::{Audit, Hour, Month, Tenant, TenantEntry, hour_counted};
+use crate::tenants::TenantDeps;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// An hour is over for so long before it is looked at.
+const SETTLED_AFTER: Duration = Duration::from_secs(3_600);
+
+/// Left between the oldest hour and the end of its events.
+const MARGIN: Duration = Duration::from_secs(3_600);
+
+/// Hours that are looked at before that is written down.
+const STRIDE: usize = 6;
+
+/// Attempts at a correction that others get in the way of.
+const ATTEMPTS: u32 = 5;
+
+/// Who the sweep is, in the audit.
+const NIGHTLY: &str = "nightly-reconcile";
+
+/// An hour that was counted wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Correction {
+    /// When it began.
+    pub hour: Timestamp,
+    /// Events that were counted.
+    pub counted: u64,
+    /// Events that are kept, which is what is counted now.
+    pub kept: u64,
+}
+
+/// Compares the counter of a month, `2026-11` or this one, with the events that are kept, corrects it, and writes each
+/// correction down for `actor`.
+///
+/// # Errors
+/// [`SignalsError::Refused`] names `month` when that is none; else DynamoDB could not be reached.
+pub async fn reconcile(
+    deps: &TenantDeps,
+    tenant: &Tenant,
+    month: Option<&str>,
+    actor: &str,
+) -> Result<Vec<Correction>, SignalsError> {
+    let now = deps.clock.now();
+    let month = match month {
+        Some(text) => Month::parse(text).ok_or_else(|| SignalsError::refused("month", NO_MONTH))?,
+        None => Month::of(now),
+    };
+    let (start, end) = month.span();
+    let hours: Vec<_> = comparable(Hour::of(start), now).take_while(|hour| hour.start() < end).collect();
+    correct(deps, tenant, &hours, actor).await
+}
+
+/// The hours from `first` on whose events are all there, and of which none is under way.
+fn comparable(first: Hour, now: Timestamp) -> impl Iterator<Item = Hour> {
+    let kept_days = [Plan::Free, Plan::Pro, Plan::Enterprise].map(Plan::kept_days).into_iter().min();
+    let kept = Duration::from_secs(u64::try_from(kept_days.unwrap_or_default() * 86_400).unwrap_or_default());
+    let oldest = Hour::of(now - kept + MARGIN).next();
+    let hours = std::iter::successors(Some(first.max(oldest)), |hour| Some(hour.next()));
+    hours.take_while(move |hour| hour.end() + SETTLED_AFTER <= now)
+}
+
+async fn correct(
+    deps: &TenantDeps,
+    tenant: &Tenant,
+    hours: &[Hour],
+    actor: &str,
+) -> Result<Vec<Correction>, SignalsError> {
+    let (Some(first), Some(last)) = (hours.first(), hours.last()) else { return Ok(Vec::new()) };
+    let kept = deps.store.kept_by_hour(&tenant.id, first.start(), last.end()).await?;
+    let mut corrections = Vec::new();
+    for same_month in hours.chunk_by(|one, other| one.month() == other.month()) {
+        corrections.extend(correct_month(deps, tenant, same_month, &kept, actor).await?);
+    }
+    Ok(corrections)
+}
+
+async fn correct_month(
+    deps: &TenantDeps,
+    tenant: &Tenant,
+    hours: &[Hour],
+    kept: &BTreeMap<Hour, u64>,
+    actor: &str,
+) -> Result<Vec<Correction>, SignalsError> {
+    let (mut corrections, mut refused) = (Vec::new(), 0);
+    let Some(month) = hours.first().map(|hour| hour.month()) else { return Ok(corrections) };
+    loop {
+        let rows = deps.store.shards(tenant, &month).await?;
+        let both = hours.iter().map(|hour| {
+            (*hour, hour_counted(&rows, *hour).iter().sum::<u64>(), kept.get(hour).copied().unwrap_or_default())
+        });
+        let Some((hour, counted, kept)) = both.into_iter().find(|(_, counted, kept)| counted != kept) else {
+            return Ok(corrections);
+        };
+        let at = hour.start();
+        let (before, after) = (json!({"hour": at, "events": counted}), json!({"hour": at, "events": kept}));
+        let about = Audit {
+            tenant: &tenant.id,
+            actor,
+            action: "usage.reconcile",
+            subject: &tenant.id,
+            before: Some(&before),
+            after: Some(&after),
+        };
+        let note = deps.store.audit(about, deps.clock.now())?;
+        if deps.store.correct_hour(tenant, &rows, hour, kept, note).await? {
+            tracing::warn!(tenant_id = tenant.id, counted, kept, "a counter was put right");
+            corrections.push(Correction { hour: at, counted, kept });
+            continue;
+        }
+        refused += 1;
+        if refused == ATTEMPTS {
+            return Err(SignalsError::Contended { what: "the tenant's usage" });
+        }
+    }
+}
+
+/// Compares what was counted since the last time; what is left at the `deadline` follows with the next sweep.
+pub(crate) async fn reconcile_nightly(
+    deps: &TenantDeps,
+    entry: &TenantEntry,
+    deadline: Instant,
+) -> Result<(), SignalsError> {
+    let now = deps.clock.now();
+    let Some(tenant) = deps.store.tenant(&entry.id).await? else { return Ok(()) };
+    let hours: Vec<_> = match tenant.status {
+        // Its events are being removed.
+        TenantStatus::Deleted => Vec::new(),
+        TenantStatus::Active | TenantStatus::Suspended => comparable(Hour::of(entry.reconciled_to), now).collect(),
+    };
+    for stride in hours.chunks(STRIDE) {
+        if Instant::now() >= deadline {
+            return Ok(());
+        }
+        correct(deps, &tenant, stride, NIGHTLY).await?;
+        if let Some(last) = stride.last() {
+            deps.store.reconciled_to(entry, last.end()).await?;
+        }
+    }
+    deps.store.reconciled(entry, now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hours_are_compared_whose_events_are_all_there() {
+        let hours = |first: &str, now: &str| {
+            let hours: Vec<_> = comparable(Hour::of(first.parse().unwrap()), now.parse().unwrap()).collect();
+            (hours.len(), hours.first().map(|hour| hour.text()), hours.last().map(|hour| hour.text()))
+        };
+        let texts = |first: &str, last: &str| (Some(first.to_owned()), Some(last.to_owned()));
+        let (count, first, last) = hours("2026-11-25T00:00:00Z", "2026-11-25T05:00:00Z");
+        assert_eq!((count, (first, last)), (4, texts("2026112500", "2026112503")));
+        assert_eq!(hours("2026-11-25T03:00:00Z", "2026-11-25T04:59:59Z").0, 0);
+        // Events of free plans are kept for thirty days.
+        let (_, first, _) = hours("2026-10-01T00:00:00Z", "2026-11-25T05:30:00Z");
+        assert_eq!(first.as_deref(), Some("2026102607"));
+    }
+}
