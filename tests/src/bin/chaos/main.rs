@@ -3,9 +3,11 @@
 //!
 //! `cargo run --package switchyard-tests --bin chaos -- adt [--seed 7] [--deliveries 2000] [--once-off]`
 //! `cargo run --package switchyard-tests --bin chaos -- callbacks [--seed 7] [--events 5000] [--compare]`
+//! `cargo run --package switchyard-tests --bin chaos -- signals [--seed 7] [--events 5000]`
 
 mod adt;
 mod callbacks;
+mod signals;
 
 use anyhow::{Result, bail};
 use std::process::ExitCode;
@@ -42,7 +44,12 @@ async fn run() -> Result<()> {
             say(&format!("seed {seed}, {events} events to 4 endpoints"));
             callbacks::run(seed, events, words.iter().any(|word| word == "--compare")).await
         }
-        _ => bail!("which run: adt or callbacks?"),
+        Some("signals") => {
+            let events = number("--events").unwrap_or(5000) as usize;
+            say(&format!("seed {seed}, {events} events of 3 rules each"));
+            signals::run(seed, events).await
+        }
+        _ => bail!("which run: adt, callbacks or signals?"),
     }
 }
 
