@@ -347,6 +347,28 @@ async fn a_limit_stays_exact_while_it_and_the_shards_are_changed() {
 }
 
 #[tokio::test]
+async fn posts_are_held_off_a_limit_that_is_being_changed_and_not_for_ever() {
+    let world = World::new(limits(None, Some(10), 1)).await;
+    world.post(None).await;
+    let until = world.now.lock().unwrap().as_millisecond() + 5_000;
+    let request = json!({
+        "TableName": world.table,
+        "Key": {"pk": {"S": format!("U#{}#202601#0", world.tenant.id)}, "sk": {"S": "C"}},
+        "UpdateExpression": "SET held_until = :until",
+        "ExpressionAttributeValues": {":until": {"N": until.to_string()}},
+    });
+    world.client.aws("DynamoDB_20120810.UpdateItem", &request).await.unwrap();
+    let held = world.post_as(&world.ingest, &world.tenant, None, "x").await.unwrap_err();
+    assert!(matches!(held, SignalsError::Contended { .. }), "{held}");
+    // Whoever held them off is gone.
+    world.pass(6);
+    assert_eq!(world.post(None).await, Said::Taken);
+    world.client.aws("DynamoDB_20120810.UpdateItem", &request).await.unwrap();
+    world.change(limits(None, Some(3), 2)).await;
+    assert_eq!((world.post(None).await, world.post(None).await), (Said::Taken, Said::Full));
+}
+
+#[tokio::test]
 async fn a_limit_that_is_changed_at_the_end_of_a_month_holds_in_the_next() {
     let world = World::at("2026-01-31T23:59:50Z".parse().unwrap(), limits(None, Some(100), 1)).await;
     let changed = world.change(limits(None, Some(5), 4)).await;
