@@ -1,8 +1,11 @@
 //! What is counted, held to limits, exported and put right, against a real table and queue, with a clock of the test's own.
 
 use super::{aws, env, queue, table, take};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, Timestamp};
@@ -14,6 +17,7 @@ use switchyard_signals::{
     export, process, reconcile, sweep, usage, usage_between,
 };
 use switchyard_tests::client::{Client, unique};
+use switchyard_tests::stack::Stack;
 use tokio::time::Instant;
 
 struct World {
@@ -286,10 +290,10 @@ async fn hours_add_up_to_the_month_and_are_exported_once_over() {
 
 /// Posts from several processes, which know the tenant as it was, for as long as `work` takes; answers how many were taken.
 async fn meanwhile(world: &World, work: impl Future<Output = ()>) -> usize {
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
     let posts = join_all((0..6).map(async |_| {
         let (mut taken, mut process) = (0, world.process());
-        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+        while !is_over.load(Ordering::Relaxed) {
             match world.post_as(&process, &world.tenant, None, "x").await {
                 Ok(Said::Taken | Said::Warned) => taken += 1,
                 // It would not ask again for a while.
@@ -303,7 +307,7 @@ async fn meanwhile(world: &World, work: impl Future<Output = ()>) -> usize {
     }));
     let work = async {
         work.await;
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        is_over.store(true, Ordering::Relaxed);
     };
     let (taken, ()) = tokio::join!(posts, work);
     taken.into_iter().sum()
@@ -340,6 +344,28 @@ async fn a_limit_stays_exact_while_it_and_the_shards_are_changed() {
     let posts = (0..40).map(async |_| world.post_as(&world.process(), &world.tenant, None, "x").await.unwrap());
     let more = join_all(posts).await.into_iter().filter(|said| *said == Said::Taken).count();
     assert_eq!((more, &world.usage().await["eventsIngested"]), (3, &json!(103)));
+}
+
+#[tokio::test]
+async fn posts_are_held_off_a_limit_that_is_being_changed_and_not_for_ever() {
+    let world = World::new(limits(None, Some(10), 1)).await;
+    world.post(None).await;
+    let until = world.now.lock().unwrap().as_millisecond() + 5_000;
+    let request = json!({
+        "TableName": world.table,
+        "Key": {"pk": {"S": format!("U#{}#202601#0", world.tenant.id)}, "sk": {"S": "C"}},
+        "UpdateExpression": "SET held_until = :until",
+        "ExpressionAttributeValues": {":until": {"N": until.to_string()}},
+    });
+    world.client.aws("DynamoDB_20120810.UpdateItem", &request).await.unwrap();
+    let held = world.post_as(&world.ingest, &world.tenant, None, "x").await.unwrap_err();
+    assert!(matches!(held, SignalsError::Contended { .. }), "{held}");
+    // Whoever held them off is gone.
+    world.pass(6);
+    assert_eq!(world.post(None).await, Said::Taken);
+    world.client.aws("DynamoDB_20120810.UpdateItem", &request).await.unwrap();
+    world.change(limits(None, Some(3), 2)).await;
+    assert_eq!((world.post(None).await, world.post(None).await), (Said::Taken, Said::Full));
 }
 
 #[tokio::test]
@@ -476,6 +502,70 @@ async fn all_tenants_are_listed_page_by_page() {
     assert_eq!(slugs, ["acme", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"]);
     let refused = tenants::list(&world.tenants, Some("x"), 3).await.unwrap_err();
     assert!(matches!(refused, SignalsError::Refused { field: "cursor", .. }), "{refused}");
+}
+
+/// An AWS endpoint before the real one that does what it is asked to, and loses the first answer to an operation whose request
+/// contains a text.
+#[derive(Clone)]
+struct Lossy {
+    to: String,
+    http: reqwest::Client,
+    operation: &'static str,
+    text: &'static str,
+    has_lost: Arc<AtomicBool>,
+}
+
+impl Lossy {
+    async fn before(aws: &str, operation: &'static str, text: &'static str) -> (Aws, Arc<AtomicBool>) {
+        let has_lost = Arc::new(AtomicBool::new(false));
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+        let lossy = Self { to: aws.to_owned(), http, operation, text, has_lost: has_lost.clone() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(Self::pass).with_state(lossy);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (Aws::at(&address).await, has_lost)
+    }
+
+    async fn pass(State(lossy): State<Self>, headers: HeaderMap, body: String) -> (StatusCode, String) {
+        let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap().to_owned()).unwrap_or_default();
+        let is_meant = target.ends_with(lossy.operation) && body.contains(lossy.text);
+        let mut request = lossy.http.post(&lossy.to).body(body);
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "host" && *name != "content-length") {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        if is_meant && !lossy.has_lost.swap(true, Ordering::Relaxed) {
+            return (StatusCode::INTERNAL_SERVER_ERROR, r#"{"__type":"InternalServerError"}"#.to_owned());
+        }
+        (answer.status(), answer.text().await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_count_whose_answer_is_lost_counts_once() {
+    let world = World::new(limits(None, Some(3), 1)).await;
+    let endpoint = &Stack::shared().unwrap().aws;
+    let (aws, has_lost) = Lossy::before(endpoint, "UpdateItem", "last_event").await;
+    let ingest = IngestDeps::from_env(&aws, &world.env()).unwrap().with_clock(world.clock());
+    assert_eq!(world.post_as(&ingest, &world.tenant, None, "x").await.unwrap(), Said::Taken);
+    assert!(has_lost.load(Ordering::Relaxed));
+    assert_eq!(world.usage().await["eventsIngested"], 1);
+}
+
+#[tokio::test]
+async fn a_count_is_taken_back_once_though_that_answer_is_lost() {
+    let world = World::new(limits(None, Some(100), 1)).await;
+    for _ in 0..5 {
+        world.post(None).await;
+    }
+    let endpoint = &Stack::shared().unwrap().aws;
+    let (aws, has_lost) = Lossy::before(endpoint, "TransactWriteItems", r#""N":"-1""#).await;
+    let ingest = IngestDeps::from_env(&aws, &world.env()).unwrap().with_clock(world.clock());
+    let said = join_all((0..6).map(|_| world.post_as(&ingest, &world.tenant, Some("k"), "x"))).await;
+    assert_eq!(said.into_iter().filter(|said| *said.as_ref().unwrap() == Said::Taken).count(), 1);
+    assert!(has_lost.load(Ordering::Relaxed), "none was taken back");
+    assert_eq!(world.usage().await["eventsIngested"], 6);
 }
 
 #[tokio::test]
