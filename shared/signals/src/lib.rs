@@ -3,8 +3,9 @@
 //! Read in this order: [`accept`] takes an event of an identified producer; [`process`] weighs it by the rules of a
 //! `ruleset` and writes deliveries, which `notify` works out; [`deliver`] attempts one; [`sweep`] sends whatever is overdue.
 //! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events; `crossing`
-//! tells of limits. [`tenants`], [`rules`] and [`configs`] are what is managed. `model` reads what producers send, `store` holds every row,
-//! key and condition. The contract is `docs/signals.md`.
+//! tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed; [`dry_runs`] try a rule,
+//! [`trials`] a config. `model` reads what producers send, `store` holds every row, key and condition. The contract is
+//! `docs/signals.md`.
 
 pub mod configs;
 mod crossing;

@@ -418,7 +418,7 @@ impl World {
     async fn audited(&self) -> Vec<(String, String)> {
         let rows = self.client.aws("DynamoDB_20120810.Scan", &json!({"TableName": self.table})).await.unwrap();
         let of = |row: &Value, name: &str| row[name]["S"].as_str().unwrap_or_default().to_owned();
-        let rows = rows["Items"].as_array().unwrap().iter().filter(|row| of(row, "pk").starts_with("A#"));
+        let rows = rows["Items"].as_array().unwrap().iter().filter(|row| of(row, "action") == "usage.reconcile");
         rows.map(|row| (of(row, "actor"), of(row, "after"))).collect()
     }
 }
