@@ -18,6 +18,9 @@ pub const MOST_DAYS: i64 = 31;
 /// Events that one look reads at most, before it says where the next should go on.
 const MOST_READ: usize = 2_000;
 
+/// Bytes of payloads that one look gathers: an answer of a function holds 6 MB.
+const MOST_BYTES: usize = 4_000_000;
+
 /// What looking at events and replaying them needs.
 #[derive(Clone)]
 pub struct EventDeps {
@@ -130,28 +133,27 @@ pub(crate) async fn find(
 ) -> Result<(Vec<EventRow>, Option<String>), SignalsError> {
     let to = wanted.to.unwrap_or_else(|| deps.clock.now());
     let from = wanted.from.unwrap_or(to - Duration::from_secs(86_400));
-    let (mut found, mut read) = (Vec::new(), 0);
+    let (mut found, mut read, mut bytes) = (Vec::new(), 0, 0);
     let mut before = wanted.before.clone();
     for day in days(from, to) {
         loop {
             let at = EventsAt { tenant, day: &day, before: before.as_deref(), limit };
-            let page = deps.store.events_of_day(at).await?;
-            let Some(last) = page.last().map(|row| row.id.clone()) else { break };
+            let (page, has_more) = deps.store.events_of_day(at).await?;
             read += page.len();
-            let is_whole = page.len() < limit;
             for row in page {
                 before = Some(row.id.clone());
                 if (from..=to).contains(&row.received_at) && fits(&row, wanted) {
+                    bytes += row.payload.len();
                     found.push(row);
                 }
-                if found.len() == limit {
+                if found.len() == limit || bytes > MOST_BYTES {
                     return Ok((found, before));
                 }
             }
             if read >= most_read {
-                return Ok((found, Some(last)));
+                return Ok((found, before));
             }
-            if is_whole {
+            if !has_more {
                 break;
             }
         }

@@ -278,6 +278,39 @@ async fn a_dry_run_shows_what_a_rule_would_do() {
 }
 
 #[tokio::test]
+async fn events_are_listed_page_by_page_however_large_they_are() {
+    let world = World::new().await;
+    let (_, key) = world.key(&json!({"label": "p"})).await;
+    let headers = [("content-type", "application/json"), ("x-api-key", key.as_str())];
+    let mut posted = Vec::new();
+    for number in 0..60 {
+        let body = json!({"type": "large.event", "payload": {"number": number, "text": "x".repeat(100_000)}});
+        let answer = world.client.send("POST", "/api/events", &headers, body.to_string()).await.unwrap();
+        posted.push(answer.body["id"].as_str().unwrap().to_owned());
+    }
+    posted.reverse();
+    for limit in [50, 200] {
+        let (mut listed, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/api/events?type=large.*&limit={limit}{cursor}");
+            let page = world.own("GET", &path, &Value::Null).await;
+            assert_eq!(page.status, 200, "{}", page.body);
+            let items = page.body["items"].as_array().unwrap();
+            listed.extend(items.iter().map(|event| event["id"].as_str().unwrap().to_owned()));
+            match page.body["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(listed, posted, "limit {limit}");
+    }
+    let none = world
+        .own("GET", "/api/events?type=other&from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z", &Value::Null)
+        .await;
+    assert_eq!(none.status, 400, "{}", none.body);
+}
+
+#[tokio::test]
 async fn a_creation_that_is_repeated_takes_effect_once() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.owner);

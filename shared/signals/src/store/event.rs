@@ -211,9 +211,11 @@ impl Store {
         self.get(&event_key(tenant, id)).await
     }
 
-    /// The newest events of a day, newest first.
-    pub(crate) async fn events_of_day(&self, at: EventsAt<'_>) -> Result<Vec<EventRow>, SignalsError> {
+    /// The newest events of a day, newest first, and whether there are more. A shard's page ends at a megabyte, so that what
+    /// lies before the end of any of them is left for the next look.
+    pub(crate) async fn events_of_day(&self, at: EventsAt<'_>) -> Result<(Vec<EventRow>, bool), SignalsError> {
         let mut rows: Vec<EventRow> = Vec::new();
+        let mut read_down_to: Option<String> = None;
         for shard in 0..SHARDS {
             let page = Page {
                 index: Index::Table,
@@ -224,14 +226,19 @@ impl Store {
                 limit: i32::try_from(at.limit + 1).unwrap_or(i32::MAX),
                 after: None,
             };
-            for item in self.table.page(page).await?.0 {
+            let (items, more) = self.table.page(page).await?;
+            for item in items {
                 rows.push(self.table.read(item)?);
             }
+            if let (Some(_), Some(last)) = (more, rows.last()) {
+                read_down_to = read_down_to.max(Some(last.id.clone()));
+            }
         }
-        rows.retain(|row| Some(row.id.as_str()) != at.before);
+        rows.retain(|row| Some(row.id.as_str()) != at.before && Some(&row.id) >= read_down_to.as_ref());
         rows.sort_by(|one, other| other.id.cmp(&one.id));
+        let has_more = read_down_to.is_some() || rows.len() > at.limit;
         rows.truncate(at.limit);
-        Ok(rows)
+        Ok((rows, has_more))
     }
 
     /// Writes a copy that is to be weighed, and the record of that.
