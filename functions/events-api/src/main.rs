@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod docs;
 mod health;
+mod hooks;
 mod ingest;
 mod manage;
 mod routes;

@@ -4,8 +4,11 @@ use crate::access::{Caller, Who, caller};
 use crate::answer::{Failure, identified};
 use crate::docs::Docs;
 use crate::health::Health;
+use crate::hooks;
 use crate::ingest::Ingest;
-use crate::manage::{Deps, Request, api_keys, auth, configs, deliveries, events, rules, tenants, usage, users};
+use crate::manage::{
+    Deps, Request, api_keys, auth, configs, deliveries, events, rules, suppressions, tenants, usage, users,
+};
 use crate::table::{Op, ROUTES, Route};
 use futures_util::FutureExt as _;
 use http::Method;
@@ -59,6 +62,9 @@ impl Routes {
             Op::DocsYaml => self.docs.yaml(),
             Op::Health => Ok(Health::answer()),
             Op::Ready => Ok(self.health.ready().await),
+            Op::HookCheck => hooks::whatsapp_check(&self.deps.receipts, call).await,
+            Op::HookWhatsapp => hooks::whatsapp(&self.deps.receipts, call).await,
+            Op::HookSes => hooks::ses(&self.deps.receipts, call).await,
             Op::TakeEvent => self.ingest.event(call).await,
             Op::TakeBatch => self.ingest.batch(call).await,
             Op::LogIn => auth::log_in(&self.deps, call).await,
@@ -129,10 +135,20 @@ async fn act(op: Op, request: &Request<'_>) -> Result<Reply, Failure> {
         Op::EventShow => events::find(request).await,
         Op::EventReplay => events::replay(request).await,
         Op::DeliveryList => deliveries::list(request).await,
+        Op::SuppressionList => suppressions::list(request).await,
+        Op::SuppressionRemove => suppressions::remove(request).await,
         Op::Usage => usage::show(request).await,
         Op::UsageExport => usage::file(request).await,
-        Op::Docs | Op::DocsJson | Op::DocsYaml | Op::Health | Op::Ready | Op::TakeEvent | Op::TakeBatch | Op::LogIn => {
-            Err(Failure::not_found())
-        }
+        Op::Docs
+        | Op::DocsJson
+        | Op::DocsYaml
+        | Op::Health
+        | Op::Ready
+        | Op::HookCheck
+        | Op::HookWhatsapp
+        | Op::HookSes
+        | Op::TakeEvent
+        | Op::TakeBatch
+        | Op::LogIn => Err(Failure::not_found()),
     }
 }

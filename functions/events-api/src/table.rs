@@ -18,6 +18,9 @@ pub enum Op {
     DocsYaml,
     Health,
     Ready,
+    HookCheck,
+    HookWhatsapp,
+    HookSes,
     TakeEvent,
     TakeBatch,
     LogIn,
@@ -67,6 +70,8 @@ pub enum Op {
     EventShow,
     EventReplay,
     DeliveryList,
+    SuppressionList,
+    SuppressionRemove,
     Usage,
     UsageExport,
 }
@@ -163,6 +168,13 @@ pub static ROUTES: &[Route] = &[
     Route::new(POST, "/api/events", Op::TakeEvent, Who::Producer, 201, "Take an event").takes(event_schema),
     Route::new(POST, "/api/events/batch", Op::TakeBatch, Who::Producer, 207, "Take up to 100 events")
         .takes(batch_schema),
+    Route::new(GET, "/api/hooks/whatsapp", Op::HookCheck, Who::Anyone, 200, "WhatsApp checks the address").asks(&[
+        "hub.mode",
+        "hub.verify_token",
+        "hub.challenge",
+    ]),
+    Route::new(POST, "/api/hooks/whatsapp", Op::HookWhatsapp, Who::Anyone, 200, "Take WhatsApp's signed reports"),
+    Route::new(POST, "/api/hooks/ses", Op::HookSes, Who::Anyone, 200, "Take SES's reports, signed by SNS"),
     Route::new(POST, "/api/auth/login", Op::LogIn, Who::Anyone, 200, "Log in").takes(schema::<auth::LogIn>),
     Route::new(GET, "/api/auth/me", Op::Me, Who::User, 200, "Who is logged in"),
     Route::new(POST, "/api/auth/password", Op::Password, Who::User, 204, "Change the password; older tokens end")
@@ -244,6 +256,9 @@ pub static ROUTES: &[Route] = &[
         .takes(schema::<events::ReplayBody>),
     Route::new(GET, "/api/deliveries", Op::DeliveryList, member("deliveries:read"), 200, "List deliveries")
         .asks(&["eventId", "ruleId", "status", "limit", "cursor"]),
+    Route::new(GET, "/api/suppressions", Op::SuppressionList, MEMBER, 200, "List addresses not written to any more")
+        .asks(&["limit", "cursor"]),
+    Route::new(DELETE, "/api/suppressions/{id}", Op::SuppressionRemove, ADMIN, 204, "Write to an address again"),
     Route::new(GET, "/api/usage", Op::Usage, member("usage:read"), 200, "Show what was used, this month or by months")
         .asks(&["from", "to"]),
     Route::new(GET, "/api/usage/export", Op::UsageExport, member("usage:read"), 200, "Export a month, hour by hour")

@@ -95,6 +95,10 @@ pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(),
     let Some(config_row) = config_row else {
         return end(deps, &row, DeliveryStatus::Failed, "no_active_config").await;
     };
+    let is_mail = row.intent.channel == Channel::Email;
+    if is_mail && deps.store.is_suppressed(&row.tenant, &row.intent.recipient).await? {
+        return end(deps, &row, DeliveryStatus::Suppressed, "suppressed").await;
+    }
     let Some(config) = open_config(deps, &config_row).await? else {
         return end(deps, &row, DeliveryStatus::Failed, "config_invalid").await;
     };
@@ -183,7 +187,12 @@ async fn attempt(
             metric::count("notification.sent", 1);
             let sent = format!("sent_{}", channel.name());
             let counted = Store::count_with(&row.tenant, now, &[("notifications_sent", 1), (&sent, 1)]);
-            write_down_sent(deps, row, provider_id, counted).await
+            let mut with = vec![counted];
+            // These two report later what became of it.
+            if let (Channel::Email | Channel::Whatsapp, Some(id)) = (channel, &provider_id) {
+                with.push(deps.store.receipt(row, id, now)?);
+            }
+            write_down_sent(deps, row, provider_id, with).await
         }
         Outcome::Retry { after, code, holds_account } => {
             let after = after.map(|wish| wish.min(schedule::MAX_AGE));
@@ -218,11 +227,11 @@ async fn write_down_sent(
     deps: &NotifyDeps,
     row: &DeliveryRow,
     provider_id: Option<String>,
-    counted: Write,
+    with: Vec<Write>,
 ) -> Result<(), SignalsError> {
     let next = Next::Sent { provider_id };
     for _ in 1..SETTLE_ATTEMPTS {
-        match deps.store.settle_delivery(row, &next, None, vec![counted.clone()]).await {
+        match deps.store.settle_delivery(row, &next, None, with.clone()).await {
             Err(error) if error.disposition() != Disposition::Permanent => {
                 tracing::warn!(
                     event_id = row.event_id,
@@ -233,7 +242,7 @@ async fn write_down_sent(
             settled => return settled.map(drop),
         }
     }
-    deps.store.settle_delivery(row, &next, None, vec![counted]).await.map(drop)
+    deps.store.settle_delivery(row, &next, None, with).await.map(drop)
 }
 
 fn compose(row: &DeliveryRow, event: Option<&EventRow>) -> Message {

@@ -30,6 +30,8 @@ pub(crate) fn show(row: &DeliveryRow) -> Value {
         "nextAttemptAt": row.next_attempt_at.and_then(at),
         "lastError": row.last_error,
         "providerId": row.provider_id,
+        "reportedAt": row.reported_at.map(iso_millis),
+        "readAt": row.read_at.map(iso_millis),
         "createdAt": iso_millis(row.created_at),
     })
 }

@@ -6,6 +6,7 @@ use switchyard_io::dynamo::DynamoError;
 use switchyard_io::keys::KeyError;
 use switchyard_io::vault::VaultError;
 use switchyard_io::{QueueError, SecretError};
+use switchyard_notify::receipts::sns::SnsError;
 
 /// Why an event, or what a tenant keeps, could not be dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,15 @@ pub enum SignalsError {
     /// A config's secret could not be sealed or opened.
     #[error("keeping a config's secrets")]
     Vault(#[source] VaultError),
+    /// The secret of providers' reports could not be had.
+    #[error("fetching the secret of providers' reports")]
+    HookSecret(#[source] SecretError),
+    /// SNS could not be asked.
+    #[error("taking a report of SES's")]
+    Sns(#[source] SnsError),
+    /// An HTTP client could not be made.
+    #[error("making an HTTP client")]
+    Client(#[source] EnvError),
     /// A password could not be hashed. Retried.
     #[error("looking at a password")]
     Password(#[source] HashError),
@@ -90,7 +100,8 @@ impl Classify for SignalsError {
             Self::Keys(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
-            Self::TokenSecret(source) => source.disposition(),
+            Self::TokenSecret(source) | Self::HookSecret(source) => source.disposition(),
+            Self::Sns(source) => source.disposition(),
             Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
             Self::Sweep { .. } | Self::Contended { .. } | Self::Password(_) => Disposition::Retry { after: None },
             Self::Envelope(_)
@@ -98,6 +109,7 @@ impl Classify for SignalsError {
             | Self::UnknownEvent { .. }
             | Self::UnknownTenant { .. }
             | Self::TokenSetting(_)
+            | Self::Client(_)
             | Self::WeakTokenSecret(_)
             | Self::Token(_)
             | Self::Refused { .. } => Disposition::Permanent,

@@ -18,6 +18,9 @@ pub const MOST_DAYS: i64 = 31;
 /// Events that one look reads at most, before it says where the next should go on.
 const MOST_READ: usize = 2_000;
 
+/// Events of a day that are read at a time, at least: few may be of the kind that is looked for.
+const READ_TOGETHER: usize = 100;
+
 /// Bytes of payloads that one look gathers: an answer of a function holds 6 MB.
 const MOST_BYTES: usize = 4_000_000;
 
@@ -137,7 +140,7 @@ pub(crate) async fn find(
     let mut before = wanted.before.clone();
     for day in days(from, to) {
         loop {
-            let at = EventsAt { tenant, day: &day, before: before.as_deref(), limit };
+            let at = EventsAt { tenant, day: &day, before: before.as_deref(), limit: limit.max(READ_TOGETHER) };
             let (page, has_more) = deps.store.events_of_day(at).await?;
             read += page.len();
             for row in page {

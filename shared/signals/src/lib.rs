@@ -3,7 +3,7 @@
 //! Read in this order: [`accept`] takes an event of an identified producer; [`process`] weighs it by the rules of a
 //! `ruleset` and writes deliveries, which `notify` works out; [`deliver`] attempts one; [`sweep`] sends whatever is overdue.
 //! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events; `crossing`
-//! tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed; [`dry_runs`] try a rule,
+//! tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed; [`receipts`] is what providers report later; [`dry_runs`] try a rule,
 //! [`trials`] a config. `model` reads what producers send, `store` holds every row, key and condition. The contract is
 //! `docs/signals.md`.
 
@@ -22,6 +22,7 @@ mod occurred;
 pub mod password;
 mod process;
 mod producer;
+pub mod receipts;
 pub mod rules;
 mod ruleset;
 mod store;

@@ -92,7 +92,9 @@ pub async fn send_test(
         let Some(row) = rows.into_iter().find(|known| known.id == row.id) else { continue };
         match row.status {
             DeliveryStatus::Pending => {}
-            DeliveryStatus::Sent => return Ok(Tried::Answer(json!({"ok": true, "providerId": row.provider_id}))),
+            DeliveryStatus::Sent | DeliveryStatus::Delivered => {
+                return Ok(Tried::Answer(json!({"ok": true, "providerId": row.provider_id})));
+            }
             _ => return Ok(Tried::Answer(json!({"ok": false, "error": row.last_error}))),
         }
     }

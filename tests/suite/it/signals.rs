@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switchyard_core::{Clock, Timestamp};
+use switchyard_core::{Clock, Secret, Timestamp};
 use switchyard_io::once::Owner;
 use switchyard_notify::Channel;
+use switchyard_notify::receipts::ses::{Fate, MailReport};
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
+use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
@@ -41,6 +43,15 @@ async fn send_message(State(bot): State<Bot>, axum::Json(body): axum::Json<Value
     }
 }
 
+/// WhatsApp and SES take everything, each under an id of its own.
+async fn take_message() -> axum::Json<Value> {
+    axum::Json(json!({"messages": [{"id": format!("wamid.{}", unique())}]}))
+}
+
+async fn take_mail() -> axum::Json<Value> {
+    axum::Json(json!({"MessageId": format!("ses-{}", unique())}))
+}
+
 impl Bot {
     fn says(&self, chat: &str, status: u16, answer: Value) {
         self.answers.lock().unwrap().insert(chat.to_owned(), (status, answer));
@@ -67,6 +78,8 @@ fn bot_config(config: Value) -> NewConfig {
     }
 }
 
+const APP_SECRET: &str = "the app's own secret";
+
 struct World {
     client: Client,
     bot: Bot,
@@ -77,6 +90,7 @@ struct World {
     sweep: SweepDeps,
     tenants: TenantDeps,
     configs: ConfigDeps,
+    receipts: ReceiptDeps,
     tenant: Tenant,
     rules_queue: String,
     notify_queue: String,
@@ -92,14 +106,25 @@ impl World {
         let bot = Bot::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let router = axum::Router::new().route("/{bot}/sendMessage", post(send_message)).with_state(bot.clone());
+        let router = axum::Router::new()
+            .route("/{bot}/sendMessage", post(send_message))
+            .route("/{version}/{number}/messages", post(take_message))
+            .route("/v2/email/outbound-emails", post(take_mail))
+            .with_state(bot.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
+        let hooks = format!("{name}-hooks");
+        let secret = json!({"WHATSAPP_APP_SECRET": APP_SECRET, "WHATSAPP_VERIFY_TOKEN": "ours"}).to_string();
+        let secret = json!({"Name": hooks, "SecretString": secret});
+        client.aws("secretsmanager.CreateSecret", &secret).await.unwrap();
         let env = env(vec![
             ("SIGNALS_TABLE", name),
             ("RULES_QUEUE_URL", rules_queue.clone()),
             ("NOTIFY_QUEUE_URL", notify_queue.clone()),
             ("API_KEY_SECRET", "ApiKeySecret".to_owned()),
-            ("TELEGRAM_BASE_URL", base),
+            ("TELEGRAM_BASE_URL", base.clone()),
+            ("WHATSAPP_BASE_URL", base.clone()),
+            ("SES_BASE_URL", base),
+            ("NOTIFY_HOOK_SECRET", hooks),
             data_key(),
         ]);
         let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
@@ -117,6 +142,7 @@ impl World {
             notify: NotifyDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
             sweep: SweepDeps::from_env(&aws, &env).unwrap().with_clock(clock),
             configs: ConfigDeps::from_env(&aws, &env).unwrap(),
+            receipts: ReceiptDeps::from_env(&aws, &env).unwrap(),
             tenants,
             tenant,
             rules_queue,
@@ -502,4 +528,94 @@ async fn what_no_row_can_hold_fails_alone() {
         .collect();
     statuses.sort();
     assert_eq!(statuses, ["sent", "too_large"]);
+}
+
+impl World {
+    async fn config(&self, channel: Channel, config: Value) {
+        let new = NewConfig { channel, ..bot_config(config) };
+        let made = configs::create(&self.configs, "cli", &self.tenant.id, &new).await.unwrap();
+        assert!(matches!(made, configs::Written::Config(..)), "{made:?}");
+    }
+
+    /// The event's only delivery.
+    async fn delivery(&self, event: &str) -> Value {
+        deliveries(&self.tenants, &self.tenant.id, event).await.unwrap().remove(0)
+    }
+
+    /// WhatsApp's report of a message, signed.
+    async fn whatsapp_reports(&self, id: &str, status: &str) -> Reported {
+        let change = json!({"value": {"statuses": [{"id": id, "status": status, "timestamp": "1767607200"}]}});
+        let body = json!({"entry": [{"changes": [change]}]}).to_string();
+        let signature = format!("sha256={}", switchyard_core::api_key::digest(&body, &Secret::new(APP_SECRET.into())));
+        receipts::whatsapp_report(&self.receipts, Some(&signature), body.as_bytes()).await.unwrap()
+    }
+}
+
+fn sent_by(channel: &str, to: &str) -> Value {
+    json!([{"type": "notify", "channel": channel, "to": [to], "subject": "s", "text": "hi"}])
+}
+
+#[tokio::test]
+async fn whatsapps_reports_move_a_delivery_on_and_never_back() {
+    let world = World::new().await;
+    let config = json!({"phoneNumberId": "1001", "accessToken": "EAAG0000000000000000"});
+    world.config(Channel::Whatsapp, config).await;
+    world.rule(rule("t", json!({"when": true, "actions": sent_by("whatsapp", "15551234567")}))).await;
+    let event = world.event("t", json!({})).await;
+    world.work().await;
+    let sent = world.delivery(&event).await;
+    assert_eq!(sent["status"], "sent", "{sent}");
+    let id = sent["providerId"].as_str().unwrap();
+    let forged = receipts::whatsapp_report(&world.receipts, Some("sha256=00"), b"{}").await.unwrap();
+    assert_eq!(forged, Reported::Refused);
+    // Read comes before delivered, and what comes late or again changes nothing.
+    for status in ["read", "delivered", "failed", "sent"] {
+        assert_eq!(world.whatsapp_reports(id, status).await, Reported::Taken);
+        let row = world.delivery(&event).await;
+        assert_eq!((&row["status"], row["readAt"].is_string()), (&json!("delivered"), true), "{status}: {row}");
+    }
+    assert_eq!(world.whatsapp_reports("wamid.nobody", "read").await, Reported::Taken);
+    let query = |token: &str| {
+        [("hub.mode", "subscribe"), ("hub.verify_token", token), ("hub.challenge", "42")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    let challenged = receipts::whatsapp_challenge(&world.receipts, &query("ours")).await.unwrap();
+    assert_eq!(challenged.as_deref(), Some("42"));
+    assert_eq!(receipts::whatsapp_challenge(&world.receipts, &query("theirs")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_address_that_bounced_is_not_written_to_until_it_is_taken_off_the_list() {
+    let world = World::new().await;
+    world
+        .config(Channel::Email, json!({"transport": "ses", "from": "a@acme.test", "ses": {"region": "us-east-1"}}))
+        .await;
+    world.rule(rule("t", json!({"when": true, "actions": sent_by("email", "gone@example.com")}))).await;
+    let first = world.event("t", json!({})).await;
+    world.work().await;
+    let sent = world.delivery(&first).await;
+    assert_eq!(sent["status"], "sent", "{sent}");
+    let report = |fate| MailReport {
+        fate,
+        delivery_id: None,
+        message_id: sent["providerId"].as_str().unwrap().to_owned(),
+        at: None,
+        recipients: vec!["gone@example.com".to_owned()],
+    };
+    receipts::mail_report(&world.receipts, &report(Fate::Bounced { permanent: true })).await.unwrap();
+    receipts::mail_report(&world.receipts, &report(Fate::Delivered)).await.unwrap();
+    assert_eq!(world.delivery(&first).await["status"], "bounced");
+    let second = world.event("t", json!({})).await;
+    world.work().await;
+    assert_eq!(world.delivery(&second).await["status"], "suppressed");
+    let used = usage(&world.tenants, &world.tenant, Some("2026-01")).await.unwrap().unwrap();
+    assert_eq!((&used["notificationsSent"], &used["notificationsFailed"]), (&json!(1), &json!(1)));
+    let listed = receipts::suppressions(&world.receipts, &world.tenant.id).await.unwrap();
+    assert_eq!((&listed[0]["address"], &listed[0]["reason"]), (&json!("gone@example.com"), &json!("bounced")));
+    let id = listed[0]["id"].as_str().unwrap();
+    assert!(!receipts::unsuppress(&world.receipts, "cli", "another", id).await.unwrap());
+    assert!(receipts::unsuppress(&world.receipts, "cli", &world.tenant.id, id).await.unwrap());
+    let third = world.event("t", json!({})).await;
+    world.work().await;
+    assert_eq!(world.delivery(&third).await["status"], "sent");
 }

@@ -146,7 +146,8 @@ fn check_scopes(scopes: &[String]) -> Result<(), Failure> {
 }
 
 fn time(text: &str) -> Result<Timestamp, Failure> {
-    text.parse().map_err(|_| Failure::field("expiresAt must be an RFC 3339 time"))
+    let time: Timestamp = text.parse().map_err(|_| Failure::field("expiresAt must be an RFC 3339 time"))?;
+    if time <= Clock::system().now() { Err(Failure::field("expiresAt must lie in the future")) } else { Ok(time) }
 }
 
 fn show(about: &KeyAbout) -> Value {

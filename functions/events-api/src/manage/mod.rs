@@ -6,6 +6,7 @@ pub mod configs;
 pub mod deliveries;
 pub mod events;
 pub mod rules;
+pub mod suppressions;
 pub mod tenants;
 pub mod usage;
 pub mod users;
@@ -18,6 +19,7 @@ use switchyard_io::keys::ApiKeys;
 use switchyard_lambda::Call;
 use switchyard_signals::configs::ConfigDeps;
 use switchyard_signals::events::EventDeps;
+use switchyard_signals::receipts::ReceiptDeps;
 use switchyard_signals::tenants::TenantDeps;
 use switchyard_signals::trials::TrialDeps;
 use switchyard_signals::users::UserDeps;
@@ -34,6 +36,8 @@ pub struct Deps {
     pub events: EventDeps,
     /// Trials of configs.
     pub trials: TrialDeps,
+    /// What providers report, and whom they know to be gone.
+    pub receipts: ReceiptDeps,
     /// Producers' keys.
     pub keys: ApiKeys,
 }
@@ -50,6 +54,7 @@ impl Deps {
             configs: ConfigDeps::from_env(aws, env)?,
             events: EventDeps::from_env(aws, env)?,
             trials: TrialDeps::from_env(aws, env)?,
+            receipts: ReceiptDeps::from_env(aws, env)?,
             keys: ApiKeys::from_env(aws, env, "SIGNALS_TABLE")?,
         })
     }

@@ -84,8 +84,8 @@ pub enum SnsError {
     /// The signature does not fit.
     #[error("the signature does not fit")]
     Signature,
-    /// The certificate could not be fetched.
-    #[error("fetching the certificate")]
+    /// The certificate could not be fetched, or the invitation not accepted.
+    #[error("asking SNS")]
     Fetch(#[source] HttpError),
 }
 
@@ -254,6 +254,17 @@ impl Verifier {
         }
         drop(certificates);
         Ok(message)
+    }
+
+    /// Accepts an invitation that was verified; `false` when the message is none.
+    ///
+    /// # Errors
+    /// [`SnsError::Fetch`] when SNS cannot be reached now.
+    pub async fn confirm(&self, message: &SnsMessage) -> Result<bool, SnsError> {
+        let Some(url) = message.confirmation_url()? else { return Ok(false) };
+        let request = self.http.request(SERVICE, Method::GET, url).map_err(SnsError::Fetch)?;
+        call(SERVICE, request).await.map_err(SnsError::Fetch)?;
+        Ok(true)
     }
 
     fn certificates(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<[u8]>>> {

@@ -31,6 +31,14 @@ pub enum DeliveryStatus {
     Failed,
     /// Given up because it got too old.
     Expired,
+    /// Its recipient is not written to any more.
+    Suppressed,
+    /// Sent, and it arrived.
+    Delivered,
+    /// Sent, and it came back.
+    Bounced,
+    /// Sent, and it will not arrive.
+    Undelivered,
 }
 
 impl DeliveryStatus {
@@ -42,6 +50,10 @@ impl DeliveryStatus {
             Self::Sent => "sent",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::Suppressed => "suppressed",
+            Self::Delivered => "delivered",
+            Self::Bounced => "bounced",
+            Self::Undelivered => "undelivered",
         }
     }
 }
@@ -100,6 +112,11 @@ pub(crate) struct DeliveryRow {
     pub(crate) last_error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) provider_id: Option<String>,
+    /// When its provider reported what became of it, and when it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reported_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) read_at: Option<Timestamp>,
     #[serde(flatten)]
     lease: Lease,
     pub(crate) created_at: Timestamp,
@@ -140,6 +157,8 @@ impl DeliveryRow {
             due: failed.is_none().then_some(due),
             last_error: failed,
             provider_id: None,
+            reported_at: None,
+            read_at: None,
             lease: Lease::default(),
             created_at: now,
             expires_at: (now + KEPT_FOR).as_second(),

@@ -25,6 +25,8 @@
 //! | events of a month, held to the limit | `U#<tenant>#<yyyymm>#<shard>` | `C` | for ever |
 //! | everything else counted in a month | the same, 16 shards | `N` | for ever |
 //! | limit whose crossing was told of | `U#<tenant>#<yyyymm>` | its name | for ever |
+//! | delivery by its provider's id | `R#<digest of channel and id>` | `-` | 35 days |
+//! | address not to be written to | `T#<tenant>` | `SUP#<digest of the address>` | until taken off |
 //! | API keys | see `switchyard_io::keys` | | |
 //!
 //! Every key of a tenant's row begins with the tenant's id, which comes from its credential and never from a request.
@@ -35,6 +37,7 @@ mod delivery;
 mod event;
 mod period;
 mod quota;
+mod receipt;
 mod rule;
 mod state;
 mod tenant;
@@ -53,6 +56,7 @@ pub(crate) use state::{DueState, StateKey, Stepped};
 pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written};
 pub(crate) use period::{Hour, Month};
 pub(crate) use quota::{Reserved, hour_counted};
+pub(crate) use receipt::{ReceiptRow, SuppressionRow};
 pub use tenant::Tenant;
 pub(crate) use tenant::{TenantChange, TenantEntry};
 pub(crate) use usage::Meter;
