@@ -12,9 +12,10 @@ use switchyard_notify::Channel;
 use switchyard_notify::receipts::ses::{self, Fate};
 use switchyard_notify::receipts::sns::{SnsError, Verifier};
 use switchyard_notify::receipts::whatsapp::{self, State};
+use tokio::time::Instant;
 
-/// A report may come before it is written down that the message was sent.
-const LOOKS: u32 = 4;
+/// A report may come before it is written down that the message was sent; so long it waits for that, as a whole.
+const WAIT: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long SNS may take to hand out its certificate.
@@ -116,11 +117,12 @@ pub async fn whatsapp_report(
         tracing::warn!(reason = "not_a_report", "an authentic report of WhatsApp's does not read");
         return Ok(Reported::Taken);
     };
+    let until = Instant::now() + WAIT;
     for status in statuses {
         if matches!(status.state, State::Sent | State::Unknown) {
             continue;
         }
-        let Some(receipt) = find(deps, Channel::Whatsapp, &status.message_id).await? else { continue };
+        let Some(receipt) = find(deps, Channel::Whatsapp, &status.message_id, until).await? else { continue };
         let at = status.at.unwrap_or_else(|| deps.clock.now());
         match status.state {
             State::Read => deps.store.report_read(&receipt, at).await?,
@@ -165,7 +167,9 @@ pub async fn ses_report(deps: &ReceiptDeps, body: &[u8]) -> Result<Reported, Sig
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn mail_report(deps: &ReceiptDeps, report: &ses::MailReport) -> Result<(), SignalsError> {
-    let Some(receipt) = find(deps, Channel::Email, &report.message_id).await? else { return Ok(()) };
+    let Some(receipt) = find(deps, Channel::Email, &report.message_id, Instant::now() + WAIT).await? else {
+        return Ok(());
+    };
     let at = report.at.unwrap_or_else(|| deps.clock.now());
     let (status, reason) = match report.fate {
         Fate::Delivered => (DeliveryStatus::Delivered, None),
@@ -180,20 +184,21 @@ pub async fn mail_report(deps: &ReceiptDeps, report: &ses::MailReport) -> Result
     Ok(())
 }
 
-async fn find(deps: &ReceiptDeps, channel: Channel, provider_id: &str) -> Result<Option<ReceiptRow>, SignalsError> {
-    for look in 0..LOOKS {
-        if look > 0 {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the message is being written down at this moment, or not ours"
-            )]
-            tokio::time::sleep(LOOK_EVERY).await;
+/// The delivery that a provider means; what is not ours is given up at `until`.
+async fn find(
+    deps: &ReceiptDeps,
+    channel: Channel,
+    provider_id: &str,
+    until: Instant,
+) -> Result<Option<ReceiptRow>, SignalsError> {
+    loop {
+        let receipt = deps.store.receipt_of(channel, provider_id).await?;
+        if receipt.is_some() || Instant::now() >= until {
+            return Ok(receipt);
         }
-        if let Some(receipt) = deps.store.receipt_of(channel, provider_id).await? {
-            return Ok(Some(receipt));
-        }
+        #[expect(clippy::disallowed_methods, reason = "the message is being written down at this moment, or not ours")]
+        tokio::time::sleep(LOOK_EVERY).await;
     }
-    Ok(None)
 }
 
 /// The addresses that a tenant does not write to any more.
