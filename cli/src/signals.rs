@@ -428,6 +428,7 @@ fn said(written: configs::Written) -> ExitCode {
         }
         configs::Written::Unknown => say("no such config"),
         configs::Written::Stale => say("the config was changed meanwhile; try again"),
+        configs::Written::TooMany => say(&format!("a tenant has at most {} configs", configs::MAX_CONFIGS)),
         configs::Written::OtherChannel => say("a config's channel stays what it is"),
     }
     ExitCode::FAILURE

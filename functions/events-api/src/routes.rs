@@ -74,12 +74,20 @@ impl Routes {
 
     async fn manage(&self, call: &Call, route: &Route, ids: Vec<&str>) -> Result<Reply, Failure> {
         let caller = caller(&self.deps.users, &self.ingest, call, route.who).await?;
+        if !ids.iter().all(|id| is_id(id)) {
+            return Err(Failure::not_found());
+        }
         let request = Request { deps: &self.deps, call, caller: &caller, ids };
         if call.method != Method::POST || route.who == Who::User {
             return act(route.op, &request).await;
         }
         Ok(once(&self.keys, call, &owner_of_keys(&caller), || act(route.op, &request)).await??)
     }
+}
+
+/// Whether a text could be an id of anything here.
+fn is_id(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Whose idempotency keys a caller's are: its tenant's, or its own.

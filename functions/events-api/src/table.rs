@@ -187,18 +187,18 @@ pub static ROUTES: &[Route] = &[
         .takes(schema::<tenants::TenantChange>),
     Route::new(POST, "/api/tenants/{id}/suspend", Op::TenantSuspend, Who::Operator, 200, "Take nothing from a tenant"),
     Route::new(POST, "/api/tenants/{id}/activate", Op::TenantActivate, Who::Operator, 200, "Take from it again"),
-    Route::new(DELETE, "/api/tenants/{id}", Op::TenantDelete, Who::Operator, 202, "Remove a tenant, after 30 days"),
+    Route::new(DELETE, "/api/tenants/{id}", Op::TenantDelete, Who::Operator, 202, "Shut a tenant out for ever"),
     Route::new(GET, "/api/tenant", Op::OwnTenant, MEMBER, 200, "Show one's own tenant"),
     Route::new(PATCH, "/api/tenant", Op::OwnTenantChange, OWNER, 200, "Change one's own tenant")
         .takes(schema::<tenants::OwnTenantChange>),
     Route::new(POST, "/api/users", Op::UserCreate, ADMIN, 201, "Make a user").takes(schema::<users::UserBody>),
-    Route::new(GET, "/api/users", Op::UserList, ADMIN, 200, "List users"),
+    Route::new(GET, "/api/users", Op::UserList, ADMIN, 200, "List users").asks(&["limit", "cursor"]),
     Route::new(PATCH, "/api/users/{id}", Op::UserChange, ADMIN, 200, "Change a user")
         .takes(schema::<users::UserChange>),
     Route::new(DELETE, "/api/users/{id}", Op::UserRemove, ADMIN, 204, "Remove a user"),
     Route::new(POST, "/api/api-keys", Op::KeyCreate, ADMIN, 201, "Make an API key, which is shown once")
         .takes(schema::<api_keys::KeyBody>),
-    Route::new(GET, "/api/api-keys", Op::KeyList, MEMBER, 200, "List API keys"),
+    Route::new(GET, "/api/api-keys", Op::KeyList, MEMBER, 200, "List API keys").asks(&["limit", "cursor"]),
     Route::new(GET, "/api/api-keys/{id}", Op::KeyShow, MEMBER, 200, "Show an API key"),
     Route::new(PATCH, "/api/api-keys/{id}", Op::KeyChange, ADMIN, 200, "Change an API key")
         .takes(schema::<api_keys::KeyPatch>),

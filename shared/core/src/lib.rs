@@ -27,5 +27,5 @@ pub use envelope::{Envelope, EnvelopeError};
 pub use problem::Problem;
 pub use secret::Secret;
 
-pub use jiff::Timestamp;
+pub use jiff::{SignedDuration, Timestamp};
 pub use uuid::Uuid;

@@ -286,15 +286,26 @@ pub fn masked(channel: Channel, config: &Value) -> Value {
     shown
 }
 
+/// Where a secret is sent, if the config says so.
+fn destination_of(pointer: &str) -> &'static [&'static str] {
+    match pointer {
+        "/http/token" => &["/http/url"],
+        "/smtp/username" | "/smtp/password" => &["/smtp/host", "/smtp/port", "/smtp/security"],
+        _ => &[],
+    }
+}
+
 /// `new` with the secrets of `old` where it repeats what [`masked`] showed of them, so that a config can be read, edited
-/// and written back.
+/// and written back. One that would be sent elsewhere than so far becomes null, which is refused: whoever may change the
+/// address need not know the secret.
 pub fn unmasked(channel: Channel, new: &Value, old: &Value) -> Value {
     let mut config = new.clone();
     for pointer in secret_fields(channel) {
         if let (Some(given), Some(Value::String(kept))) = (config.pointer_mut(pointer), old.pointer(pointer))
             && given.as_str() == Some(&*mask(kept))
         {
-            *given = Value::String(kept.clone());
+            let goes_where_it_went = destination_of(pointer).iter().all(|at| new.pointer(at) == old.pointer(at));
+            *given = if goes_where_it_went { Value::String(kept.clone()) } else { Value::Null };
         }
     }
     config

@@ -45,6 +45,11 @@ pub fn parse_text(text: &str) -> Result<Parsed, Vec<Issue>> {
         report.issues
     })?;
     let mut report = Report::default();
+    // As it was sent, since so it is kept.
+    if text.len() > MAX_DOCUMENT {
+        report.issue("", Code::TooLarge, format!("a rule has at most {MAX_DOCUMENT} bytes"));
+        return Err(report.issues);
+    }
     find_duplicates(text, &mut report);
     finish(&document, report)
 }

@@ -36,6 +36,9 @@ impl ConfigDeps {
     }
 }
 
+/// Configs that a tenant has at most.
+pub const MAX_CONFIGS: usize = 100;
+
 /// What a config is to be.
 #[derive(Clone, Debug)]
 pub struct NewConfig {
@@ -66,6 +69,8 @@ pub enum Written {
     Stale,
     /// Its channel is not to be changed.
     OtherChannel,
+    /// There are [`MAX_CONFIGS`] already.
+    TooMany,
 }
 
 /// Makes a config of a channel.
@@ -75,6 +80,9 @@ pub enum Written {
 pub async fn create(deps: &ConfigDeps, actor: &str, tenant: &str, new: &NewConfig) -> Result<Written, SignalsError> {
     if let Err(issues) = Config::parse(new.channel, &new.config, &deps.guard) {
         return Ok(Written::Invalid(issues));
+    }
+    if deps.store.configs(tenant).await?.len() >= MAX_CONFIGS {
+        return Ok(Written::TooMany);
     }
     let id = deps.clock.new_id().to_string();
     let (open, sealed) = seal(deps, &id, new.channel, &new.config).await?;

@@ -21,8 +21,8 @@ const MOST_READ: usize = 2_000;
 /// Events of a day that are read at a time, at least: few may be of the kind that is looked for.
 const READ_TOGETHER: usize = 100;
 
-/// Bytes of payloads that one look gathers: an answer of a function holds 6 MB.
-const MOST_BYTES: usize = 4_000_000;
+/// Bytes of payloads that one look gathers: an answer of a function holds 6 MB, in which every quote counts twice.
+const MOST_BYTES: usize = 2_500_000;
 
 /// What looking at events and replaying them needs.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! Who sends events: an API key and its tenant, as they were at most a minute ago.
 
 use crate::error::SignalsError;
+use crate::model::TenantStatus;
 use crate::store::{Store, Tenant};
 use lru::LruCache;
 use std::num::NonZeroUsize;
@@ -90,6 +91,9 @@ impl Producers {
     async fn look_up(&self, store: &Store, key: &str) -> Result<Option<Producer>, SignalsError> {
         let Some(key) = self.keys.find(key).await? else { return Ok(None) };
         let Some(tenant) = store.tenant(&key.tenant).await? else { return Ok(None) };
+        if tenant.status == TenantStatus::Deleted {
+            return Ok(None);
+        }
         if let Err(error) = self.keys.used(&key).await {
             tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "a key's use was not written down");
         }

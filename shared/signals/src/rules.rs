@@ -11,6 +11,9 @@ use switchyard_rules::{Code, Issue, Parsed, Status, parse_text};
 /// Rules in force that a tenant has at most.
 pub const MAX_ACTIVE: usize = 500;
 
+/// Rules that a tenant has at most, those paused included.
+pub const MAX_RULES: usize = 1_000;
+
 /// What became of a rule that was written.
 #[derive(Debug)]
 pub enum Written {
@@ -35,7 +38,8 @@ pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str
         Ok(checked) => checked,
         Err(issues) => return Ok(Written::Invalid(issues)),
     };
-    if status_of(&parsed) == RuleStatus::Active && is_full(deps, tenant).await? {
+    let rows = deps.store.rules(tenant).await?;
+    if rows.len() >= MAX_RULES || (status_of(&parsed) == RuleStatus::Active && count_active(&rows) >= MAX_ACTIVE) {
         return Ok(Written::TooMany);
     }
     let id = deps.clock.new_id().to_string();
@@ -185,8 +189,11 @@ pub async fn versions(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Vec<V
 }
 
 async fn is_full(deps: &TenantDeps, tenant: &str) -> Result<bool, SignalsError> {
-    let rows = deps.store.rules(tenant).await?;
-    Ok(rows.iter().filter(|row| row.status == RuleStatus::Active).count() >= MAX_ACTIVE)
+    Ok(count_active(&deps.store.rules(tenant).await?) >= MAX_ACTIVE)
+}
+
+fn count_active(rows: &[RuleRow]) -> usize {
+    rows.iter().filter(|row| row.status == RuleStatus::Active).count()
 }
 
 async fn known(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {

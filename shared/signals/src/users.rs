@@ -131,9 +131,7 @@ pub async fn log_in(
 ) -> Result<LoggedIn, SignalsError> {
     let now = deps.clock.now();
     let account = format!("{}#{email}", slug.unwrap_or_default());
-    let (attempts, until) = deps.store.count_attempt(&account, SPAN, now).await?;
-    if attempts > MOST_ATTEMPTS {
-        let retry_after = Duration::from_secs(u64::try_from(until - now.as_second()).unwrap_or(1).max(1));
+    if let Some(retry_after) = throttled(deps, &account).await? {
         return Ok(LoggedIn::Throttled { retry_after });
     }
     let user = account_of(deps, slug, email).await?;
@@ -161,6 +159,14 @@ pub async fn log_in(
     Ok(LoggedIn::Token { token, ttl: deps.ttl })
 }
 
+/// Counts an attempt at an account; answers how long to wait when there were too many.
+async fn throttled(deps: &UserDeps, account: &str) -> Result<Option<Duration>, SignalsError> {
+    let now = deps.clock.now();
+    let (attempts, until) = deps.store.count_attempt(account, SPAN, now).await?;
+    let wait = Duration::from_secs(u64::try_from(until - now.as_second()).unwrap_or(1).max(1));
+    Ok((attempts > MOST_ATTEMPTS).then_some(wait))
+}
+
 async fn account_of(deps: &UserDeps, slug: Option<&str>, email: &str) -> Result<Option<UserRow>, SignalsError> {
     let tenant = match slug {
         Some(slug) => match deps.store.tenant_by_slug(slug).await? {
@@ -169,6 +175,13 @@ async fn account_of(deps: &UserDeps, slug: Option<&str>, email: &str) -> Result<
         },
         None => None,
     };
+    if tenant.is_none() {
+        // Nobody can take an operator's address from them by using it too.
+        let operators = deps.store.users_of_address(Some(OPERATORS), email).await?;
+        if let Some(operator) = operators.into_iter().next() {
+            return Ok(Some(operator));
+        }
+    }
     let mut users = deps.store.users_of_address(tenant.as_deref(), email).await?;
     Ok(if users.len() == 1 { users.pop() } else { None })
 }
@@ -312,7 +325,21 @@ pub async fn remove(deps: &UserDeps, actor: &str, tenant: &str, id: &str) -> Res
     Ok(outcome(deps.store.remove_user(&user, vec![audit]).await?, shown))
 }
 
-/// Replaces the password of somebody who knows the current one; `false` when it is another. Older tokens end.
+/// What became of [`change_password`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordChange {
+    /// It is replaced, and older tokens end.
+    Done,
+    /// The current one is another.
+    Refused,
+    /// Too many attempts.
+    Throttled {
+        /// Until the next is answered.
+        retry_after: Duration,
+    },
+}
+
+/// Replaces the password of somebody who knows the current one.
 ///
 /// # Errors
 /// DynamoDB could not be reached, or the user was changed meanwhile.
@@ -321,14 +348,19 @@ pub async fn change_password(
     session: &Session,
     current: &Secret<String>,
     new: &Secret<String>,
-) -> Result<bool, SignalsError> {
+) -> Result<PasswordChange, SignalsError> {
+    let account = format!("user {}", session.user.id);
+    if let Some(retry_after) = throttled(deps, &account).await? {
+        return Ok(PasswordChange::Throttled { retry_after });
+    }
     let fits = password::fits(current, Some(&session.user.password_hash)).await;
     if !fits.map_err(SignalsError::Password)? {
-        return Ok(false);
+        return Ok(PasswordChange::Refused);
     }
+    deps.store.forget_attempts(&account).await?;
     let actor = format!("user:{}", session.user.id);
     match change(deps, &actor, &session.user.tenant, &session.user.id, None, Some(new)).await? {
-        Written::User(_) => Ok(true),
+        Written::User(_) => Ok(PasswordChange::Done),
         _ => Err(SignalsError::Contended { what: "the user" }),
     }
 }

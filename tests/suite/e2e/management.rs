@@ -282,6 +282,65 @@ async fn a_dry_run_shows_what_a_rule_would_do() {
 }
 
 #[tokio::test]
+async fn nobody_takes_an_operators_address_or_a_secret_away() {
+    let world = World::new().await;
+    let me = world.call("GET", "/api/auth/me", &world.operator, &Value::Null).await.body;
+    let email = me["email"].as_str().unwrap();
+    let same = json!({"email": email, "password": "another-horse-2", "role": "member"});
+    assert_eq!(world.own("POST", "/api/users", &same).await.status, 201);
+    let again = log_in(&world.client, None, email, PASSWORD).await;
+    assert_eq!(again.status, 200, "{}", again.body);
+
+    let mail = |url: &str, token: &str| {
+        let config = json!({"transport": "http", "from": "a@acme.test", "http": {"url": url, "token": token}});
+        json!({"name": "m", "channel": "email", "config": config})
+    };
+    let made = world.own("POST", "/api/notification-configs", &mail("https://example.com/a", "secret-token-1")).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let path = format!("/api/notification-configs/{}", made.body["id"].as_str().unwrap());
+    let shown = made.body["config"]["http"]["token"].as_str().unwrap();
+    assert_eq!(world.own("PUT", &path, &mail("https://example.com/a", shown)).await.status, 200);
+    let elsewhere = world.own("PUT", &path, &mail("https://example.org/a", shown)).await;
+    assert_eq!(
+        (elsewhere.status, &elsewhere.body["details"][0]["pointer"]),
+        (400, &json!("/http/token")),
+        "{}",
+        elsewhere.body
+    );
+    let billed = json!({"metadata": {"stripeCustomerId": "cus_another"}});
+    assert_eq!(world.own("PATCH", "/api/tenant", &billed).await.status, 400);
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_and_breaks_nothing() {
+    let world = World::new().await;
+    let long = "a".repeat(3_000);
+    for (path, status) in [
+        ("/api/events?from=9999-12-30T00:00:00Z", 400),
+        ("/api/events?to=-009999-01-02T02:00:00Z", 400),
+        ("/api/events?cursor=!", 400),
+        ("/api/events?cursor=", 400),
+        ("/api/users?limit=abc", 400),
+        ("/api/api-keys?bogus=1", 400),
+        (&*format!("/api/rules/{long}"), 404),
+        (&*format!("/api/deliveries?eventId={long}"), 404),
+    ] {
+        let answer = world.own("GET", path, &Value::Null).await;
+        assert_eq!(answer.status, status, "{} {}", &path[..path.len().min(60)], answer.body);
+    }
+    assert_eq!(log_in(&world.client, Some(&long), "a@acme.test", PASSWORD).await.status, 401);
+    let padded = rule("hi").to_string() + &" ".repeat(40_000);
+    let headers = [("content-type", "application/json"), ("authorization", &*format!("Bearer {}", world.owner))];
+    let answer = world.client.send("POST", "/api/rules", &headers, padded).await.unwrap();
+    assert_eq!((answer.status, &answer.body["details"][0]["code"]), (400, &json!("too_large")), "{}", answer.body);
+    let made = world.rule().await.body;
+    let path = format!("/api/rules/{}", made["id"].as_str().unwrap());
+    assert_eq!(world.own("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(world.own("GET", &path, &Value::Null).await.status, 404);
+    assert_eq!(world.own("POST", &format!("{path}/resume"), &Value::Null).await.status, 404, "archived for ever");
+}
+
+#[tokio::test]
 async fn events_are_listed_page_by_page_however_large_they_are() {
     let world = World::new().await;
     let (_, key) = world.key(&json!({"label": "p"})).await;

@@ -1,8 +1,9 @@
 //! A tenant's API keys.
 
+use super::rules::page;
 use super::{Request, check_text};
 use crate::answer::Failure;
-use crate::body;
+use crate::body::{self, limit};
 use crate::table::SCOPES;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -83,9 +84,11 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
 
 /// `GET /api/api-keys`.
 pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
+    let query = body::query(request.call, &["limit", "cursor"])?;
+    let limit = limit(&query)?;
     let keys = request.deps.keys.list(request.tenant()?).await?;
-    let items: Vec<_> = keys.iter().map(show).collect();
-    Ok(Reply::json(200, &json!({"items": items, "nextCursor": null})))
+    let items = keys.iter().map(show).collect();
+    Ok(Reply::json(200, &page(items, limit, query.get("cursor").map(String::as_str))))
 }
 
 /// `GET /api/api-keys/{id}`.
@@ -139,6 +142,9 @@ fn found(about: Option<KeyAbout>) -> Result<Reply, Failure> {
 }
 
 fn check_scopes(scopes: &[String]) -> Result<(), Failure> {
+    if scopes.len() > SCOPES.len() {
+        return Err(Failure::field("scopes must not be given twice"));
+    }
     match scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
         Some(scope) => Err(Failure::field(format!("scopes: {scope} is none; there are {}", SCOPES.join(", ")))),
         None => Ok(()),

@@ -1,14 +1,16 @@
 //! Logging in.
 
+use super::tenants::MAX_SLUG;
 use super::{Deps, Request};
 use crate::answer::Failure;
 use crate::body;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
+use std::time::Duration;
 use switchyard_core::Secret;
 use switchyard_lambda::{Call, Reply};
-use switchyard_signals::users::{self, LoggedIn};
+use switchyard_signals::users::{self, LoggedIn, PasswordChange};
 use switchyard_signals::{password, tenants};
 
 /// Longest address, in characters.
@@ -40,15 +42,21 @@ pub struct NewPassword {
 pub async fn log_in(deps: &Deps, call: &Call) -> Result<Reply, Failure> {
     let LogIn { tenant, email, password } = body::fields(call)?;
     let password = Secret::new(password);
+    // Nobody is called so, and no key of the table is so long.
+    if tenant.as_ref().is_some_and(|slug| slug.is_empty() || slug.len() > MAX_SLUG) || email.len() > 4 * MAX_EMAIL {
+        return Err(Failure::new(401, "unauthorized", "Invalid credentials"));
+    }
     match users::log_in(&deps.users, tenant.as_deref(), &email, &password).await? {
         LoggedIn::Token { token, ttl } => {
             Ok(Reply::json(200, &json!({"accessToken": token, "tokenType": "Bearer", "expiresIn": ttl.as_secs()})))
         }
         LoggedIn::Refused => Err(Failure::new(401, "unauthorized", "Invalid credentials")),
-        LoggedIn::Throttled { retry_after } => {
-            Err(Failure::new(429, "too_many_attempts", "Too many attempts").retry_after(retry_after))
-        }
+        LoggedIn::Throttled { retry_after } => Err(throttled(retry_after)),
     }
+}
+
+fn throttled(retry_after: Duration) -> Failure {
+    Failure::new(429, "too_many_attempts", "Too many attempts").retry_after(retry_after)
 }
 
 /// `GET /api/auth/me`.
@@ -66,8 +74,9 @@ pub async fn password(request: &Request<'_>) -> Result<Reply, Failure> {
     let new = checked_password("new", new)?;
     let session = request.caller.session()?;
     match users::change_password(&request.deps.users, session, &Secret::new(current), &new).await? {
-        true => Ok(Reply::empty(204)),
-        false => Err(Failure::field("current is not the password")),
+        PasswordChange::Done => Ok(Reply::empty(204)),
+        PasswordChange::Refused => Err(Failure::field("current is not the password")),
+        PasswordChange::Throttled { retry_after } => Err(throttled(retry_after)),
     }
 }
 

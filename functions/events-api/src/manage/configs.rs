@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use switchyard_core::Channel;
 use switchyard_lambda::Reply;
 use switchyard_signals::ConfigStatus;
-use switchyard_signals::configs::{self, NewConfig, Written};
+use switchyard_signals::configs::{self, MAX_CONFIGS, NewConfig, Written};
 use switchyard_signals::trials::{self, Tried};
 
 const MAX_NAME: usize = 150;
@@ -154,6 +154,9 @@ fn answer(written: Written, status: u16) -> Result<Reply, Failure> {
         }
         Written::Unknown => Err(Failure::not_found()),
         Written::Stale => Err(Failure::stale()),
+        Written::TooMany => {
+            Err(Failure::new(409, "too_many_configs", format!("A tenant has at most {MAX_CONFIGS} configs")))
+        }
         Written::OtherChannel => Err(Failure::field("channel cannot be changed")),
     }
 }

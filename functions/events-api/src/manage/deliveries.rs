@@ -12,6 +12,9 @@ pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
     let query = body::query(request.call, &["eventId", "ruleId", "status", "limit", "cursor"])?;
     let limit = limit(&query)?;
     let event = query.get("eventId").ok_or_else(|| Failure::field("eventId: missing parameter"))?;
+    if event.len() > 64 {
+        return Err(Failure::not_found());
+    }
     let mut items = deliveries(&request.deps.tenants, request.tenant()?, event).await?;
     items.retain(|row| {
         ["ruleId", "status"].iter().all(|name| query.get(*name).is_none_or(|wanted| row[*name] == **wanted))

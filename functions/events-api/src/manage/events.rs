@@ -7,8 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use std::time::Duration;
-use switchyard_core::Timestamp;
+use switchyard_core::{SignedDuration, Timestamp, Uuid};
 use switchyard_lambda::Reply;
 use switchyard_signals::events::{self, EventStatus, MOST_DAYS, Wanted, type_pattern};
 
@@ -44,7 +43,13 @@ pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
     {
         return Err(Failure::field(format!("from must lie at most {MOST_DAYS} days before to")));
     }
-    let to = to.or_else(|| from.map(|from| from + Duration::from_secs(MOST_DAYS.unsigned_abs() * 86_400)));
+    // A month from either end has to be a time, too.
+    let span = SignedDuration::from_hours(24 * MOST_DAYS);
+    let (from_end, to_start) = (from.map(|from| from.checked_add(span)), to.map(|to| to.checked_sub(span)));
+    if matches!(from_end, Some(Err(_))) || matches!(to_start, Some(Err(_))) {
+        return Err(Failure::field("from and to must be times of this age"));
+    }
+    let to = to.or_else(|| from_end.and_then(Result::ok));
     let kind = match query.get("type") {
         None => None,
         Some(text) => Some(type_pattern(text).ok_or_else(|| Failure::field("type must be a type, payment.* or *"))?),
@@ -57,7 +62,11 @@ pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
             Some(known.ok_or_else(|| Failure::field(format!("status must be one of {names}")))?)
         }
     };
-    let before = query.get("cursor").cloned();
+    let before = query.get("cursor").map(|cursor| match Uuid::parse_str(cursor) {
+        Ok(id) => Ok(id.to_string()),
+        Err(_) => Err(Failure::field("cursor must be one that a page before ended with")),
+    });
+    let before = before.transpose()?;
     let wanted = Wanted { kind, source: query.get("source").cloned(), status, from, to, before };
     let found = events::events(&request.deps.events, request.tenant()?, &wanted, limit).await?;
     Ok(Reply::json(200, &Page { items: found.events, next_cursor: found.cursor }))

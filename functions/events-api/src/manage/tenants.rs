@@ -12,7 +12,8 @@ use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
 use switchyard_signals::users::{NewUser, Password};
 use switchyard_signals::{Plan, Role, Tenant, TenantStatus};
 
-const MAX_SLUG: usize = 120;
+/// Longest slug.
+pub const MAX_SLUG: usize = 120;
 const MAX_NAME: usize = 255;
 
 /// Largest metadata, in bytes of JSON.
@@ -166,6 +167,7 @@ pub async fn change_own(request: &Request<'_>) -> Result<Reply, Failure> {
     if let Some(name) = &name {
         check_text("name", name, MAX_NAME)?;
     }
+    let new = new.map(|new| with_operators_own(request.caller.tenant()?, new)).transpose()?;
     let edit = TenantEdit { name, metadata: metadata(new)?, ..TenantEdit::default() };
     apply(request, request.tenant()?, &edit, 200).await
 }
@@ -185,6 +187,24 @@ fn check_slug(slug: &str) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::field("slug must be lower-case letters, digits and dashes between them")),
     }
+}
+
+/// What only operators set in a tenant's metadata: who is billed.
+const OPERATORS_OWN: [&str; 2] = ["stripeCustomerId", "lagoSubscriptionId"];
+
+/// `new` with what is the operators', which stays as it is.
+fn with_operators_own(tenant: &Tenant, mut new: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
+    let known: Value = tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    for name in OPERATORS_OWN {
+        match (new.get(name), known.get(name)) {
+            (Some(given), kept) if Some(given) != kept => {
+                return Err(Failure::field(format!("metadata.{name} is set by operators only")));
+            }
+            (None, Some(kept)) => drop(new.insert(name.to_owned(), kept.clone())),
+            _ => {}
+        }
+    }
+    Ok(new)
 }
 
 fn metadata(given: Option<Map<String, Value>>) -> Result<Option<Option<String>>, Failure> {

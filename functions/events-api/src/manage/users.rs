@@ -2,11 +2,11 @@
 
 use super::Request;
 use super::auth::{checked_email, checked_password};
+use super::rules::page;
 use crate::answer::Failure;
-use crate::body;
+use crate::body::{self, limit};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 use switchyard_lambda::Reply;
 use switchyard_signals::Role;
 use switchyard_signals::users::{self, NewUser, Password, Written};
@@ -66,8 +66,10 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
 
 /// `GET /api/users`.
 pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
+    let query = body::query(request.call, &["limit", "cursor"])?;
+    let limit = limit(&query)?;
     let items = users::users(&request.deps.users, request.tenant()?).await?;
-    Ok(Reply::json(200, &json!({"items": items, "nextCursor": null})))
+    Ok(Reply::json(200, &page(items, limit, query.get("cursor").map(String::as_str))))
 }
 
 /// `PATCH /api/users/{id}`.

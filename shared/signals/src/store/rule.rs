@@ -129,7 +129,12 @@ impl Store {
     ) -> Result<bool, SignalsError> {
         let is_same = Changes::new().only_if("#lock = ?", [before.lock.into_attribute()]);
         let after = RuleRow { lock: before.lock + 1, ..after.clone() };
-        let mut writes = vec![Write::PutIf(self.table.to_item(&after)?, is_same), Self::touch_ruleset(tenant), record];
+        // Of an archived rule the versions stay; no evaluation reads past it.
+        let head = match after.status {
+            RuleStatus::Archived => Write::Delete(rule_key(tenant, &after.id), is_same),
+            RuleStatus::Active | RuleStatus::Paused => Write::PutIf(self.table.to_item(&after)?, is_same),
+        };
+        let mut writes = vec![head, Self::touch_ruleset(tenant), record];
         if is_new_version {
             let version = version_row(tenant, &after, &after.document, after.newest);
             writes.push(Write::Create(self.table.to_item(&version)?));
