@@ -11,6 +11,9 @@ use switchyard_lambda::{Call, Reply};
 /// Largest body of a management call.
 const MAX_BYTES: usize = 128 * 1024;
 
+/// Longest id of anything, in bytes: that of a digest in hex.
+pub const MAX_ID: usize = 64;
+
 /// Most things that one page shows, and how many it shows when nobody says.
 const MAX_PAGE: usize = 200;
 const PAGE: usize = 50;

@@ -2,6 +2,7 @@
 
 use crate::access::{Caller, Who, caller};
 use crate::answer::{Failure, identified};
+use crate::body::MAX_ID;
 use crate::docs::Docs;
 use crate::health::Health;
 use crate::hooks;
@@ -87,7 +88,7 @@ impl Routes {
 
 /// Whether a text could be an id of anything here.
 fn is_id(text: &str) -> bool {
-    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    text.len() <= MAX_ID && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Whose idempotency keys a caller's are: its tenant's, or its own.

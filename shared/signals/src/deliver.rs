@@ -79,10 +79,12 @@ pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(),
         Claim::Settled | Claim::Missing => return Ok(()),
     };
     let config_id = row.intent.config.as_deref().unwrap_or_default();
-    let (tenant, event, config_row) = tokio::try_join!(
+    let is_mail = row.intent.channel == Channel::Email;
+    let (tenant, event, config_row, is_suppressed) = tokio::try_join!(
         deps.store.tenant(&row.tenant),
         deps.store.event(&row.tenant, &row.event_id),
         deps.store.config(&row.tenant, config_id),
+        async { Ok(is_mail && deps.store.is_suppressed(&row.tenant, &row.intent.recipient).await?) },
     )?;
     if tenant.is_none_or(|tenant| tenant.status != TenantStatus::Active) {
         row.intent.fallback.clear();
@@ -95,8 +97,7 @@ pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(),
     let Some(config_row) = config_row else {
         return end(deps, &row, DeliveryStatus::Failed, "no_active_config").await;
     };
-    let is_mail = row.intent.channel == Channel::Email;
-    if is_mail && deps.store.is_suppressed(&row.tenant, &row.intent.recipient).await? {
+    if is_suppressed {
         return end(deps, &row, DeliveryStatus::Suppressed, "suppressed").await;
     }
     let Some(config) = open_config(deps, &config_row).await? else {

@@ -3,6 +3,7 @@
 use crate::error::SignalsError;
 use crate::events::{EventDeps, Wanted, find};
 use crate::occurred::parse_occurred_at;
+use crate::process::{seen, view};
 use crate::store::{EventRow, RuleStatus, Tenant};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ pub async fn test(
         let received = time("event.receivedAt", &event.received_at)?.unwrap_or_else(|| deps.clock.now());
         let occurred = time("event.occurredAt", &event.occurred_at)?.unwrap_or(received);
         let last_fired_at = time("state.lastFiredAt", &state.last_fired_at)?;
-        let view = |id, payload, occurred_at, received_at| Event {
+        let tried = |id, payload, occurred_at, received_at| Event {
             id,
             kind: &event.r#type,
             payload,
@@ -118,9 +119,9 @@ pub async fn test(
             let at = time(&name, &Some(prior.received_at.clone()))?.unwrap_or(received);
             earlier.push((format!("prior-{number}"), &prior.payload, at));
         }
-        let earlier: Vec<_> = earlier.iter().map(|(id, payload, at)| view(id, *payload, *at, *at)).collect();
+        let earlier: Vec<_> = earlier.iter().map(|(id, payload, at)| tried(id, *payload, *at, *at)).collect();
         let past = Past { events: &earlier, last_fired_at };
-        let ran = dry_run(&rule, (&id, version), &view("test", &event.payload, occurred, received), past);
+        let ran = dry_run(&rule, (&id, version), &tried("test", &event.payload, occurred, received), past);
         serde_json::to_value(ran).map_err(|error| error.to_string())
     };
     Ok(run().map_or_else(Run::BadField, Run::Ran))
@@ -153,19 +154,7 @@ pub async fn sample(deps: &EventDeps, tenant: &Tenant, tried: Tried<'_>, count: 
 
 fn holds(rule: &Rule, tenant: &Tenant, row: &EventRow) -> Result<bool, SignalsError> {
     let payload: Value = serde_json::from_str(&row.payload).map_err(SignalsError::Json)?;
-    Ok(rule.definition.when.holds(&Event {
-        id: &row.id,
-        kind: &row.kind,
-        payload: &payload,
-        source: row.source.as_deref(),
-        occurred_at: row.occurred_at,
-        received_at: row.received_at,
-        tenant: seen(tenant),
-    }))
-}
-
-fn seen(tenant: &Tenant) -> switchyard_rules::Tenant<'_> {
-    switchyard_rules::Tenant { slug: &tenant.slug, plan: tenant.plan.name(), name: &tenant.name }
+    Ok(rule.definition.when.holds(&view(row, &payload, tenant)))
 }
 
 async fn load(

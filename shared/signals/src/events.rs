@@ -2,7 +2,7 @@
 
 use crate::error::SignalsError;
 use crate::ingest::event_message;
-use crate::store::{Audit, EventRow, EventsAt, Store};
+use crate::store::{Audit, EventRow, EventsAt, Store, days};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -138,7 +138,7 @@ pub(crate) async fn find(
     let from = wanted.from.unwrap_or(to - Duration::from_secs(86_400));
     let (mut found, mut read, mut bytes) = (Vec::new(), 0, 0);
     let mut before = wanted.before.clone();
-    for day in days(from, to) {
+    for day in days(from, to).into_iter().rev() {
         loop {
             let at = EventsAt { tenant, day: &day, before: before.as_deref(), limit: limit.max(READ_TOGETHER) };
             let (page, has_more) = deps.store.events_of_day(at).await?;
@@ -168,19 +168,6 @@ fn fits(row: &EventRow, wanted: &Wanted) -> bool {
     wanted.kind.as_ref().is_none_or(|kind| kind.matches(&row.kind))
         && wanted.source.as_ref().is_none_or(|source| row.source.as_ref() == Some(source))
         && wanted.status.is_none_or(|status| EventStatus::of(row) == status)
-}
-
-/// The days from `to` back to `from`, as keys have them: `20261125`. An event lies on the day its id was made, which may be
-/// the one before it was received.
-fn days(from: Timestamp, to: Timestamp) -> Vec<String> {
-    let text = |at: Timestamp| at.to_string().chars().take(10).filter(char::is_ascii_digit).collect::<String>();
-    let mut days = vec![text(to)];
-    let mut at = to;
-    while days.last() > Some(&text(from)) {
-        at -= Duration::from_secs(86_400);
-        days.push(text(at));
-    }
-    days
 }
 
 /// An event with what became of it; `None` when the tenant has no such event.
@@ -254,17 +241,4 @@ pub async fn replay(
         tracing::warn!(event_id = copy.id, error = error_chain(&error), "the event waits for the sweeper");
     }
     Ok(Some(copy.id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_go_back_from_the_last_to_the_first() {
-        let days = |from: &str, to: &str| days(from.parse().unwrap(), to.parse().unwrap());
-        assert_eq!(days("2026-11-30T23:00:00Z", "2026-12-01T01:00:00Z"), ["20261201", "20261130"]);
-        assert_eq!(days("2026-11-30T01:00:00Z", "2026-11-30T23:00:00Z"), ["20261130"]);
-        assert_eq!(days("2026-11-28T23:59:59Z", "2026-12-01T00:00:00Z").len(), 4);
-    }
 }

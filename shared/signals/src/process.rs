@@ -3,7 +3,7 @@ use crate::ingest::{EVENT_KIND, EventJob};
 use crate::model::TenantStatus;
 use crate::notify::{distinct, queue_deliveries, work_out};
 use crate::ruleset::{ActiveRule, Ruleset, Rulesets};
-use crate::store::{DeliveryRow, DueState, EventRow, Intent, Origin, RuleStatus, StateKey, Stepped, Store};
+use crate::store::{DeliveryRow, DueState, EventRow, Intent, Origin, RuleStatus, StateKey, Stepped, Store, Tenant};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -110,7 +110,7 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
         return Ok(());
     }
     let payload = read_payload(&row)?;
-    let event = view(&row, &payload, &ruleset);
+    let event = view(&row, &payload, &ruleset.tenant);
     let now = deps.clock.now();
     let (mut outcomes, mut deliveries, mut matched) = (Map::new(), Vec::new(), 0_i64);
     for rule in ruleset.rules.iter().filter(|rule| rule.rule.is_for(event.kind)) {
@@ -348,7 +348,8 @@ async fn send_batches(
     for (batch_key, batch) in deps.store.batches(&key).await? {
         let rows = events_of(deps, tenant, &batch).await?;
         let payloads = rows.iter().map(read_payload).collect::<Result<Vec<_>, _>>()?;
-        let events: Vec<_> = rows.iter().zip(&payloads).map(|(row, payload)| view(row, payload, ruleset)).collect();
+        let events: Vec<_> =
+            rows.iter().zip(&payloads).map(|(row, payload)| view(row, payload, &ruleset.tenant)).collect();
         let Some(newest) = events.last() else {
             deps.store.remove_batch(&batch_key, Vec::new()).await?;
             continue;
@@ -401,8 +402,8 @@ fn read_payload(row: &EventRow) -> Result<Value, SignalsError> {
     serde_json::from_str(&row.payload).map_err(SignalsError::Json)
 }
 
-fn view<'a>(row: &'a EventRow, payload: &'a Value, ruleset: &'a Ruleset) -> Event<'a> {
-    let tenant = &ruleset.tenant;
+/// An event as rules see it.
+pub(crate) fn view<'a>(row: &'a EventRow, payload: &'a Value, tenant: &'a Tenant) -> Event<'a> {
     Event {
         id: &row.id,
         kind: &row.kind,
@@ -410,8 +411,13 @@ fn view<'a>(row: &'a EventRow, payload: &'a Value, ruleset: &'a Ruleset) -> Even
         source: row.source.as_deref(),
         occurred_at: row.occurred_at,
         received_at: row.received_at,
-        tenant: switchyard_rules::Tenant { slug: &tenant.slug, plan: tenant.plan.name(), name: &tenant.name },
+        tenant: seen(tenant),
     }
+}
+
+/// What rules may know of a tenant.
+pub(crate) fn seen(tenant: &Tenant) -> switchyard_rules::Tenant<'_> {
+    switchyard_rules::Tenant { slug: &tenant.slug, plan: tenant.plan.name(), name: &tenant.name }
 }
 
 /// What a digest has gathered outlives any outage of ours that goes unnoticed.

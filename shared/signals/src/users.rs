@@ -175,14 +175,11 @@ async fn account_of(deps: &UserDeps, slug: Option<&str>, email: &str) -> Result<
         },
         None => None,
     };
-    if tenant.is_none() {
-        // Nobody can take an operator's address from them by using it too.
-        let operators = deps.store.users_of_address(Some(OPERATORS), email).await?;
-        if let Some(operator) = operators.into_iter().next() {
-            return Ok(Some(operator));
-        }
-    }
     let mut users = deps.store.users_of_address(tenant.as_deref(), email).await?;
+    // Nobody can take an operator's address from them by using it too.
+    if let Some(operator) = users.iter().position(|user| user.tenant == OPERATORS) {
+        return Ok(Some(users.swap_remove(operator)));
+    }
     Ok(if users.len() == 1 { users.pop() } else { None })
 }
 

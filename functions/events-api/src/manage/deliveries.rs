@@ -3,7 +3,7 @@
 use super::Request;
 use super::rules::page;
 use crate::answer::Failure;
-use crate::body::{self, limit};
+use crate::body::{self, MAX_ID, limit};
 use switchyard_lambda::Reply;
 use switchyard_signals::deliveries;
 
@@ -12,7 +12,7 @@ pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
     let query = body::query(request.call, &["eventId", "ruleId", "status", "limit", "cursor"])?;
     let limit = limit(&query)?;
     let event = query.get("eventId").ok_or_else(|| Failure::field("eventId: missing parameter"))?;
-    if event.len() > 64 {
+    if event.len() > MAX_ID {
         return Err(Failure::not_found());
     }
     let mut items = deliveries(&request.deps.tenants, request.tenant()?, event).await?;

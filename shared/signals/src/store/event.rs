@@ -1,4 +1,4 @@
-use super::period::{Hour, digits};
+use super::period::{Hour, days, digits};
 use super::{Store, WORKFLOW};
 use crate::error::SignalsError;
 use crate::model::{NewEvent, RESERVED};
@@ -257,14 +257,7 @@ impl Store {
     ) -> Result<BTreeMap<Hour, u64>, SignalsError> {
         let mut by_hour = BTreeMap::new();
         let (first, last) = ids_of(from, to + LATE);
-        let mut days: Vec<String> = Vec::new();
-        let mut at = from;
-        while at < to + LATE {
-            days.push(digits(at, 8));
-            at += Duration::from_secs(3_600);
-        }
-        days.push(digits(to + LATE, 8));
-        days.dedup();
+        let days = days(from, to + LATE);
         for (day, shard) in days.iter().flat_map(|day| (0..SHARDS).map(move |shard| (day, shard))) {
             let mut after = None;
             loop {

@@ -54,7 +54,7 @@ pub(crate) use rule::{RuleRow, VersionRow};
 pub(crate) use state::{DueState, StateKey, Stepped};
 
 pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written};
-pub(crate) use period::{Hour, Month};
+pub(crate) use period::{Hour, Month, days};
 pub(crate) use quota::{Reserved, hour_counted};
 pub(crate) use receipt::{ReceiptRow, SuppressionRow};
 pub use tenant::Tenant;

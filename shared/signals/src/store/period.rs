@@ -115,9 +115,29 @@ pub(crate) fn digits(at: Timestamp, most: usize) -> String {
     at.to_string().chars().filter(char::is_ascii_digit).take(most).collect()
 }
 
+/// The days from one time to another, as keys have them: `20261125`, the oldest first.
+pub(crate) fn days(from: Timestamp, to: Timestamp) -> Vec<String> {
+    let first = digits(from, 8);
+    let (mut days, mut at) = (vec![digits(to, 8)], to);
+    while days.last() > Some(&first) {
+        at -= Duration::from_secs(86_400);
+        days.push(digits(at, 8));
+    }
+    days.reverse();
+    days
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_go_from_the_first_to_the_last() {
+        let days = |from: &str, to: &str| days(from.parse().unwrap(), to.parse().unwrap());
+        assert_eq!(days("2026-11-30T23:00:00Z", "2026-12-01T01:00:00Z"), ["20261130", "20261201"]);
+        assert_eq!(days("2026-11-30T01:00:00Z", "2026-11-30T23:00:00Z"), ["20261130"]);
+        assert_eq!(days("2026-11-28T23:59:59Z", "2026-12-01T00:00:00Z").len(), 4);
+    }
 
     #[test]
     fn months_are_utc() {
