@@ -2,15 +2,22 @@ use crate::say;
 use crate::target::Target;
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
+use serde_json::Value;
 use std::process::ExitCode;
 use std::time::Duration;
+use switchyard_core::Clock;
 use switchyard_io::dlq::{Dlq, Dlqs};
+use switchyard_signals::dead_letters::{self, ARCHIVED, WantedLetters};
+use switchyard_signals::{QueueDeps, Whose};
+
+/// Dead letters that are looked at or sent again together.
+const TOGETHER: usize = 200;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List dead-letter queues and how many messages wait in each.
+    /// List dead-letter queues and how many messages wait in each; of signals' queues, how many letters were not sent again.
     List,
-    /// Show messages of one dead-letter queue; they stay there.
+    /// Show messages of one dead-letter queue, or signals' letters; they stay there.
     Show {
         /// Its name, such as adt.
         name: String,
@@ -26,11 +33,18 @@ pub(crate) enum Command {
 }
 
 pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
-    let dlqs = Dlqs::from_env(&target.aws().await, &target.settings_of("ops-api").await?)?;
+    let aws = target.aws().await;
+    let dlqs = Dlqs::from_env(&aws, &target.settings_of("ops-api").await?)?;
+    let letters = QueueDeps::from_env(&aws, &target.settings_of("events-api").await?)?;
     match command {
         Command::List => {
             for dlq in dlqs.all() {
-                say(&format!("{:>8}  {}", dlqs.waiting(dlq).await?, dlq.name));
+                let kept = match is_archived(&dlq.name) {
+                    true => find_letters(&letters, &dlq.name, true, TOGETHER).await?.len(),
+                    false => 0,
+                };
+                let more = if kept == TOGETHER { "+" } else { "" };
+                say(&format!("{:>8}{more}  {}", dlqs.waiting(dlq).await? + kept as u64, dlq.name));
             }
         }
         Command::Show { name, limit } => {
@@ -39,8 +53,20 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
                 say(&format!("{} sent {sent:.0}, received {} times", dead.id, dead.receives));
                 say(&format!("    {}", dead.body));
             }
+            if is_archived(&name) {
+                for letter in find_letters(&letters, &name, false, usize::from(limit)).await? {
+                    say(&letter.to_string());
+                }
+            }
         }
-        Command::Redrive { name } => redrive(&dlqs, find(&dlqs, &name)?).await?,
+        Command::Redrive { name } => {
+            let dlq = find(&dlqs, &name)?;
+            if is_archived(&name) {
+                redrive_letters(&letters, &name).await?;
+            } else {
+                redrive(&dlqs, dlq).await?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -48,6 +74,32 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
 fn find<'a>(dlqs: &'a Dlqs, name: &str) -> Result<&'a Dlq> {
     let names = || dlqs.all().iter().map(|dlq| dlq.name.as_str()).collect::<Vec<_>>().join(", ");
     dlqs.find(name).with_context(|| format!("no dead-letter queue is called {name}; there are: {}", names()))
+}
+
+/// Whether what dies in a queue is moved into signals' table.
+fn is_archived(name: &str) -> bool {
+    ARCHIVED.contains(&name)
+}
+
+async fn find_letters(deps: &QueueDeps, queue: &str, is_open: bool, limit: usize) -> Result<Vec<Value>> {
+    let wanted = WantedLetters { queue: Some(queue.to_owned()), is_open, ..WantedLetters::default() };
+    Ok(dead_letters::list(deps, Whose::Everybody, &wanted, None, limit).await?.0)
+}
+
+/// Sends letters again until those that are open cannot be.
+async fn redrive_letters(deps: &QueueDeps, queue: &str) -> Result<()> {
+    // What dies again meanwhile is another time's.
+    let older_than = Some(Clock::system().now());
+    let wanted = WantedLetters { queue: Some(queue.to_owned()), is_open: true, older_than, reason: None };
+    let mut sent = 0;
+    loop {
+        match dead_letters::redrive_all(deps, "cli", Whose::Everybody, &wanted, TOGETHER).await? {
+            0 => break,
+            matched => sent += matched,
+        }
+    }
+    say(&format!("{sent} letters of {queue} sent again"));
+    Ok(())
 }
 
 async fn redrive(dlqs: &Dlqs, dlq: &Dlq) -> Result<()> {

@@ -18,6 +18,8 @@ pub enum Who {
     User,
     /// A user of at least this role; or a key with this scope, if there is one.
     Role(Role, Option<&'static str>),
+    /// A user who is an admin at least, of what is the tenant's; or somebody who runs the platform, of all.
+    AdminOrOperator,
     /// Somebody who runs the platform.
     Operator,
 }
@@ -54,6 +56,7 @@ pub async fn caller(users: &UserDeps, ingest: &Ingest, call: &Call, who: Who) ->
     let may = match who {
         Who::Anyone | Who::Producer | Who::User => true,
         Who::Role(role, _) => caller.role >= role && caller.tenant.is_some(),
+        Who::AdminOrOperator => caller.role >= Role::Admin,
         Who::Operator => caller.role == Role::Operator,
     };
     if !may {

@@ -73,6 +73,18 @@ pub fn limit(query: &BTreeMap<String, String>) -> Result<usize, Failure> {
     }
 }
 
+/// Where a page is to go on, as a page before it said.
+pub fn cursor(query: &BTreeMap<String, String>) -> Result<Option<&str>, Failure> {
+    let is_place = |text: &str| {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) || byte == b'-';
+        (1..=MAX_ID + 14).contains(&text.len()) && text.bytes().all(is_digit)
+    };
+    match query.get("cursor") {
+        Some(text) if !is_place(text) => Err(Failure::field("cursor must be one that a page before ended with")),
+        cursor => Ok(cursor.map(String::as_str)),
+    }
+}
+
 /// The number in `If-Match: "7"`.
 pub fn if_match(call: &Call) -> Result<Option<i64>, Failure> {
     match call.header(header::IF_MATCH) {

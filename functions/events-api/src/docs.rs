@@ -175,7 +175,7 @@ fn security(who: Who) -> Value {
         Who::Anyone => json!([]),
         Who::Producer => json!([{"API Key": []}]),
         Who::Role(_, Some(_)) => json!([{"JWT": []}, {"API Key": []}]),
-        Who::User | Who::Role(_, None) | Who::Operator => json!([{"JWT": []}]),
+        Who::User | Who::Role(_, None) | Who::AdminOrOperator | Who::Operator => json!([{"JWT": []}]),
     }
 }
 
@@ -192,6 +192,7 @@ fn who(who: Who) -> String {
         Who::User => "Whoever is logged in.".to_owned(),
         Who::Role(least, None) => format!("{}.", role(least)),
         Who::Role(least, Some(scope)) => format!("{}; or an API key with the scope {scope}.", role(least)),
+        Who::AdminOrOperator => format!("{}; or {}, of all tenants'.", role(Role::Admin), role(Role::Operator)),
         Who::Operator => format!("{}.", role(Role::Operator)),
     }
 }

@@ -8,7 +8,8 @@ use crate::health::Health;
 use crate::hooks;
 use crate::ingest::Ingest;
 use crate::manage::{
-    Deps, Request, api_keys, auth, configs, deliveries, events, rules, suppressions, tenants, usage, users,
+    Deps, Request, api_keys, auth, configs, dead_letters, deliveries, events, rules, suppressions, tenants, usage,
+    users,
 };
 use crate::table::{Op, ROUTES, Route};
 use futures_util::FutureExt as _;
@@ -144,6 +145,13 @@ async fn act(op: Op, request: &Request<'_>) -> Result<Reply, Failure> {
         Op::EventShow => events::find(request).await,
         Op::EventReplay => events::replay(request).await,
         Op::DeliveryList => deliveries::list(request).await,
+        Op::DeliveryShow => deliveries::find(request).await,
+        Op::DeliveryRetry => deliveries::retry(request).await,
+        Op::LetterList => dead_letters::list(request).await,
+        Op::LetterShow => dead_letters::find(request).await,
+        Op::LetterRemove => dead_letters::remove(request).await,
+        Op::LetterRedrive => dead_letters::redrive(request).await,
+        Op::LetterRedriveAll => dead_letters::redrive_all(request).await,
         Op::SuppressionList => suppressions::list(request).await,
         Op::SuppressionRemove => suppressions::remove(request).await,
         Op::Usage => usage::show(request).await,

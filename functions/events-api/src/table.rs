@@ -1,7 +1,7 @@
 //! Every route: its method and path, who may call it, and what its documents say. Nothing is served that is not here.
 
 use crate::access::Who;
-use crate::manage::{api_keys, auth, configs, events, tenants, users};
+use crate::manage::{api_keys, auth, configs, dead_letters, events, tenants, users};
 use http::Method;
 use schemars::{JsonSchema, Schema, schema_for};
 use switchyard_signals::Role;
@@ -70,6 +70,13 @@ pub enum Op {
     EventShow,
     EventReplay,
     DeliveryList,
+    DeliveryShow,
+    DeliveryRetry,
+    LetterList,
+    LetterShow,
+    LetterRemove,
+    LetterRedrive,
+    LetterRedriveAll,
     SuppressionList,
     SuppressionRemove,
     Usage,
@@ -141,6 +148,7 @@ fn schema<T: JsonSchema>() -> Schema {
 const MEMBER: Who = Who::Role(Role::Member, None);
 const ADMIN: Who = Who::Role(Role::Admin, None);
 const OWNER: Who = Who::Role(Role::Owner, None);
+const KEEPER: Who = Who::AdminOrOperator;
 
 const fn member(scope: &'static str) -> Who {
     Who::Role(Role::Member, Some(scope))
@@ -256,6 +264,15 @@ pub static ROUTES: &[Route] = &[
         .takes(schema::<events::ReplayBody>),
     Route::new(GET, "/api/deliveries", Op::DeliveryList, member("deliveries:read"), 200, "List deliveries")
         .asks(&["eventId", "ruleId", "status", "limit", "cursor"]),
+    Route::new(GET, "/api/deliveries/{id}", Op::DeliveryShow, member("deliveries:read"), 200, "Show its attempts"),
+    Route::new(POST, "/api/deliveries/{id}/retry", Op::DeliveryRetry, ADMIN, 202, "Begin it again after it failed"),
+    Route::new(GET, "/api/dlq", Op::LetterList, KEEPER, 200, "List dead letters, newest first")
+        .asks(&["queue", "reason", "limit", "cursor"]),
+    Route::new(POST, "/api/dlq/redrive", Op::LetterRedriveAll, KEEPER, 202, "Send several again")
+        .takes(schema::<dead_letters::RedriveBody>),
+    Route::new(GET, "/api/dlq/{id}", Op::LetterShow, KEEPER, 200, "Show a dead letter with its message"),
+    Route::new(DELETE, "/api/dlq/{id}", Op::LetterRemove, KEEPER, 204, "Remove a dead letter"),
+    Route::new(POST, "/api/dlq/{id}/redrive", Op::LetterRedrive, KEEPER, 202, "Send it again, which can be done once"),
     Route::new(GET, "/api/suppressions", Op::SuppressionList, MEMBER, 200, "List addresses not written to any more")
         .asks(&["limit", "cursor"]),
     Route::new(DELETE, "/api/suppressions/{id}", Op::SuppressionRemove, ADMIN, 204, "Write to an address again"),

@@ -5,9 +5,10 @@ use switchyard_core::{Env, EnvError, error_chain};
 use switchyard_io::Aws;
 use switchyard_io::dlq::Dlqs;
 use switchyard_io::operator::{Notice, Operator};
+use switchyard_signals::dead_letters::ARCHIVED;
 
 /// Tells the operator of messages in dead-letter queues: when there are more than the time before, and once more after
-/// every start of this function.
+/// every start of this function. Those that signals empties it tells of itself.
 pub struct DeadLetters {
     dlqs: Dlqs,
     operator: Operator,
@@ -26,7 +27,7 @@ impl DeadLetters {
 
     /// Looks at every queue; one that cannot be asked is logged and tried again the next time.
     pub async fn look(&self) {
-        for dlq in self.dlqs.all() {
+        for dlq in self.dlqs.all().iter().filter(|dlq| !ARCHIVED.contains(&dlq.name.as_str())) {
             let waiting = match self.dlqs.waiting(dlq).await {
                 Ok(waiting) => waiting,
                 Err(error) => {

@@ -10,7 +10,8 @@ pub struct Sweeps {
     adt: switchyard_adt::SweepDeps,
     orders: switchyard_orders::SyncDeps,
     callbacks: switchyard_callbacks::CallbacksDeps,
-    signals: switchyard_signals::SweepDeps,
+    signals: switchyard_signals::QueueDeps,
+    archive: switchyard_signals::dead_letters::ArchiveDeps,
     dead_letters: DeadLetters,
 }
 
@@ -24,7 +25,8 @@ impl Sweeps {
             adt: switchyard_adt::SweepDeps::from_env(aws, env)?,
             orders: switchyard_orders::SyncDeps::from_env(aws, env)?,
             callbacks: switchyard_callbacks::CallbacksDeps::from_env(aws, env)?,
-            signals: switchyard_signals::SweepDeps::from_env(aws, env)?,
+            signals: switchyard_signals::QueueDeps::from_env(aws, env)?,
+            archive: switchyard_signals::dead_letters::ArchiveDeps::from_env(aws, env)?,
             dead_letters: DeadLetters::from_env(aws, env)?,
         })
     }
@@ -34,13 +36,14 @@ impl Sweeps {
     /// # Errors
     /// The first workflow's that failed, after all were swept.
     pub async fn run(&self, deadline: Instant) -> Result<Value, Error> {
-        let (adt, orders, callbacks, signals, ()) = tokio::join!(
+        let (adt, orders, callbacks, signals, archived, ()) = tokio::join!(
             switchyard_adt::sweep(&self.adt, deadline),
             switchyard_orders::sweep(&self.orders, deadline),
             switchyard_callbacks::sweep(&self.callbacks, deadline),
             switchyard_signals::sweep(&self.signals, deadline),
+            switchyard_signals::dead_letters::archive(&self.archive, deadline),
             self.dead_letters.look(),
         );
-        Ok(json!({"adt": adt?, "orders": orders?, "callbacks": callbacks?, "signals": signals?}))
+        Ok(json!({"adt": adt?, "orders": orders?, "callbacks": callbacks?, "signals": signals?, "archived": archived?}))
     }
 }

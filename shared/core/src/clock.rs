@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -29,6 +30,14 @@ impl Clock {
     pub fn new_id(&self) -> Uuid {
         Uuid::now_v7()
     }
+}
+
+/// A UUID v7 of a time, the same whenever it is asked for with the same text.
+pub fn uuid_of(at: Timestamp, text: &str) -> Uuid {
+    let (ms, digest) = (u64::try_from(at.as_millisecond()).unwrap_or_default(), Sha256::digest(text));
+    let mut random = [0; 10];
+    random.copy_from_slice(&digest[..10]);
+    uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
 }
 
 /// ISO 8601 in UTC with milliseconds, `2026-02-03T04:05:06.000Z`: the one text form of an instant.

@@ -19,7 +19,7 @@ mod secret;
 pub mod signature;
 
 pub use channel::{Channel, UnknownChannel};
-pub use clock::{Clock, iso_millis};
+pub use clock::{Clock, iso_millis, uuid_of};
 pub use digest::hex_sha256;
 pub use disposition::{Classify, Disposition, error_chain};
 pub use env::{Env, EnvError};

@@ -3,7 +3,8 @@
 use crate::Aws;
 use crate::queue::{QueueError, failed};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use std::time::Duration;
 use switchyard_core::{Env, EnvError};
 
 /// One dead-letter queue.
@@ -86,28 +87,40 @@ impl Dlqs {
     /// # Errors
     /// SQS could not be reached or refused.
     pub async fn look(&self, dlq: &Dlq, limit: u8) -> Result<Vec<Dead>, QueueError> {
+        Ok(self.receive(dlq, limit, Duration::ZERO).await?.iter().map(dead).collect())
+    }
+
+    /// Takes up to ten messages, which nobody else sees for `hidden`; each with the handle that removes it.
+    ///
+    /// # Errors
+    /// SQS could not be reached or refused.
+    pub async fn take(&self, dlq: &Dlq, hidden: Duration) -> Result<Vec<(Dead, String)>, QueueError> {
+        let messages = self.receive(dlq, 10, hidden).await?;
+        let handle = |message: &Message| message.receipt_handle().unwrap_or_default().to_owned();
+        Ok(messages.iter().map(|message| (dead(message), handle(message))).collect())
+    }
+
+    /// Removes a message that was taken.
+    ///
+    /// # Errors
+    /// SQS could not be reached or refused.
+    pub async fn remove(&self, dlq: &Dlq, handle: &str) -> Result<(), QueueError> {
+        let call = self.client.delete_message().queue_url(&dlq.url).receipt_handle(handle);
+        call.send().await.map(drop).map_err(|error| failed("removing a message of", &error))
+    }
+
+    async fn receive(&self, dlq: &Dlq, limit: u8, hidden: Duration) -> Result<Vec<Message>, QueueError> {
         let answer = self
             .client
             .receive_message()
             .queue_url(&dlq.url)
             .max_number_of_messages(i32::from(limit.clamp(1, 10)))
-            .visibility_timeout(0)
+            .visibility_timeout(i32::try_from(hidden.as_secs()).unwrap_or(i32::MAX))
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .send()
             .await
             .map_err(|error| failed("reading", &error))?;
-        let dead = |message: &aws_sdk_sqs::types::Message| {
-            let attribute =
-                |name| message.attributes().and_then(|attributes| attributes.get(&name)?.parse::<i64>().ok());
-            let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount).unwrap_or(0);
-            Dead {
-                id: message.message_id().unwrap_or_default().to_owned(),
-                receives: u32::try_from(receives).unwrap_or(u32::MAX),
-                sent_ms: attribute(MessageSystemAttributeName::SentTimestamp).unwrap_or(0),
-                body: message.body().unwrap_or_default().to_owned(),
-            }
-        };
-        Ok(answer.messages().iter().map(dead).collect())
+        Ok(answer.messages.unwrap_or_default())
     }
 
     /// Starts to send all messages back to the queue they came from.
@@ -139,5 +152,16 @@ impl Dlqs {
         let call = self.client.get_queue_attributes().queue_url(&dlq.url).attribute_names(name.clone());
         let answer = call.send().await.map_err(|error| failed("asking after", &error))?;
         Ok(answer.attributes().and_then(|attributes| attributes.get(&name).cloned()).unwrap_or_default())
+    }
+}
+
+fn dead(message: &Message) -> Dead {
+    let attribute = |name| message.attributes().and_then(|attributes| attributes.get(&name)?.parse::<i64>().ok());
+    let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount).unwrap_or(0);
+    Dead {
+        id: message.message_id().unwrap_or_default().to_owned(),
+        receives: u32::try_from(receives).unwrap_or(u32::MAX),
+        sent_ms: attribute(MessageSystemAttributeName::SentTimestamp).unwrap_or(0),
+        body: message.body().unwrap_or_default().to_owned(),
     }
 }

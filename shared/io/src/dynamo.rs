@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub use aws_sdk_dynamodb::types::AttributeValue;
 pub type Item = HashMap<String, AttributeValue>;
 
 /// A row's primary key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub struct Key {
     /// Partition key.
     pub pk: String,
@@ -638,6 +638,15 @@ impl Table {
     /// `row` is nothing that DynamoDB can hold.
     pub fn to_item<T: Serialize>(&self, row: &T) -> Result<Item, DynamoError> {
         serde_dynamo::to_item(row).map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
+    }
+
+    /// Writes any value, lists and maps too, as an attribute of a row.
+    ///
+    /// # Errors
+    /// `value` is nothing that DynamoDB can hold.
+    pub fn to_attribute<T: Serialize>(&self, value: &T) -> Result<AttributeValue, DynamoError> {
+        serde_dynamo::to_attribute_value(value)
+            .map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
     }
 
     fn failed<E, R>(&self, action: &'static str, error: &SdkError<E, R>) -> DynamoError

@@ -1,7 +1,11 @@
+use crate::dead_letters::{given_up, or_bury};
 use crate::error::SignalsError;
 use crate::model::TenantStatus;
 use crate::notify::{DELIVERY_KIND, DeliveryJob, distinct, message, queue_deliveries};
-use crate::store::{Claim, ConfigRow, ConfigStatus, DeliveryRow, DeliveryStatus, EventRow, Next, Store, delivery_key};
+use crate::queues::NOTIFY;
+use crate::store::{
+    Claim, ConfigRow, ConfigStatus, DeliveryRow, DeliveryStatus, End, EventRow, Next, SENT, Store, Tried, delivery_key,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -63,9 +67,16 @@ impl NotifyDeps {
 /// process die after the far side took the message, the queue message's next receive sends it again: a lost notice is
 /// worse than a double one, and only webhooks' receivers can tell.
 ///
+/// A message that cannot succeed is kept as a dead letter.
+///
 /// # Errors
-/// Transient faults of DynamoDB or SQS: the message should come again. A message that is none of ours is permanent.
+/// Transient faults of DynamoDB or SQS: the message should come again.
 pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), SignalsError> {
+    let outcome = take(deps, text, owner).await;
+    or_bury(&deps.store, &deps.clock, NOTIFY, text, outcome).await
+}
+
+async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), SignalsError> {
     let envelope = Envelope::<DeliveryJob>::parse(text, DELIVERY_KIND).map_err(SignalsError::Envelope)?;
     let job = envelope.body;
     let now_ms = deps.clock.now().as_millisecond();
@@ -88,31 +99,31 @@ pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(),
     )?;
     if tenant.is_none_or(|tenant| tenant.status != TenantStatus::Active) {
         row.intent.fallback.clear();
-        return end(deps, &row, DeliveryStatus::Failed, "tenant_suspended").await;
+        return end(deps, &row, untried(DeliveryStatus::Failed, "tenant_suspended")).await;
     }
     if row.age(deps.clock.now()) > schedule::MAX_AGE {
-        return end(deps, &row, DeliveryStatus::Expired, "too_old").await;
+        return end(deps, &row, untried(DeliveryStatus::Expired, "too_old")).await;
     }
     let config_row = config_row.filter(|config| config.status == ConfigStatus::Active);
     let Some(config_row) = config_row else {
-        return end(deps, &row, DeliveryStatus::Failed, "no_active_config").await;
+        return end(deps, &row, untried(DeliveryStatus::Failed, "no_active_config")).await;
     };
     if is_suppressed {
-        return end(deps, &row, DeliveryStatus::Suppressed, "suppressed").await;
+        return end(deps, &row, untried(DeliveryStatus::Suppressed, "suppressed")).await;
     }
     let Some(config) = open_config(deps, &config_row).await? else {
-        return end(deps, &row, DeliveryStatus::Failed, "config_invalid").await;
+        return end(deps, &row, untried(DeliveryStatus::Failed, "config_invalid")).await;
     };
     let slot = hold_back(deps, &config, &row, now_ms).await?;
     if let Some(wait) = slot.map(|slot| slot - now_ms).filter(|wait| *wait <= SHORT_MS) {
         #[expect(clippy::disallowed_methods, reason = "shorter than the shortest delay of a message")]
         tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default())).await;
     } else if let Some(slot) = slot {
-        if slot - row.created_at.as_millisecond() > millis(schedule::MAX_AGE) {
-            return end(deps, &row, DeliveryStatus::Expired, "too_old").await;
+        if slot - row.begun_at().as_millisecond() > millis(schedule::MAX_AGE) {
+            return end(deps, &row, untried(DeliveryStatus::Expired, "too_old")).await;
         }
         let next = at(slot, false, deps.clock.now());
-        if deps.store.settle_delivery(&row, &next, None, Vec::new()).await? {
+        if deps.store.settle_delivery(&row, &next, None, Vec::new(), deps.clock.now()).await? {
             send_later(deps, &row, row.attempts, &next).await?;
         }
         return Ok(());
@@ -180,9 +191,13 @@ async fn attempt(
         tenant_id = row.tenant,
         service = channel.name(),
         attempt = row.attempts,
-        outcome = outcome.code().unwrap_or("sent"),
+        outcome = outcome.code().unwrap_or(SENT),
         "notification attempted"
     );
+    let took = Duration::try_from(now.duration_since(started)).unwrap_or_default();
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let tried = Tried { at: started, outcome: outcome.code().unwrap_or(SENT).to_owned(), ms };
+    let given_up = |status| End { status, reason: &tried.outcome, tried: Some(&tried) };
     match outcome {
         Outcome::Sent { provider_id } => {
             metric::count("notification.sent", 1);
@@ -193,9 +208,9 @@ async fn attempt(
             if let (Channel::Email | Channel::Whatsapp, Some(id)) = (channel, &provider_id) {
                 with.push(deps.store.receipt(row, id, now)?);
             }
-            write_down_sent(deps, row, provider_id, with).await
+            write_down_sent(deps, row, provider_id, &tried, with).await
         }
-        Outcome::Retry { after, code, holds_account } => {
+        Outcome::Retry { after, holds_account, .. } => {
             let after = after.map(|wish| wish.min(schedule::MAX_AGE));
             let wish_end = after.map(|wish| now.as_millisecond() + millis(wish));
             if let (true, Some(until), Some(account)) = (holds_account, wish_end, pace::account_key(config)) {
@@ -204,21 +219,21 @@ async fn attempt(
             match schedule::next(row.attempts + 1, after, row.age(now), fastrand::f64()) {
                 Then::Wait(wait) => {
                     let next = at(now.as_millisecond() + millis(wait), true, now);
-                    if deps.store.settle_delivery(row, &next, Some(&code), Vec::new()).await? {
+                    if deps.store.settle_delivery(row, &next, Some(&tried), Vec::new(), now).await? {
                         send_later(deps, row, row.attempts + 1, &next).await?;
                     }
                     Ok(())
                 }
-                Then::Expired => end(deps, row, DeliveryStatus::Expired, &code).await,
-                Then::Exhausted => end(deps, row, DeliveryStatus::Failed, &code).await,
+                Then::Expired => end(deps, row, given_up(DeliveryStatus::Expired)).await,
+                Then::Exhausted => end(deps, row, given_up(DeliveryStatus::Failed)).await,
             }
         }
-        Outcome::TerminalMessage { code } | Outcome::TerminalRecipient { code } => {
-            end(deps, row, DeliveryStatus::Failed, &code).await
+        Outcome::TerminalMessage { .. } | Outcome::TerminalRecipient { .. } => {
+            end(deps, row, given_up(DeliveryStatus::Failed)).await
         }
         Outcome::TerminalConfig { code } => {
             deps.store.config_failed(&row.tenant, config_row, &code).await?;
-            end(deps, row, DeliveryStatus::Failed, &code).await
+            end(deps, row, given_up(DeliveryStatus::Failed)).await
         }
     }
 }
@@ -228,11 +243,12 @@ async fn write_down_sent(
     deps: &NotifyDeps,
     row: &DeliveryRow,
     provider_id: Option<String>,
+    tried: &Tried,
     with: Vec<Write>,
 ) -> Result<(), SignalsError> {
-    let next = Next::Sent { provider_id };
+    let (next, now) = (Next::Sent { provider_id }, deps.clock.now());
     for _ in 1..SETTLE_ATTEMPTS {
-        match deps.store.settle_delivery(row, &next, None, with.clone()).await {
+        match deps.store.settle_delivery(row, &next, Some(tried), with.clone(), now).await {
             Err(error) if error.disposition() != Disposition::Permanent => {
                 tracing::warn!(
                     event_id = row.event_id,
@@ -243,7 +259,7 @@ async fn write_down_sent(
             settled => return settled.map(drop),
         }
     }
-    deps.store.settle_delivery(row, &next, None, with).await.map(drop)
+    deps.store.settle_delivery(row, &next, Some(tried), with, now).await.map(drop)
 }
 
 fn compose(row: &DeliveryRow, event: Option<&EventRow>) -> Message {
@@ -276,16 +292,25 @@ fn webhook_body(row: &DeliveryRow, event: Option<&EventRow>) -> String {
     webhook::body("signal.fired", row.created_at, about, rule, delivery)
 }
 
+/// An end without an attempt.
+fn untried(status: DeliveryStatus, reason: &str) -> End<'_> {
+    End { status, reason, tried: None }
+}
+
 /// Ends a delivery that was not sent, and starts what stands in for it.
-async fn end(deps: &NotifyDeps, row: &DeliveryRow, status: DeliveryStatus, reason: &str) -> Result<(), SignalsError> {
+async fn end(deps: &NotifyDeps, row: &DeliveryRow, end: End<'_>) -> Result<(), SignalsError> {
     let now = deps.clock.now();
     let fallback = row.intent.fallback.iter().map(|intent| DeliveryRow::new(row.origin(), intent.clone(), now));
     let fallback = distinct(fallback.collect());
-    let counted = [("notifications_failed", 1)];
-    let started = deps.store.end_delivery(row, status, reason, &counted, fallback, now).await?;
+    // A recipient who wants no more mail is nobody's fault, and nothing to be sent again.
+    let letter = match end.status {
+        DeliveryStatus::Suppressed => None,
+        _ => Some(given_up(row, &message(row, row.attempts)?, end.reason, deps.clock.new_id().to_string(), now)),
+    };
+    let started = deps.store.end_delivery(row, &end, letter.as_ref(), fallback, now).await?;
     if let Some(started) = started {
         metric::count("notification.failed", 1);
-        tracing::warn!(event_id = row.event_id, reason, "notification given up");
+        tracing::warn!(event_id = row.event_id, reason = end.reason, "notification given up");
         let open: Vec<_> = started.into_iter().filter(DeliveryRow::is_open).collect();
         queue_deliveries(&deps.queue, &open).await?;
     }

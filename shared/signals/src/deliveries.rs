@@ -1,37 +1,122 @@
-//! What became of an event's notifications.
+//! What became of a tenant's notifications, and beginning them again.
 
 use crate::error::SignalsError;
-use crate::store::DeliveryRow;
+use crate::notify::message;
+use crate::queues::{NOTIFY, QueueDeps};
+use crate::store::{
+    Audit, BeginAgain, DeliveryInFull, DeliveryRow, DeliveryStatus, DeliveryView, dead_letter_key, listed_partition,
+};
 use crate::tenants::TenantDeps;
-use jiff::Timestamp;
-use serde_json::{Value, json};
-use switchyard_core::iso_millis;
+use switchyard_core::error_chain;
 
-/// An event's deliveries. Texts and recipients are not shown.
+/// Deliveries that one look reads at most, before it says where the next should go on.
+const MOST_READ: usize = 2_000;
+
+/// Deliveries that are read at a time.
+const READ_TOGETHER: usize = 200;
+
+/// Which deliveries are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct WantedDeliveries {
+    /// Of this rule.
+    pub rule_id: Option<String>,
+    /// In this state.
+    pub status: Option<DeliveryStatus>,
+}
+
+/// An event's deliveries.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn deliveries(deps: &TenantDeps, tenant: &str, event_id: &str) -> Result<Vec<Value>, SignalsError> {
-    Ok(deps.store.deliveries(tenant, event_id).await?.iter().map(show).collect())
+pub async fn of_event(deps: &TenantDeps, tenant: &str, event_id: &str) -> Result<Vec<DeliveryView>, SignalsError> {
+    deps.store.deliveries(tenant, event_id).await
 }
 
-pub(crate) fn show(row: &DeliveryRow) -> Value {
-    let at = |ms: i64| Timestamp::from_millisecond(ms).ok().map(iso_millis);
-    json!({
-        "id": row.id,
-        "eventId": row.event_id,
-        "ruleId": row.rule_id,
-        "ruleVersion": row.rule_version,
-        "action": row.intent.action,
-        "channel": row.intent.channel,
-        "configId": row.intent.config,
-        "status": row.status,
-        "attempts": row.attempts,
-        "nextAttemptAt": row.next_attempt_at.and_then(at),
-        "lastError": row.last_error,
-        "providerId": row.provider_id,
-        "reportedAt": row.reported_at.map(iso_millis),
-        "readAt": row.read_at.map(iso_millis),
-        "createdAt": iso_millis(row.created_at),
-    })
+/// A tenant's deliveries, those first whose state changed last, at most `limit` from `cursor` on, and the cursor of the
+/// next page. One look reads a bounded number of them, so that it may find fewer than there are and still say where to go on.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn list(
+    deps: &TenantDeps,
+    tenant: &str,
+    wanted: &WantedDeliveries,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<DeliveryView>, Option<String>), SignalsError> {
+    let statuses = wanted.status.map_or(DeliveryStatus::ALL.to_vec(), |status| vec![status]);
+    let partitions: Vec<_> = statuses.iter().map(|status| listed_partition(tenant, status.name())).collect();
+    let fits = |view: &DeliveryView| wanted.rule_id.as_ref().is_none_or(|rule| *rule == view.rule_id);
+    let (mut found, mut before) = (Vec::new(), cursor.map(str::to_owned));
+    for _ in 0..MOST_READ / READ_TOGETHER {
+        // No more than are wanted, so that a page ends where the next one begins.
+        let together = READ_TOGETHER.min(limit - found.len());
+        let (items, next) = deps.store.listed(&partitions, before.as_deref(), together).await?;
+        for item in items {
+            let view = deps.store.table().read::<DeliveryView>(item)?;
+            found.extend(Some(view).filter(fits));
+        }
+        before = next;
+        if found.len() >= limit || before.is_none() {
+            break;
+        }
+    }
+    Ok((found, before))
+}
+
+/// A delivery with its attempts; `None` when the tenant has no such delivery.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn delivery(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<DeliveryInFull>, SignalsError> {
+    deps.store.delivery(tenant, id).await
+}
+
+/// What became of the wish to have something sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It is sent again.
+    Enqueued,
+    /// It is not, and why.
+    Refused(&'static str),
+}
+
+/// Begins a delivery again that failed or got too old, with a schedule and an age of its own; `None` when the tenant has no
+/// such delivery.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn retry(deps: &QueueDeps, actor: &str, tenant: &str, id: &str) -> Result<Option<Retried>, SignalsError> {
+    match deps.store.delivery::<DeliveryRow>(tenant, id).await? {
+        Some(row) => retry_row(deps, actor, &row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn retry_row(deps: &QueueDeps, actor: &str, row: &DeliveryRow) -> Result<Retried, SignalsError> {
+    if !matches!(row.status, DeliveryStatus::Failed | DeliveryStatus::Expired) {
+        return Ok(Retried::Refused("it neither failed nor expired"));
+    }
+    if row.intent.failed.is_some() {
+        return Ok(Retried::Refused("it was never composed; replay its event instead"));
+    }
+    let now = deps.clock.now();
+    let mut letter = row.dead_letter.as_ref().map(|id| dead_letter_key(Some(&row.tenant), id));
+    loop {
+        let audit =
+            Audit { tenant: &row.tenant, actor, action: "delivery.retry", subject: &row.id, before: None, after: None };
+        match deps.store.begin_again(row, letter.as_ref(), deps.store.audit(audit, now)?, now).await? {
+            BeginAgain::Done => break,
+            BeginAgain::NotGivenUp => return Ok(Retried::Refused("it was begun again before")),
+            BeginAgain::LetterGone => letter = None,
+        }
+    }
+    let sent = match message(row, 0) {
+        Ok(text) => deps.send(NOTIFY, &text).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = sent {
+        tracing::warn!(event_id = row.event_id, error = error_chain(&error), "the delivery waits for the sweeper");
+    }
+    Ok(Retried::Enqueued)
 }

@@ -118,6 +118,16 @@ impl Classify for SignalsError {
 }
 
 impl SignalsError {
+    /// What a dead letter calls it.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Envelope(_) => "malformed_message",
+            Self::UnknownEvent { .. } => "unknown_event",
+            Self::UnknownTenant { .. } => "unknown_tenant",
+            _ => "internal",
+        }
+    }
+
     /// A refusal of one field.
     pub(crate) fn refused(field: &'static str, reason: impl Into<String>) -> Self {
         Self::Refused { field, reason: reason.into() }

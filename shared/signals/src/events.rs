@@ -2,10 +2,9 @@
 
 use crate::error::SignalsError;
 use crate::ingest::event_message;
-use crate::store::{Audit, EventRow, EventsAt, Store, days};
+use crate::store::{Audit, DeliveryView, EventRow, EventsAt, Store, days};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, error_chain, iso_millis};
@@ -177,7 +176,6 @@ fn fits(row: &EventRow, wanted: &Wanted) -> bool {
 pub async fn event(deps: &EventDeps, tenant: &str, id: &str) -> Result<Option<Box<RawValue>>, SignalsError> {
     let Some(row) = deps.store.event(tenant, id).await? else { return Ok(None) };
     let deliveries = deps.store.deliveries(tenant, id).await?;
-    let deliveries: Vec<Value> = deliveries.iter().map(crate::deliveries::show).collect();
     shown(&row, Some(deliveries)).map(Some)
 }
 
@@ -197,11 +195,11 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     outcomes: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deliveries: Option<Vec<Value>>,
+    deliveries: Option<Vec<DeliveryView>>,
 }
 
 /// As JSON; in full when the deliveries are given.
-fn shown(row: &EventRow, deliveries: Option<Vec<Value>>) -> Result<Box<RawValue>, SignalsError> {
+fn shown(row: &EventRow, deliveries: Option<Vec<DeliveryView>>) -> Result<Box<RawValue>, SignalsError> {
     let raw = |text| serde_json::from_str::<&RawValue>(text).map_err(SignalsError::Json);
     let outcomes = row.outcomes.as_deref().filter(|_| deliveries.is_some());
     let shown = Shown {

@@ -3,14 +3,15 @@
 //! Read in this order: [`accept`] takes an event of an identified producer; [`process`] weighs it by the rules of a
 //! `ruleset` and writes deliveries, which `notify` works out; [`deliver`] attempts one; [`sweep`] sends whatever is overdue.
 //! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events; `crossing`
-//! tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed; [`receipts`] is what providers report later; [`dry_runs`] try a rule,
+//! tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed; [`deliveries`] and [`dead_letters`] tell what became of it, [`receipts`] what providers report later; [`dry_runs`] try a rule,
 //! [`trials`] a config. `model` reads what producers send, `store` holds every row, key and condition. The contract is
 //! `docs/signals.md`.
 
 pub mod configs;
 mod crossing;
+pub mod dead_letters;
 mod deliver;
-mod deliveries;
+pub mod deliveries;
 pub mod dry_runs;
 mod error;
 pub mod events;
@@ -22,6 +23,7 @@ mod occurred;
 pub mod password;
 mod process;
 mod producer;
+mod queues;
 pub mod receipts;
 pub mod rules;
 mod ruleset;
@@ -33,12 +35,12 @@ mod usage;
 pub mod users;
 
 pub use deliver::{NotifyDeps, deliver};
-pub use deliveries::deliveries;
 pub use error::SignalsError;
 pub use ingest::{Accepted, IngestDeps, MAX_IDEMPOTENCY_KEY, accept};
 pub use model::{BadEvent, NewEvent, Plan, RESERVED, TenantStatus};
 pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
-pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, Tenant, Usage};
-pub use sweep::{SweepDeps, Swept, sweep};
+pub use queues::QueueDeps;
+pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, Tenant, Usage, Whose};
+pub use sweep::{Swept, sweep};
 pub use usage::{Correction, Export, ExportFormat, export, reconcile, usage, usage_between};

@@ -1,7 +1,9 @@
+use crate::dead_letters::or_bury;
 use crate::error::SignalsError;
 use crate::ingest::{EVENT_KIND, EventJob};
 use crate::model::TenantStatus;
 use crate::notify::{distinct, queue_deliveries, work_out};
+use crate::queues::RULES;
 use crate::ruleset::{ActiveRule, Ruleset, Rulesets};
 use crate::store::{DeliveryRow, DueState, EventRow, Intent, Origin, RuleStatus, StateKey, Stepped, Store, Tenant};
 use futures_util::future::try_join_all;
@@ -70,11 +72,17 @@ pub(crate) struct DigestJob {
     pub(crate) group: String,
 }
 
-/// Takes one message from the queue: an event to evaluate, or a digest to close.
+/// Takes one message from the queue: an event to evaluate, or a digest to close. One that cannot succeed is kept as a dead
+/// letter.
 ///
 /// # Errors
-/// Transient faults of DynamoDB or SQS: the message should come again. A message that is none of ours is permanent.
+/// Transient faults of DynamoDB or SQS: the message should come again.
 pub async fn process(deps: &RulesDeps, message: &str) -> Result<(), SignalsError> {
+    let outcome = take(deps, message).await;
+    or_bury(&deps.store, &deps.clock, RULES, message, outcome).await
+}
+
+async fn take(deps: &RulesDeps, message: &str) -> Result<(), SignalsError> {
     #[derive(Deserialize)]
     struct Kind {
         kind: String,
@@ -96,7 +104,7 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
         return Err(SignalsError::UnknownEvent { id: event_id.to_owned() });
     };
     if row.outcomes.is_some() {
-        let mut known = deps.store.deliveries(tenant, event_id).await?;
+        let mut known: Vec<DeliveryRow> = deps.store.deliveries(tenant, event_id).await?;
         known.retain(|delivery| delivery.is_open() && delivery.attempts == 0);
         return queue_deliveries(&deps.deliveries, &known).await;
     }

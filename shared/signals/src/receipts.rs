@@ -123,13 +123,14 @@ pub async fn whatsapp_report(
             continue;
         }
         let Some(receipt) = find(deps, Channel::Whatsapp, &status.message_id, until).await? else { continue };
-        let at = status.at.unwrap_or_else(|| deps.clock.now());
+        let now = deps.clock.now();
+        let at = status.at.unwrap_or(now);
         match status.state {
-            State::Read => deps.store.report_read(&receipt, at).await?,
-            State::Delivered => deps.store.report(&receipt, DeliveryStatus::Delivered, None, at).await?,
+            State::Read => deps.store.report_read(&receipt, at, now).await?,
+            State::Delivered => deps.store.report(&receipt, DeliveryStatus::Delivered, None, at, now).await?,
             State::Failed => {
                 let code = status.error.map_or_else(|| "undelivered".to_owned(), |code| code.to_string());
-                deps.store.report(&receipt, DeliveryStatus::Undelivered, Some(&code), at).await?;
+                deps.store.report(&receipt, DeliveryStatus::Undelivered, Some(&code), at, now).await?;
             }
             State::Sent | State::Unknown => {}
         }
@@ -170,14 +171,15 @@ pub async fn mail_report(deps: &ReceiptDeps, report: &ses::MailReport) -> Result
     let Some(receipt) = find(deps, Channel::Email, &report.message_id, Instant::now() + WAIT).await? else {
         return Ok(());
     };
-    let at = report.at.unwrap_or_else(|| deps.clock.now());
+    let now = deps.clock.now();
+    let at = report.at.unwrap_or(now);
     let (status, reason) = match report.fate {
         Fate::Delivered => (DeliveryStatus::Delivered, None),
         Fate::Bounced { .. } => (DeliveryStatus::Bounced, Some("bounced")),
         // It arrived, and was not wanted.
         Fate::Complained => (DeliveryStatus::Delivered, Some("complained")),
     };
-    deps.store.report(&receipt, status, reason, at).await?;
+    deps.store.report(&receipt, status, reason, at, now).await?;
     for address in report.to_suppress() {
         deps.store.suppress(&receipt.tenant, address, reason.unwrap_or_default(), at).await?;
     }

@@ -1,49 +1,19 @@
+use crate::dead_letters::send_again;
 use crate::error::SignalsError;
 use crate::ingest::event_message;
 use crate::notify::message;
 use crate::process::digest_message;
-use crate::store::{Due, Store, WORKFLOW};
+use crate::queues::{NOTIFY, QueueDeps, RULES};
+use crate::store::{Due, WORKFLOW};
 use crate::tenants::TenantDeps;
 use crate::usage::reconcile_nightly;
 use serde::Serialize;
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError};
 use switchyard_io::outbox::{self, DueRow};
-use switchyard_io::{Aws, Queue, Table};
 use tokio::time::Instant;
 
 /// For so long at most one tenant's usage is compared with its events, before others have their turn.
 const RECONCILE_FOR: Duration = Duration::from_secs(10);
-
-/// What sweeping needs.
-#[derive(Clone)]
-pub struct SweepDeps {
-    store: Store,
-    rules: Queue,
-    notify: Queue,
-    clock: Clock,
-}
-
-impl SweepDeps {
-    /// Reads `SIGNALS_TABLE`, `RULES_QUEUE_URL` and `NOTIFY_QUEUE_URL`.
-    ///
-    /// # Errors
-    /// A setting is missing.
-    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
-        Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
-            rules: Queue::from_env(aws, env, "RULES_QUEUE_URL")?,
-            notify: Queue::from_env(aws, env, "NOTIFY_QUEUE_URL")?,
-            clock: Clock::system(),
-        })
-    }
-
-    /// The same with another clock.
-    #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
-        Self { clock, ..self }
-    }
-}
 
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -63,7 +33,7 @@ pub struct Swept {
 ///
 /// # Errors
 /// The due rows could not be listed, or some could not be dealt with, after all others were.
-pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, SignalsError> {
+pub async fn sweep(deps: &QueueDeps, deadline: Instant) -> Result<Swept, SignalsError> {
     let mut swept = Swept::default();
     let dealt = outbox::sweep(deps.store.table(), WORKFLOW, &deps.clock, deadline, async |row| {
         swept.scanned += 1;
@@ -77,19 +47,23 @@ pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, Signals
     }
 }
 
-async fn deal_with(deps: &SweepDeps, row: &DueRow, deadline: Instant) -> Result<bool, SignalsError> {
+async fn deal_with(deps: &QueueDeps, row: &DueRow, deadline: Instant) -> Result<bool, SignalsError> {
     let now_ms = deps.clock.now().as_millisecond();
     let Some(item) = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await? else { return Ok(false) };
     let (queue, text) = match deps.store.read_due(row, item)? {
-        Due::Event(event) => (&deps.rules, event_message(&event.tenant, &event.id, None)?),
-        Due::Digest(digest) => (&deps.rules, digest_message(&digest)?),
+        Due::Event(event) => (RULES, event_message(&event.tenant, &event.id, None)?),
+        Due::Digest(digest) => (RULES, digest_message(&digest)?),
+        Due::DeadLetter(letter) => {
+            send_again(deps, &letter).await?;
+            return Ok(true);
+        }
         Due::Tenant(entry) => {
             let tenants = TenantDeps { store: deps.store.clone(), clock: deps.clock.clone() };
             reconcile_nightly(&tenants, &entry, deadline.min(Instant::now() + RECONCILE_FOR)).await?;
             return Ok(false);
         }
-        Due::Delivery(delivery) => (&deps.notify, message(&delivery, delivery.attempts)?),
+        Due::Delivery(delivery) => (NOTIFY, message(&delivery, delivery.attempts)?),
     };
-    queue.send(&text, Duration::ZERO).await?;
+    deps.send(queue, &text).await?;
     Ok(true)
 }

@@ -88,7 +88,7 @@ pub async fn send_test(
     while Instant::now() < end {
         #[expect(clippy::disallowed_methods, reason = "the caller waits for what comes of the message")]
         tokio::time::sleep(LOOK_EVERY).await;
-        let rows = deps.store.deliveries(tenant, &event_id).await?;
+        let rows: Vec<DeliveryRow> = deps.store.deliveries(tenant, &event_id).await?;
         let Some(row) = rows.into_iter().find(|known| known.id == row.id) else { continue };
         match row.status {
             DeliveryStatus::Pending => {}

@@ -11,6 +11,8 @@ use switchyard_tests::client::{Answer, Client, poll, unique};
 
 const PASSWORD: &str = "correct-horse-1";
 
+const SOON: Duration = Duration::from_secs(20);
+
 /// A tenant with an owner who is logged in.
 struct World {
     client: Client,
@@ -85,6 +87,23 @@ impl World {
         let made = self.own("POST", "/api/rules", &rule("hi")).await;
         assert_eq!(made.status, 201, "{}", made.body);
         made
+    }
+
+    /// Brings a message that cannot succeed, about an event of the tenant's that is nowhere.
+    async fn bury(&self, event: &str) {
+        let queue = self.client.settings_of("events-api").await.unwrap()["RULES_QUEUE_URL"].clone();
+        let body = json!({"eventId": event, "type": "t"});
+        let body = json!({"v": 1, "id": event, "kind": "signals.event", "tenant": self.tenant["id"], "body": body});
+        let request = json!({"QueueUrl": queue, "MessageBody": body.to_string()});
+        self.client.aws("AmazonSQS.SendMessage", &request).await.unwrap();
+    }
+
+    /// The first thing of a list, once there is one.
+    async fn first(&self, path: &str) -> Value {
+        let look = async || self.own("GET", path, &Value::Null).await.body["items"][0].clone();
+        let found = poll(SOON, Duration::from_millis(100), async || Ok(look().await.is_object()));
+        found.await.unwrap();
+        look().await
     }
 
     async fn event(&self, key: &str) -> Answer {
@@ -189,6 +208,61 @@ async fn v39_both_keys_are_good_until_the_grace_is_over() {
     assert_eq!((over.status, &over.body["message"]), (400, &json!(["expiresAt must lie in the future"])));
     let wrong = world.own("POST", &format!("/api/api-keys/{id}/rotate"), &json!({"graceSeconds": 604_801})).await;
     assert_eq!((wrong.status, &wrong.body["message"]), (400, &json!(["graceSeconds must be 0 to 604800"])));
+}
+
+#[tokio::test]
+async fn v40_a_dead_letter_is_sent_again_once() {
+    let world = World::new().await;
+    world.bury("019b2a3c-7c00-7a11-8b22-0c0ffee00001").await;
+    let letter = world.first("/api/dlq").await;
+    assert_eq!((&letter["errorCode"], &letter["receiveCount"]), (&json!("unknown_event"), &json!(1)), "{letter}");
+    let path = format!("/api/dlq/{}", letter["id"].as_str().unwrap());
+    let full = world.own("GET", &path, &Value::Null).await;
+    assert_eq!(full.body["body"]["tenant"], world.tenant["id"], "{}", full.body);
+    let redrive = format!("{path}/redrive");
+    let sent = world.own("POST", &redrive, &Value::Null).await;
+    assert_eq!((sent.status, &sent.body["status"]), (202, &json!("enqueued")), "{}", sent.body);
+    let again = world.own("POST", &redrive, &Value::Null).await;
+    assert_eq!((again.status, &again.body["code"]), (409, &json!("not_retryable")), "{}", again.body);
+    // It is as bad as before, and comes back as another.
+    let is_back = async || {
+        let letters = world.own("GET", "/api/dlq?reason=unknown_event", &Value::Null).await.body;
+        Ok(letters["items"].as_array().is_some_and(|letters| letters.len() == 2))
+    };
+    poll(SOON, Duration::from_millis(100), is_back).await.unwrap();
+    assert_eq!(world.call("GET", &path, &world.operator, &Value::Null).await.status, 200, "an operator sees all");
+    let several = world.call("POST", "/api/dlq/redrive", &world.owner, &json!({"queue": "rules", "max": 5})).await;
+    assert_eq!((several.status, &several.body), (202, &json!({"matched": 1})));
+    assert_eq!(world.own("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(world.own("GET", &path, &Value::Null).await.status, 404);
+    for (body, message) in [
+        (json!({"queue": "adt"}), "queue must be one of rules, notify"),
+        (json!({"queue": "rules", "max": 501}), "max must be 1 to 500"),
+        (json!({"queue": "rules", "olderThan": "yesterday"}), "olderThan must be an RFC 3339 time"),
+    ] {
+        let refused = world.own("POST", "/api/dlq/redrive", &body).await;
+        assert_eq!((refused.status, &refused.body["message"]), (400, &json!([message])));
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_shows_its_attempts_and_lists_by_state() {
+    let world = World::new().await;
+    let (_, key) = world.key(&json!({"label": "p"})).await;
+    // Nobody set a bot up.
+    world.rule().await;
+    let event = world.event(&key).await.body;
+    let failed = world.first("/api/deliveries?status=failed").await;
+    assert_eq!((&failed["eventId"], &failed["lastError"]), (&event["id"], &json!("no_active_config")), "{failed}");
+    let path = format!("/api/deliveries/{}", failed["id"].as_str().unwrap());
+    let full = world.own("GET", &path, &Value::Null).await.body;
+    assert_eq!((&full["status"], &full["history"]), (&json!("failed"), &json!([])), "{full}");
+    let retried = world.own("POST", &format!("{path}/retry"), &Value::Null).await;
+    assert_eq!((retried.status, &retried.body["code"]), (409, &json!("not_retryable")), "{}", retried.body);
+    let sent = world.own("GET", "/api/deliveries?status=sent", &Value::Null).await.body;
+    assert_eq!(sent, json!({"items": [], "nextCursor": null}));
+    let wrong = world.own("GET", "/api/deliveries?status=lost", &Value::Null).await;
+    assert!(wrong.body["message"][0].as_str().unwrap().starts_with("status must be one of pending"), "{}", wrong.body);
 }
 
 #[tokio::test]
@@ -456,6 +530,13 @@ fn cases() -> BTreeMap<(&'static str, &'static str), Value> {
         (("get", "/api/events/{id}"), none()),
         (("post", "/api/events/{id}/replay"), json!({"notify": false})),
         (("get", "/api/deliveries"), none()),
+        (("get", "/api/deliveries/{id}"), none()),
+        (("post", "/api/deliveries/{id}/retry"), none()),
+        (("get", "/api/dlq"), none()),
+        (("post", "/api/dlq/redrive"), json!({"queue": "rules"})),
+        (("get", "/api/dlq/{id}"), none()),
+        (("delete", "/api/dlq/{id}"), none()),
+        (("post", "/api/dlq/{id}/redrive"), none()),
         (("get", "/api/suppressions"), none()),
         (("delete", "/api/suppressions/{id}"), none()),
         (("get", "/api/usage"), none()),
@@ -489,8 +570,11 @@ async fn s6_one_tenant_can_neither_see_nor_touch_anothers() {
     let (user, _) = own.user("member").await;
     let event = own.event(&key).await.body;
     let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
-    let ids = [id(&own.tenant), id(&config), id(&rule), key_id, user, id(&event)];
-    let [tenant, config, rule, key_id, user, event] = ids.clone();
+    let delivery = own.first(&format!("/api/deliveries?eventId={}", id(&event))).await;
+    own.bury("019b2a3c-7c00-7a11-8b22-0c0ffee00001").await;
+    let letter = own.first("/api/dlq?queue=rules").await;
+    let ids = [id(&own.tenant), id(&config), id(&rule), key_id, user, id(&event), id(&delivery), id(&letter)];
+    let [tenant, config, rule, key_id, user, event, delivery, letter] = ids.clone();
     let of_path = |path: &str| {
         let id = match path.split('/').nth(2).unwrap_or_default() {
             "tenants" => &tenant,
@@ -498,6 +582,8 @@ async fn s6_one_tenant_can_neither_see_nor_touch_anothers() {
             "api-keys" => &key_id,
             "rules" => &rule,
             "notification-configs" => &config,
+            "deliveries" => &delivery,
+            "dlq" => &letter,
             _ => &event,
         };
         let query = match path {
@@ -547,4 +633,5 @@ async fn s6_one_tenant_can_neither_see_nor_touch_anothers() {
     assert_eq!(own.own("GET", &format!("/api/rules/{rule}"), &Value::Null).await.body["version"], 1);
     assert_eq!(own.own("GET", &format!("/api/notification-configs/{config}"), &Value::Null).await.status, 200);
     assert_eq!(own.own("GET", "/api/users", &Value::Null).await.body["items"].as_array().unwrap().len(), 2);
+    assert_eq!(own.own("GET", &format!("/api/dlq/{letter}"), &Value::Null).await.body["redrivenAt"], Value::Null);
 }

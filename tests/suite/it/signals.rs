@@ -10,15 +10,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_core::{Clock, Secret, Timestamp};
+use switchyard_io::Aws;
 use switchyard_io::once::Owner;
 use switchyard_notify::Channel;
 use switchyard_notify::receipts::ses::{Fate, MailReport};
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
+use switchyard_signals::dead_letters::{self, WantedLetters};
 use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
-    Accepted, IngestDeps, NewEvent, NotifyDeps, RulesDeps, SweepDeps, Tenant, TenantStatus, accept, deliver,
+    Accepted, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RulesDeps, Tenant, TenantStatus, Whose, accept, deliver,
     deliveries, process, sweep, usage,
 };
 use switchyard_tests::client::{Client, unique};
@@ -26,7 +28,7 @@ use tokio::time::Instant;
 
 /// A Telegram that says to each chat what it is told to say, and remembers what it was sent.
 #[derive(Clone, Default)]
-struct Bot {
+pub(super) struct Bot {
     answers: Arc<Mutex<HashMap<String, (u16, Value)>>>,
     got: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -53,15 +55,15 @@ async fn take_mail() -> axum::Json<Value> {
 }
 
 impl Bot {
-    fn says(&self, chat: &str, status: u16, answer: Value) {
+    pub(super) fn says(&self, chat: &str, status: u16, answer: Value) {
         self.answers.lock().unwrap().insert(chat.to_owned(), (status, answer));
     }
 
-    fn recovers(&self, chat: &str) {
+    pub(super) fn recovers(&self, chat: &str) {
         self.answers.lock().unwrap().remove(chat);
     }
 
-    fn got(&self, chat: &str) -> Vec<String> {
+    pub(super) fn got(&self, chat: &str) -> Vec<String> {
         self.got.lock().unwrap().iter().filter(|(to, _)| to == chat).map(|(_, text)| text.clone()).collect()
     }
 }
@@ -80,24 +82,26 @@ fn bot_config(config: Value) -> NewConfig {
 
 const APP_SECRET: &str = "the app's own secret";
 
-struct World {
-    client: Client,
-    bot: Bot,
-    now: Arc<Mutex<Timestamp>>,
-    ingest: IngestDeps,
-    rules: RulesDeps,
-    notify: NotifyDeps,
-    sweep: SweepDeps,
-    tenants: TenantDeps,
-    configs: ConfigDeps,
-    receipts: ReceiptDeps,
-    tenant: Tenant,
-    rules_queue: String,
-    notify_queue: String,
+pub(super) struct World {
+    pub(super) table: String,
+    pub(super) aws: Aws,
+    pub(super) client: Client,
+    pub(super) bot: Bot,
+    pub(super) now: Arc<Mutex<Timestamp>>,
+    pub(super) ingest: IngestDeps,
+    pub(super) rules: RulesDeps,
+    pub(super) notify: NotifyDeps,
+    pub(super) queues: QueueDeps,
+    pub(super) tenants: TenantDeps,
+    pub(super) configs: ConfigDeps,
+    pub(super) receipts: ReceiptDeps,
+    pub(super) tenant: Tenant,
+    pub(super) rules_queue: String,
+    pub(super) notify_queue: String,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (aws, client) = aws().await;
         let name = format!("it-signals-{}", unique());
         table(&client, "SignalsTable", &name).await;
@@ -117,7 +121,7 @@ impl World {
         let secret = json!({"Name": hooks, "SecretString": secret});
         client.aws("secretsmanager.CreateSecret", &secret).await.unwrap();
         let env = env(vec![
-            ("SIGNALS_TABLE", name),
+            ("SIGNALS_TABLE", name.clone()),
             ("RULES_QUEUE_URL", rules_queue.clone()),
             ("NOTIFY_QUEUE_URL", notify_queue.clone()),
             ("API_KEY_SECRET", "ApiKeySecret".to_owned()),
@@ -134,24 +138,26 @@ impl World {
         let tenant =
             tenants::create(&tenants, "cli", "acme", "Acme", &TenantEdit::default(), None).await.unwrap().unwrap();
         Self {
+            table: name,
             client,
             bot,
             now,
             ingest: IngestDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
             rules: RulesDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
             notify: NotifyDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
-            sweep: SweepDeps::from_env(&aws, &env).unwrap().with_clock(clock),
+            queues: QueueDeps::from_env(&aws, &env).unwrap().with_clock(clock),
             configs: ConfigDeps::from_env(&aws, &env).unwrap(),
             receipts: ReceiptDeps::from_env(&aws, &env).unwrap(),
             tenants,
             tenant,
             rules_queue,
             notify_queue,
+            aws,
         }
     }
 
     /// The same with a Telegram config whose messages go to chat 1 where a rule names none.
-    async fn with_bot() -> Self {
+    pub(super) async fn with_bot() -> Self {
         let world = Self::new().await;
         let config = json!({"botToken": "42:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "destination": "1"});
         let made = configs::create(&world.configs, "cli", &world.tenant.id, &bot_config(config)).await;
@@ -159,11 +165,16 @@ impl World {
         world
     }
 
-    fn pass(&self, seconds: u64) {
+    pub(super) fn clock(&self) -> Clock {
+        let shared = self.now.clone();
+        Clock::from_fn(move || *shared.lock().unwrap())
+    }
+
+    pub(super) fn pass(&self, seconds: u64) {
         *self.now.lock().unwrap() += Duration::from_secs(seconds);
     }
 
-    async fn rule(&self, document: Value) -> String {
+    pub(super) async fn rule(&self, document: Value) -> String {
         match rules::create(&self.tenants, "cli", &self.tenant.id, &document.to_string()).await.unwrap() {
             Written::Rule(rule, _) => rule["id"].as_str().unwrap().to_owned(),
             other => panic!("{other:?}"),
@@ -171,7 +182,7 @@ impl World {
     }
 
     /// Takes an event in; its message stays in the queue.
-    async fn event(&self, kind: &str, payload: Value) -> String {
+    pub(super) async fn event(&self, kind: &str, payload: Value) -> String {
         let text = json!({"type": kind, "payload": payload}).to_string();
         match accept(&self.ingest, &self.tenant, &NewEvent::parse(&text).unwrap(), None, None).await.unwrap() {
             Accepted::New { id, .. } => id,
@@ -180,12 +191,12 @@ impl World {
     }
 
     /// Works off what is in both queues, and what that brings there at once.
-    async fn work(&self) {
+    pub(super) async fn work(&self) {
         loop {
             let events = take(&self.client, &self.rules_queue).await;
             let messages = take(&self.client, &self.notify_queue).await;
             if events.is_empty() && messages.is_empty() {
-                return;
+                return self.check_faults().await;
             }
             for event in events {
                 process(&self.rules, &event.to_string()).await.unwrap();
@@ -197,26 +208,34 @@ impl World {
         }
     }
 
-    async fn run_sweep(&self) -> u64 {
-        sweep(&self.sweep, Instant::now() + Duration::from_secs(60)).await.unwrap().enqueued
+    /// What nobody expects to fail for good would be a dead letter, and go unnoticed.
+    async fn check_faults(&self) {
+        let wanted = WantedLetters { reason: Some("internal".to_owned()), ..WantedLetters::default() };
+        let found = dead_letters::list(&self.queues, Whose::Everybody, &wanted, None, 10).await.unwrap();
+        assert!(found.0.is_empty(), "{:?}", found.0);
     }
 
-    async fn deliveries(&self, event: &str) -> Vec<Value> {
-        deliveries(&self.tenants, &self.tenant.id, event).await.unwrap()
+    pub(super) async fn run_sweep(&self) -> u64 {
+        sweep(&self.queues, Instant::now() + Duration::from_secs(60)).await.unwrap().enqueued
     }
 
-    async fn usage(&self) -> Value {
+    pub(super) async fn deliveries(&self, event: &str) -> Vec<Value> {
+        let rows = deliveries::of_event(&self.tenants, &self.tenant.id, event).await.unwrap();
+        rows.iter().map(|row| json!(row)).collect()
+    }
+
+    pub(super) async fn usage(&self) -> Value {
         usage(&self.tenants, &self.tenant, Some("2026-01")).await.unwrap().unwrap()
     }
 }
 
-fn rule(kind: &str, definition: Value) -> Value {
+pub(super) fn rule(kind: &str, definition: Value) -> Value {
     let mut definition = definition;
     definition["schema"] = json!(2);
     json!({"name": "A rule", "eventType": kind, "definition": definition})
 }
 
-fn telegram(text: &str) -> Value {
+pub(super) fn telegram(text: &str) -> Value {
     json!([{"type": "notify", "channel": "telegram", "text": text}])
 }
 
@@ -539,7 +558,7 @@ impl World {
 
     /// The event's only delivery.
     async fn delivery(&self, event: &str) -> Value {
-        deliveries(&self.tenants, &self.tenant.id, event).await.unwrap().remove(0)
+        self.deliveries(event).await.remove(0)
     }
 
     /// WhatsApp's report of a message, signed.

@@ -13,7 +13,7 @@ use switchyard_io::Aws;
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
-    Accepted, ExportFormat, IngestDeps, NewEvent, RulesDeps, SignalsError, SweepDeps, Tenant, accept, deliveries,
+    Accepted, ExportFormat, IngestDeps, NewEvent, QueueDeps, RulesDeps, SignalsError, Tenant, accept, deliveries,
     export, process, reconcile, sweep, usage, usage_between,
 };
 use switchyard_tests::client::{Client, unique};
@@ -249,13 +249,15 @@ async fn a_crossing_that_was_never_sent_is_sent_by_the_sweep_and_run_through_the
     world.post(None).await;
     assert_eq!(take(&world.client, &world.queue).await.len(), 2);
     world.pass(121);
-    let swept = SweepDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
+    let swept = QueueDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
     assert_eq!(sweep(&swept, Instant::now() + Duration::from_secs(60)).await.unwrap().enqueued, 2);
     let rules = RulesDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
     let mut found = Vec::new();
     for message in take(&world.client, &world.queue).await {
         process(&rules, &message.to_string()).await.unwrap();
-        found.extend(deliveries(&world.tenants, &world.tenant.id, message["id"].as_str().unwrap()).await.unwrap());
+        let event = message["id"].as_str().unwrap();
+        let rows = deliveries::of_event(&world.tenants, &world.tenant.id, event).await.unwrap();
+        found.extend(rows.iter().map(|row| json!(row)));
     }
     assert_eq!((found.len(), &found[0]["lastError"]), (1, &json!("no_active_config")));
 }
@@ -477,7 +479,7 @@ async fn each_night_the_sweep_puts_counters_right() {
     let hour: String = start.to_string().chars().filter(char::is_ascii_digit).skip(6).take(4).collect();
     world.post(None).await;
     world.miscount(&month, &format!("h{hour}"), 1).await;
-    let swept = SweepDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
+    let swept = QueueDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
     for _ in 0..2 {
         world.pass(28 * 3_600);
         sweep(&swept, Instant::now() + Duration::from_secs(60)).await.unwrap();

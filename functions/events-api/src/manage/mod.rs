@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod auth;
 pub mod configs;
+pub mod dead_letters;
 pub mod deliveries;
 pub mod events;
 pub mod rules;
@@ -17,6 +18,7 @@ use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
 use switchyard_io::keys::ApiKeys;
 use switchyard_lambda::Call;
+use switchyard_signals::QueueDeps;
 use switchyard_signals::configs::ConfigDeps;
 use switchyard_signals::events::EventDeps;
 use switchyard_signals::receipts::ReceiptDeps;
@@ -38,6 +40,8 @@ pub struct Deps {
     pub trials: TrialDeps,
     /// What providers report, and whom they know to be gone.
     pub receipts: ReceiptDeps,
+    /// What was not done, and having it done again.
+    pub queues: QueueDeps,
     /// Producers' keys.
     pub keys: ApiKeys,
 }
@@ -55,6 +59,7 @@ impl Deps {
             events: EventDeps::from_env(aws, env)?,
             trials: TrialDeps::from_env(aws, env)?,
             receipts: ReceiptDeps::from_env(aws, env)?,
+            queues: QueueDeps::from_env(aws, env)?,
             keys: ApiKeys::from_env(aws, env, "SIGNALS_TABLE")?,
         })
     }

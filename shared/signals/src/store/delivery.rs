@@ -1,9 +1,12 @@
+use super::dead_letter::{DeadLetterRow, redriven};
+use super::listed::{listed_at, listed_partition};
 use super::{Store, WORKFLOW};
 use crate::error::SignalsError;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
 use std::time::Duration;
-use switchyard_core::hex_sha256;
+use switchyard_core::{hex_sha256, iso_millis};
 use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Update, Write};
 use switchyard_io::lease::{self, Lease};
 use switchyard_io::once::Owner;
@@ -16,6 +19,9 @@ const EARLY_MS: i64 = 1_000;
 
 /// Deliveries are kept for as long as an enterprise's events.
 const KEPT_FOR: Duration = Duration::from_secs(400 * 86_400);
+
+/// Attempts that a row remembers, the newest ones: it can be sent again by hand as often as somebody likes.
+const REMEMBERED: usize = 20;
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +48,19 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
+    /// Every status.
+    pub const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::RetryWait,
+        Self::Sent,
+        Self::Failed,
+        Self::Expired,
+        Self::Suppressed,
+        Self::Delivered,
+        Self::Bounced,
+        Self::Undelivered,
+    ];
+
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -101,8 +120,16 @@ pub(crate) struct DeliveryRow {
     #[serde(flatten)]
     pub(crate) intent: Intent,
     pub(crate) status: DeliveryStatus,
-    /// Attempts made.
+    /// Attempts made since it was begun, or begun again.
     pub(crate) attempts: u32,
+    /// When somebody had it begun again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    begun_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    history: Vec<Tried>,
+    /// The dead letter that tells that it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next_attempt_at: Option<i64>,
     /// A place in the channel's pace that is ours already.
@@ -120,9 +147,80 @@ pub(crate) struct DeliveryRow {
     #[serde(flatten)]
     lease: Lease,
     pub(crate) created_at: Timestamp,
+    updated_at: Timestamp,
     expires_at: i64,
     #[serde(flatten)]
     due: Option<Due>,
+    /// Its places in the indexes `by_id` and `listed`.
+    by_id_pk: String,
+    listed_pk: String,
+    listed_sk: String,
+}
+
+/// The outcome of an attempt that succeeded.
+pub(crate) const SENT: &str = "sent";
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tried {
+    /// When it began.
+    #[serde(serialize_with = "as_iso_millis")]
+    pub(crate) at: Timestamp,
+    /// `sent`, or why not.
+    pub(crate) outcome: String,
+    /// How long the far side took, in milliseconds.
+    pub(crate) ms: u64,
+}
+
+/// What is shown of a delivery, read from its row or from the index `listed`. Texts and recipients are not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct DeliveryView {
+    id: String,
+    event_id: String,
+    pub(crate) rule_id: String,
+    rule_version: u64,
+    action: String,
+    channel: Channel,
+    #[serde(default, rename(serialize = "configId", deserialize = "config"))]
+    config: Option<String>,
+    status: DeliveryStatus,
+    attempts: u32,
+    #[serde(default, serialize_with = "ms_as_iso_millis")]
+    next_attempt_at: Option<i64>,
+    #[serde(default)]
+    last_error: Option<String>,
+    #[serde(default)]
+    provider_id: Option<String>,
+    #[serde(default, serialize_with = "some_as_iso_millis")]
+    reported_at: Option<Timestamp>,
+    #[serde(default, serialize_with = "some_as_iso_millis")]
+    read_at: Option<Timestamp>,
+    #[serde(serialize_with = "as_iso_millis")]
+    created_at: Timestamp,
+    #[serde(serialize_with = "as_iso_millis")]
+    updated_at: Timestamp,
+}
+
+/// The same with its attempts, oldest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeliveryInFull {
+    #[serde(flatten)]
+    view: DeliveryView,
+    #[serde(default)]
+    history: Vec<Tried>,
+}
+
+fn as_iso_millis<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&iso_millis(*at))
+}
+
+fn some_as_iso_millis<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(iso_millis).serialize(serializer)
+}
+
+fn ms_as_iso_millis<S: Serializer>(ms: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    some_as_iso_millis(&ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()), serializer)
 }
 
 /// What a delivery belongs to.
@@ -141,17 +239,24 @@ impl DeliveryRow {
         let Key { pk, sk } = delivery_key(of.tenant, of.event_id, &id);
         let failed = intent.failed.clone();
         let due = Due::at(WORKFLOW, &id, (now + outbox::GRACE).as_millisecond());
+        let status = if failed.is_some() { DeliveryStatus::Failed } else { DeliveryStatus::Pending };
         Self {
             pk,
             sk,
+            by_id_pk: id.clone(),
+            listed_pk: listed_partition(of.tenant, status.name()),
+            listed_sk: listed_at(now, &id),
             id,
             tenant: of.tenant.to_owned(),
             event_id: of.event_id.to_owned(),
             rule_id: of.rule_id.to_owned(),
             rule_version: of.rule_version,
             intent,
-            status: if failed.is_some() { DeliveryStatus::Failed } else { DeliveryStatus::Pending },
+            status,
             attempts: 0,
+            begun_at: None,
+            history: Vec::new(),
+            dead_letter: None,
             next_attempt_at: None,
             slot_at: None,
             due: failed.is_none().then_some(due),
@@ -161,6 +266,7 @@ impl DeliveryRow {
             read_at: None,
             lease: Lease::default(),
             created_at: now,
+            updated_at: now,
             expires_at: (now + KEPT_FOR).as_second(),
         }
     }
@@ -169,9 +275,19 @@ impl DeliveryRow {
         Key { pk: self.pk.clone(), sk: self.sk.clone() }
     }
 
+    /// Since when it has been under way.
+    pub(crate) fn begun_at(&self) -> Timestamp {
+        self.begun_at.unwrap_or(self.created_at)
+    }
+
     /// How long it has been under way.
     pub(crate) fn age(&self, now: Timestamp) -> Duration {
-        Duration::try_from(now.duration_since(self.created_at)).unwrap_or_default()
+        Duration::try_from(now.duration_since(self.begun_at())).unwrap_or_default()
+    }
+
+    /// `changes` that give it another status, in its row and in the index.
+    fn moved(&self, changes: Changes, status: DeliveryStatus, now: Timestamp) -> Changes {
+        moved(changes, &self.tenant, &self.id, status, now)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -186,6 +302,15 @@ impl DeliveryRow {
             rule_version: self.rule_version,
         }
     }
+}
+
+/// `changes` that give a delivery another status, in its row and in the index.
+pub(super) fn moved(changes: Changes, tenant: &str, id: &str, status: DeliveryStatus, now: Timestamp) -> Changes {
+    changes
+        .set("status", status.name())
+        .set("updated_at", now.to_string())
+        .set("listed_pk", listed_partition(tenant, status.name()))
+        .set("listed_sk", listed_at(now, id))
 }
 
 fn delivery_partition(tenant: &str, event_id: &str) -> String {
@@ -206,6 +331,15 @@ pub(crate) enum Claim {
         until_ms: i64,
     },
     Missing,
+}
+
+/// What became of [`Store::begin_again`].
+pub(crate) enum BeginAgain {
+    Done,
+    /// It is not given up, or was begun again before.
+    NotGivenUp,
+    /// Its dead letter is not kept any more.
+    LetterGone,
 }
 
 /// What became of a delivery that was claimed.
@@ -234,9 +368,57 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) async fn deliveries(&self, tenant: &str, event_id: &str) -> Result<Vec<DeliveryRow>, SignalsError> {
+    /// An event's deliveries, as their rows or as what is shown of them.
+    pub(crate) async fn deliveries<T: DeserializeOwned>(
+        &self,
+        tenant: &str,
+        event_id: &str,
+    ) -> Result<Vec<T>, SignalsError> {
         let items = self.table.rows(&delivery_partition(tenant, event_id), "").await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// A tenant's delivery by its id alone, as its row or as what is shown of it.
+    pub(crate) async fn delivery<T: DeserializeOwned>(
+        &self,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<T>, SignalsError> {
+        let key = self.key_of(id).await?;
+        match key.filter(|key| key.pk.starts_with(&delivery_partition(tenant, ""))) {
+            Some(key) => self.get(&key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Begins a delivery again that was given up, with the record of who wanted that; its dead letter, if there still is one,
+    /// is redriven by it.
+    pub(crate) async fn begin_again(
+        &self,
+        row: &DeliveryRow,
+        letter: Option<&Key>,
+        record: Write,
+        now: Timestamp,
+    ) -> Result<BeginAgain, SignalsError> {
+        let due = Due::at(WORKFLOW, &row.id, (now + outbox::GRACE).as_millisecond());
+        let given_up = [DeliveryStatus::Failed, DeliveryStatus::Expired].map(|status| status.name().into_attribute());
+        let changes = row
+            .moved(Changes::new(), DeliveryStatus::Pending, now)
+            .set("attempts", 0_i64)
+            .set("begun_at", now.to_string())
+            .set("due_shard", due.due_shard)
+            .set("due_at", due.due_at)
+            .set("due_count", 0_i64)
+            .remove("slot_at")
+            .remove("dead_letter")
+            .only_if("#status IN (?, ?)", given_up);
+        let mut writes = vec![Write::Update(row.key(), changes), record];
+        writes.extend(letter.map(|key| Write::Update(key.clone(), redriven(now))));
+        Ok(match self.table.transact(writes).await? {
+            Transact::Done => BeginAgain::Done,
+            Transact::Refused { index: 2, row: None } => BeginAgain::LetterGone,
+            Transact::Refused { .. } => BeginAgain::NotGivenUp,
+        })
     }
 
     /// Takes the lease on a delivery that is open and was tried `attempts` times: when it is free, when its time is up, or
@@ -278,31 +460,42 @@ impl Store {
         &self,
         row: &DeliveryRow,
         next: &Next,
-        error: Option<&str>,
+        tried: Option<&Tried>,
         with: Vec<Write>,
+        now: Timestamp,
     ) -> Result<bool, SignalsError> {
-        let mut writes = vec![Write::Update(row.key(), settled(row, next, error))];
+        let mut changes = self.with_attempt(settled(row, next, now), row, tried)?;
+        if let Some(tried) = tried.filter(|tried| tried.outcome != SENT) {
+            changes = changes.set("last_error", tried.outcome.as_str());
+        }
+        let mut writes = vec![Write::Update(row.key(), changes)];
         writes.extend(with);
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
-    /// Ends a claimed delivery that was not sent, counts that, and writes what stands in for it; answers which of that is
-    /// new. `None` when the lease was lost meanwhile.
+    /// Ends a claimed delivery that was not sent, counts that, and writes what stands in for it, and the dead letter if there
+    /// is one; answers which of that is new. `None` when the lease was lost meanwhile.
     pub(crate) async fn end_delivery(
         &self,
         row: &DeliveryRow,
-        status: DeliveryStatus,
-        reason: &str,
-        counted: &[(&str, i64)],
+        end: &End<'_>,
+        letter: Option<&DeadLetterRow>,
         mut fallback: Vec<DeliveryRow>,
         now: Timestamp,
     ) -> Result<Option<Vec<DeliveryRow>>, SignalsError> {
+        let changes = self
+            .with_attempt(settled(row, &Next::Over(end.status), now), row, end.tried)?
+            .set("last_error", end.reason)
+            .set_or_remove("dead_letter", letter.map(|letter| letter.id.as_str()));
         loop {
-            let mut writes = vec![Write::Update(row.key(), settled(row, &Next::Over(status), Some(reason)))];
+            let mut writes = vec![Write::Update(row.key(), changes.clone())];
             for row in &fallback {
                 writes.push(Write::Create(self.table.to_item(row)?));
             }
-            writes.push(Self::count_with(&row.tenant, now, counted));
+            writes.push(Self::count_with(&row.tenant, now, &[("notifications_failed", 1)]));
+            if let Some(letter) = letter {
+                writes.push(Write::Create(self.table.to_item(letter)?));
+            }
             match self.table.transact(writes).await? {
                 Transact::Done => return Ok(Some(fallback)),
                 Transact::Refused { index, .. } if (1..=fallback.len()).contains(&index) => {
@@ -313,27 +506,47 @@ impl Store {
             }
         }
     }
+
+    /// `changes` that remember an attempt.
+    fn with_attempt(
+        &self,
+        changes: Changes,
+        row: &DeliveryRow,
+        tried: Option<&Tried>,
+    ) -> Result<Changes, SignalsError> {
+        let Some(tried) = tried else { return Ok(changes) };
+        let from = (row.history.len() + 1).saturating_sub(REMEMBERED);
+        let history: Vec<_> = row.history[from..].iter().chain([tried]).collect();
+        Ok(changes.set("history", self.table.to_attribute(&history)?))
+    }
 }
 
-fn settled(row: &DeliveryRow, next: &Next, error: Option<&str>) -> Changes {
-    let mut changes = row.lease.given_back(Changes::new());
+/// How a delivery ends that was not sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) status: DeliveryStatus,
+    pub(crate) reason: &'a str,
+    /// The attempt after which it is given up; it can be given up without one.
+    pub(crate) tried: Option<&'a Tried>,
+}
+
+fn settled(row: &DeliveryRow, next: &Next, now: Timestamp) -> Changes {
+    let changes = row.lease.given_back(Changes::new());
     let tried = i64::from(row.attempts) + 1;
-    changes = match next {
-        Next::Sent { provider_id } => outbox::settled(changes)
-            .set("status", DeliveryStatus::Sent.name())
+    match next {
+        Next::Sent { provider_id } => row
+            .moved(outbox::settled(changes), DeliveryStatus::Sent, now)
             .set("attempts", tried)
             .set_or_remove("provider_id", provider_id.as_deref())
             .remove("next_attempt_at")
             .remove("last_error"),
         Next::Over(status) => {
-            outbox::settled(changes).set("status", status.name()).set("attempts", tried).remove("next_attempt_at")
+            row.moved(outbox::settled(changes), *status, now).set("attempts", tried).remove("next_attempt_at")
         }
         Next::At { time, is_attempt, is_sent } => {
             let grace = i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default();
             let changes = match is_attempt {
-                true => {
-                    changes.set("status", DeliveryStatus::RetryWait.name()).set("attempts", tried).remove("slot_at")
-                }
+                true => row.moved(changes, DeliveryStatus::RetryWait, now).set("attempts", tried).remove("slot_at"),
                 false => changes.set("slot_at", *time),
             };
             changes
@@ -342,11 +555,7 @@ fn settled(row: &DeliveryRow, next: &Next, error: Option<&str>) -> Changes {
                 .set("due_at", if *is_sent { time + grace } else { *time })
                 .set("due_count", 0_i64)
         }
-    };
-    if let Some(error) = error {
-        changes = changes.set("last_error", error);
     }
-    changes
 }
 
 impl Store {

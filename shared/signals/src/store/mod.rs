@@ -5,7 +5,6 @@
 //! | tenant | `T#<tenant>` | `META` | until purged |
 //! | tenant's slug | `SLUG#<slug>` | `-` | as the tenant |
 //! | tenant, in the list of all | `TENANTS#<shard>` | `<tenant>` | as the tenant |
-//! | who changed what | `A#<tenant>#<yyyymm>` | `<uuid>` | for ever |
 //! | event | `E#<tenant>#<day>#<shard>` | `<event id>` | by plan: 30, 180 or 400 days |
 //! | rule, with the document in force | `T#<tenant>` | `RULE#<rule>` | for ever |
 //! | version of a rule | `T#<tenant>` | `RULEV#<rule>#<number>` | for ever |
@@ -15,6 +14,7 @@
 //! | event counted by a threshold that forgets events | the same | `TC#<event>` | twice its window |
 //! | digest that is to be sent | the same | `DB#<when it opened>` | until sent |
 //! | delivery | `D#<tenant>#<event>` | `<delivery id>` | 400 days |
+//! | dead letter | `X#<tenant>`, `X#-` of nobody | `<uuid>` | 90 days |
 //! | pace of a far side | `P#<digest>` | `P` | a day |
 //! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
 //! | user | `T#<tenant>` | `USER#<user>` | until removed |
@@ -29,12 +29,17 @@
 //! | address not to be written to | `T#<tenant>` | `SUP#<digest of the address>` | until taken off |
 //! | API keys | see `switchyard_io::keys` | | |
 //!
+//! Beside `due` there are two indexes: `by_id` finds a delivery or a dead letter by its id alone; `listed` holds a tenant's
+//! deliveries by their status, and everybody's dead letters, in the order of time.
+//!
 //! Every key of a tenant's row begins with the tenant's id, which comes from its credential and never from a request.
 
 mod audit;
 mod config;
+mod dead_letter;
 mod delivery;
 mod event;
+mod listed;
 mod period;
 mod quota;
 mod receipt;
@@ -47,13 +52,18 @@ mod user;
 pub(crate) use audit::Audit;
 pub(crate) use config::ConfigRow;
 pub use config::ConfigStatus;
-pub use delivery::DeliveryStatus;
-pub(crate) use delivery::{Claim, Content, DeliveryRow, Intent, Next, Origin, delivery_key};
+pub use dead_letter::Whose;
+pub(crate) use dead_letter::{DeadLetter, DeadLetterRow, dead_letter_key};
+pub(crate) use delivery::{
+    BeginAgain, Claim, Content, DeliveryRow, End, Intent, Next, Origin, SENT, Tried, delivery_key,
+};
+pub use delivery::{DeliveryInFull, DeliveryStatus, DeliveryView};
 pub use rule::RuleStatus;
 pub(crate) use rule::{RuleRow, VersionRow};
 pub(crate) use state::{DueState, StateKey, Stepped};
 
-pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written};
+pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written, event_key};
+pub(crate) use listed::listed_partition;
 pub(crate) use period::{Hour, Month, days};
 pub(crate) use quota::{Reserved, hour_counted};
 pub(crate) use receipt::{ReceiptRow, SuppressionRow};
@@ -94,6 +104,7 @@ impl Store {
             Some(b'E') => Due::Event(Box::new(self.table.read(item)?)),
             Some(b'D') => Due::Delivery(Box::new(self.table.read(item)?)),
             Some(b'T') => Due::Tenant(self.table.read(item)?),
+            Some(b'X') => Due::DeadLetter(Box::new(self.table.read(item)?)),
             _ => Due::Digest(self.table.read(item)?),
         })
     }
@@ -113,6 +124,8 @@ pub(crate) enum Due {
     Event(Box<EventRow>),
     /// A delivery that is to be attempted.
     Delivery(Box<DeliveryRow>),
+    /// A dead letter whose message is to be sent again.
+    DeadLetter(Box<DeadLetterRow>),
     /// A tenant whose usage is to be compared with its events.
     Tenant(TenantEntry),
     /// A digest whose time is over, or that closed.

@@ -1,3 +1,4 @@
+use super::delivery::moved;
 use super::{DeliveryRow, DeliveryStatus, Store, delivery_key, tenant_partition};
 use crate::error::SignalsError;
 use jiff::Timestamp;
@@ -32,6 +33,13 @@ pub(crate) struct SuppressionRow {
     /// `bounced` or `complained`.
     pub(crate) reason: String,
     pub(crate) at: Timestamp,
+}
+
+impl ReceiptRow {
+    /// The changes that give its delivery another status.
+    fn moved(&self, status: DeliveryStatus, now: Timestamp) -> Changes {
+        moved(Changes::new(), &self.tenant, &self.delivery_id, status, now)
+    }
 }
 
 fn receipt_key(channel: Channel, provider_id: &str) -> Key {
@@ -78,9 +86,10 @@ impl Store {
         status: DeliveryStatus,
         reason: Option<&str>,
         at: Timestamp,
+        now: Timestamp,
     ) -> Result<(), SignalsError> {
-        let mut changes = Changes::new()
-            .set("status", status.name())
+        let mut changes = receipt
+            .moved(status, now)
             .set("reported_at", at.to_string())
             .only_if("#status = ?", [DeliveryStatus::Sent.name().into_attribute()]);
         if let Some(reason) = reason {
@@ -90,10 +99,15 @@ impl Store {
     }
 
     /// Writes that a message was read, once.
-    pub(crate) async fn report_read(&self, receipt: &ReceiptRow, at: Timestamp) -> Result<(), SignalsError> {
+    pub(crate) async fn report_read(
+        &self,
+        receipt: &ReceiptRow,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), SignalsError> {
         let was_taken = ["sent", "delivered"].map(|status| status.into_attribute());
-        let read = Changes::new()
-            .set("status", DeliveryStatus::Delivered.name())
+        let read = receipt
+            .moved(DeliveryStatus::Delivered, now)
             .set_once("read_at", at.to_string())
             .only_if("#status IN (?, ?)", was_taken);
         self.change_reported(receipt, read).await

@@ -79,7 +79,7 @@ pub async fn run(seed: u64, events: usize) -> Result<()> {
     let ended = poll(SETTLE, Duration::from_secs(5), async || {
         rows.clear();
         for event in &posted {
-            rows.extend(deliveries(&deps, &tenant.id, event).await?);
+            rows.extend(deliveries::of_event(&deps, &tenant.id, event).await?.iter().map(|row| json!(row)));
         }
         let open = rows.iter().filter(|row| ["pending", "retry_wait"].contains(&text(row, "status"))).count();
         found = format!("{} of {} deliveries exist, {open} are open", rows.len(), events * RECEIVERS.len());

@@ -1,0 +1,90 @@
+//! What was not done: a tenant's own, or for an operator everybody's.
+
+use super::{Request, deliveries};
+use crate::answer::Failure;
+use crate::body::{self, cursor, limit};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use switchyard_core::Timestamp;
+use switchyard_lambda::Reply;
+use switchyard_signals::Whose;
+use switchyard_signals::dead_letters::{self, ARCHIVED, WantedLetters};
+
+/// Dead letters that one call sends again at most, and how many it does when nobody says.
+const MOST: u32 = 500;
+const USUAL: u32 = 100;
+
+/// Which dead letters are sent again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RedriveBody {
+    /// `rules` or `notify`.
+    queue: String,
+    /// Those with this error code.
+    reason: Option<String>,
+    /// RFC 3339; those kept since before then.
+    older_than: Option<String>,
+    /// 1 to 500; 100 when absent.
+    max: Option<u32>,
+}
+
+fn whose<'a>(request: &'a Request<'_>) -> Whose<'a> {
+    request.tenant().map_or(Whose::Everybody, Whose::Tenant)
+}
+
+fn check_queue(queue: &str) -> Result<(), Failure> {
+    match ARCHIVED.contains(&queue) {
+        true => Ok(()),
+        false => Err(Failure::field(format!("queue must be one of {}", ARCHIVED.join(", ")))),
+    }
+}
+
+/// `GET /api/dlq`.
+pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
+    let query = body::query(request.call, &["queue", "reason", "limit", "cursor"])?;
+    query.get("queue").map_or(Ok(()), |queue| check_queue(queue))?;
+    let (queue, reason) = (query.get("queue").cloned(), query.get("reason").cloned());
+    let wanted = WantedLetters { queue, reason, ..WantedLetters::default() };
+    let (limit, cursor) = (limit(&query)?, cursor(&query)?);
+    let (items, next) = dead_letters::list(&request.deps.queues, whose(request), &wanted, cursor, limit).await?;
+    Ok(Reply::json(200, &json!({"items": items, "nextCursor": next})))
+}
+
+/// `GET /api/dlq/{id}`.
+pub async fn find(request: &Request<'_>) -> Result<Reply, Failure> {
+    let found = dead_letters::letter(&request.deps.queues, whose(request), request.id()).await?;
+    Ok(Reply::json(200, &found.ok_or_else(Failure::not_found)?))
+}
+
+/// `DELETE /api/dlq/{id}`.
+pub async fn remove(request: &Request<'_>) -> Result<Reply, Failure> {
+    let (deps, actor) = (&request.deps.queues, &request.caller.actor);
+    match dead_letters::remove(deps, actor, whose(request), request.id()).await? {
+        true => Ok(Reply::empty(204)),
+        false => Err(Failure::not_found()),
+    }
+}
+
+/// `POST /api/dlq/{id}/redrive`.
+pub async fn redrive(request: &Request<'_>) -> Result<Reply, Failure> {
+    let (deps, actor) = (&request.deps.queues, &request.caller.actor);
+    let retried = dead_letters::redrive(deps, actor, whose(request), request.id()).await?;
+    deliveries::answer(retried, request.id())
+}
+
+/// `POST /api/dlq/redrive`.
+pub async fn redrive_all(request: &Request<'_>) -> Result<Reply, Failure> {
+    let RedriveBody { queue, reason, older_than, max } = body::fields(request.call)?;
+    check_queue(&queue)?;
+    let most = max.unwrap_or(USUAL);
+    if !(1..=MOST).contains(&most) {
+        return Err(Failure::field(format!("max must be 1 to {MOST}")));
+    }
+    let older_than = older_than.map(|text| text.parse::<Timestamp>()).transpose();
+    let older_than = older_than.map_err(|_| Failure::field("olderThan must be an RFC 3339 time"))?;
+    let wanted = WantedLetters { queue: Some(queue), reason, older_than, is_open: true };
+    let (deps, actor) = (&request.deps.queues, &request.caller.actor);
+    let matched = dead_letters::redrive_all(deps, actor, whose(request), &wanted, most as usize).await?;
+    Ok(Reply::json(202, &json!({"matched": matched})))
+}

@@ -1,0 +1,222 @@
+use super::listed::{listed_at, listed_partition};
+use super::{Store, WORKFLOW};
+use crate::error::SignalsError;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use switchyard_core::hex_sha256;
+use switchyard_io::dynamo::{Changes, Create, Index, IntoAttribute as _, Item, Key, Page, Transact, Update, Write};
+use switchyard_io::outbox::{self, Due};
+
+/// Dead letters are kept for 90 days.
+const KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
+
+/// Partitions of the list of everybody's dead letters.
+const LIST_SHARDS: u32 = 4;
+
+/// Whose a dead letter is that names no tenant.
+const NOBODY: &str = "-";
+
+/// What could not be done, and is kept until somebody sends it again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DeadLetterRow {
+    pk: String,
+    sk: String,
+    /// UUID v7 of the time when it was sent first.
+    pub(crate) id: String,
+    /// The queue it came from: `rules` or `notify`.
+    pub(crate) queue: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) event_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) delivery_id: Option<String>,
+    /// Whether it tells of a notification that was given up; of a message that nobody could deal with otherwise.
+    pub(crate) is_given_up: bool,
+    /// The message.
+    pub(crate) body: String,
+    pub(crate) error_code: String,
+    pub(crate) error_message: String,
+    /// How often it was tried.
+    pub(crate) receives: u32,
+    pub(crate) first_sent_at: Timestamp,
+    pub(crate) archived_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) redriven_at: Option<Timestamp>,
+    expires_at: i64,
+    by_id_pk: String,
+    listed_pk: String,
+    listed_sk: String,
+    /// While its message is still to be sent again.
+    #[serde(flatten)]
+    due: Option<Due>,
+}
+
+/// What a dead letter tells.
+#[derive(Clone, Debug)]
+pub(crate) struct DeadLetter<'a> {
+    pub(crate) id: String,
+    pub(crate) queue: &'a str,
+    pub(crate) tenant: Option<&'a str>,
+    pub(crate) event_id: Option<&'a str>,
+    pub(crate) delivery_id: Option<&'a str>,
+    pub(crate) is_given_up: bool,
+    pub(crate) body: &'a str,
+    pub(crate) error_code: &'a str,
+    pub(crate) error_message: &'a str,
+    pub(crate) receives: u32,
+    pub(crate) first_sent_at: Timestamp,
+}
+
+impl DeadLetterRow {
+    pub(crate) fn new(letter: DeadLetter<'_>, now: Timestamp) -> Self {
+        let Key { pk, sk } = dead_letter_key(letter.tenant, &letter.id);
+        let digest = hex_sha256(&[&letter.id]);
+        let shard = u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % LIST_SHARDS;
+        Self {
+            pk,
+            sk,
+            queue: letter.queue.to_owned(),
+            tenant: letter.tenant.map(str::to_owned),
+            event_id: letter.event_id.map(str::to_owned),
+            delivery_id: letter.delivery_id.map(str::to_owned),
+            is_given_up: letter.is_given_up,
+            body: letter.body.to_owned(),
+            error_code: letter.error_code.to_owned(),
+            error_message: letter.error_message.to_owned(),
+            receives: letter.receives,
+            first_sent_at: letter.first_sent_at,
+            archived_at: now,
+            redriven_at: None,
+            expires_at: (now + KEPT_FOR).as_second(),
+            by_id_pk: letter.id.clone(),
+            listed_pk: everybodys(shard),
+            listed_sk: listed_at(now, &letter.id),
+            id: letter.id,
+            due: None,
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key { pk: self.pk.clone(), sk: self.sk.clone() }
+    }
+}
+
+/// `changes` that say that a dead letter was sent again, which it can be once.
+pub(super) fn redriven(now: Timestamp) -> Changes {
+    Changes::new()
+        .set("redriven_at", now.to_string())
+        .only_if("attribute_exists(#pk) AND attribute_not_exists(#redriven_at)", [])
+}
+
+pub(super) fn dead_letter_partition(tenant: Option<&str>) -> String {
+    format!("X#{}", tenant.unwrap_or(NOBODY))
+}
+
+pub(crate) fn dead_letter_key(tenant: Option<&str>, id: &str) -> Key {
+    Key { pk: dead_letter_partition(tenant), sk: id.to_owned() }
+}
+
+fn everybodys(shard: u32) -> String {
+    listed_partition("dead", &shard.to_string())
+}
+
+/// Whose dead letters are looked at.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// One tenant's.
+    Tenant(&'a str),
+    /// All, also those that name no tenant.
+    Everybody,
+}
+
+impl Store {
+    /// Keeps a dead letter; should it be known already, that one stays. What it is about is no longer due: it waits for
+    /// somebody's word.
+    pub(crate) async fn bury(&self, row: &DeadLetterRow, about: Option<Key>) -> Result<(), SignalsError> {
+        let (Create::Created | Create::Exists(_)) = self.table.create(row).await?;
+        if let Some(key) = about {
+            let changes = outbox::settled(Changes::new()).only_if("attribute_exists(#pk)", []);
+            let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&key, changes).await?;
+        }
+        Ok(())
+    }
+
+    /// The newest dead letters, at most `limit` of those before `before`, and where the next look goes on if there are more.
+    pub(crate) async fn dead_letters(
+        &self,
+        whose: Whose<'_>,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetterRow>, Option<String>), SignalsError> {
+        match whose {
+            Whose::Tenant(tenant) => {
+                let page = Page {
+                    index: Index::Table,
+                    hash: dead_letter_partition(Some(tenant)),
+                    range: Some(("0".into_attribute(), before.unwrap_or("~").into_attribute())),
+                    newest_first: true,
+                    limit: i32::try_from(limit + 2).unwrap_or(i32::MAX),
+                    after: None,
+                };
+                let (items, _) = self.table.page(page).await?;
+                let mut rows = self.read_all::<DeadLetterRow>(items)?;
+                rows.retain(|row| Some(row.id.as_str()) != before);
+                let next = rows.get(limit).and_then(|_| rows.get(limit.checked_sub(1)?)).map(|row| row.id.clone());
+                rows.truncate(limit);
+                Ok((rows, next))
+            }
+            Whose::Everybody => {
+                let partitions: Vec<_> = (0..LIST_SHARDS).map(everybodys).collect();
+                let (items, next) = self.listed(&partitions, before, limit).await?;
+                let keys = self.read_all::<Key>(items)?;
+                let rows = try_join_all(keys.iter().map(|key| self.get(key))).await?;
+                Ok((rows.into_iter().flatten().collect(), next))
+            }
+        }
+    }
+
+    pub(crate) async fn dead_letter(&self, whose: Whose<'_>, id: &str) -> Result<Option<DeadLetterRow>, SignalsError> {
+        match whose {
+            Whose::Tenant(tenant) => self.get(&dead_letter_key(Some(tenant), id)).await,
+            Whose::Everybody => match self.key_of(id).await?.filter(|key| key.pk.starts_with("X#")) {
+                Some(key) => self.get(&key).await,
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Removes a dead letter, with the record of that; `false` when there is none.
+    pub(crate) async fn forget_dead_letter(&self, row: &DeadLetterRow, record: Write) -> Result<bool, SignalsError> {
+        let is_there = Changes::new().only_if("attribute_exists(#pk)", []);
+        let done = self.table.transact(vec![Write::Delete(row.key(), is_there), record]).await?;
+        Ok(matches!(done, Transact::Done))
+    }
+
+    /// Says that a dead letter's message is sent again, before it is; `false` when somebody was faster. Until it is sent
+    /// the row is due.
+    pub(crate) async fn redrive_dead_letter(
+        &self,
+        row: &DeadLetterRow,
+        record: Write,
+        now: Timestamp,
+    ) -> Result<bool, SignalsError> {
+        let due = Due::at(WORKFLOW, &hex_sha256(&[&row.id]), (now + outbox::GRACE).as_millisecond());
+        let changes = redriven(now).set("due_shard", due.due_shard).set("due_at", due.due_at).set("due_count", 0_i64);
+        let done = self.table.transact(vec![Write::Update(row.key(), changes), record]).await?;
+        Ok(matches!(done, Transact::Done))
+    }
+
+    /// Says that a dead letter's message was sent.
+    pub(crate) async fn dead_letter_sent(&self, key: &Key) -> Result<(), SignalsError> {
+        let changes = outbox::settled(Changes::new()).only_if("attribute_exists(#pk)", []);
+        let (Update::Applied(_) | Update::Refused(_)) = self.table.update(key, changes).await?;
+        Ok(())
+    }
+
+    fn read_all<T: serde::de::DeserializeOwned>(&self, items: Vec<Item>) -> Result<Vec<T>, SignalsError> {
+        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+}

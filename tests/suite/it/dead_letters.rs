@@ -1,0 +1,261 @@
+//! What signals could not do: kept, seen by whose it is, and sent again once.
+
+use super::signals::{World, rule, telegram};
+use super::{env, operator_bus, queue, take};
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchyard_io::once::Owner;
+use switchyard_signals::dead_letters::{self, ArchiveDeps, WantedLetters, archive};
+use switchyard_signals::deliveries::{self, Retried, WantedDeliveries};
+use switchyard_signals::{DeliveryStatus, QueueDeps, Whose, deliver, process};
+use tokio::time::Instant;
+
+impl World {
+    fn own(&self) -> Whose<'_> {
+        Whose::Tenant(&self.tenant.id)
+    }
+
+    async fn letters(&self, whose: Whose<'_>) -> Vec<Value> {
+        let wanted = WantedLetters::default();
+        dead_letters::list(&self.queues, whose, &wanted, None, 200).await.unwrap().0
+    }
+
+    async fn redrive(&self, letter: &Value) -> Retried {
+        let id = letter["id"].as_str().unwrap();
+        dead_letters::redrive(&self.queues, "cli", self.own(), id).await.unwrap().unwrap()
+    }
+
+    async fn in_full(&self, id: &str) -> Value {
+        json!(deliveries::delivery(&self.tenants, &self.tenant.id, id).await.unwrap().unwrap())
+    }
+
+    /// An event whose notification Telegram refuses for good.
+    async fn refused(&self) -> Value {
+        self.bot.says("1", 403, json!({"ok": false, "error_code": 403, "description": "bot was blocked by the user"}));
+        // A chat takes one message a second.
+        self.pass(2);
+        let event = self.event("t", json!({})).await;
+        self.work().await;
+        self.deliveries(&event).await.remove(0)
+    }
+
+    /// The message of an event that is nowhere.
+    fn ghost(&self, event: &str) -> String {
+        let body = json!({"eventId": event, "type": "t", "attempt": 0});
+        json!({"v": 1, "id": event, "kind": "signals.event", "tenant": self.tenant.id, "body": body}).to_string()
+    }
+}
+
+fn sends_again(retried: Retried) -> bool {
+    retried == Retried::Enqueued
+}
+
+#[tokio::test]
+async fn v40_a_message_that_cannot_succeed_is_kept_and_sent_again_once() {
+    let world = World::new().await;
+    let event = "019b2a3c-7c00-7a11-8b22-0c0ffee00001";
+    process(&world.rules, &world.ghost(event)).await.unwrap();
+    let letter = world.letters(world.own()).await.remove(0);
+    assert_eq!((&letter["queue"], &letter["eventId"]), (&json!("rules"), &json!(event)), "{letter}");
+    assert_eq!((&letter["errorCode"], &letter["redrivenAt"]), (&json!("unknown_event"), &Value::Null));
+    let id = letter["id"].as_str().unwrap();
+    let full = dead_letters::letter(&world.queues, world.own(), id).await.unwrap().unwrap();
+    assert_eq!(full["body"]["body"]["eventId"], event);
+    let another = dead_letters::letter(&world.queues, Whose::Tenant("another"), id).await.unwrap();
+    assert_eq!(another, None);
+
+    assert!(sends_again(world.redrive(&letter).await));
+    assert_eq!(take(&world.client, &world.rules_queue).await, [full["body"].clone()]);
+    assert!(!sends_again(world.redrive(&letter).await));
+    assert!(world.letters(world.own()).await[0]["redrivenAt"].is_string());
+    assert!(dead_letters::remove(&world.queues, "cli", world.own(), id).await.unwrap());
+    assert!(!dead_letters::remove(&world.queues, "cli", world.own(), id).await.unwrap());
+    assert_eq!(world.run_sweep().await, 0);
+}
+
+#[tokio::test]
+async fn a_notification_that_was_given_up_can_be_begun_again() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    let row = world.refused().await;
+    let id = row["id"].as_str().unwrap();
+    assert_eq!((&row["status"], &row["attempts"]), (&json!("failed"), &json!(1)), "{row}");
+    let letter = world.letters(world.own()).await.remove(0);
+    assert_eq!((&letter["deliveryId"], &letter["errorCode"]), (&row["id"], &row["lastError"]), "{letter}");
+
+    world.pass(90_000);
+    world.bot.recovers("1");
+    let retry = async || deliveries::retry(&world.queues, "cli", &world.tenant.id, id).await.unwrap().unwrap();
+    assert!(sends_again(retry().await), "however old it is");
+    assert!(!sends_again(retry().await), "it is under way");
+    assert!(!sends_again(world.redrive(&letter).await), "its letter was dealt with by that");
+    world.work().await;
+    let full = world.in_full(id).await;
+    assert_eq!((&full["status"], &full["attempts"]), (&json!("sent"), &json!(1)), "{full}");
+    let outcomes: Vec<_> = full["history"].as_array().unwrap().iter().map(|tried| &tried["outcome"]).collect();
+    assert_eq!(outcomes, [&letter["errorCode"], &json!("sent")]);
+    assert!(!sends_again(retry().await), "it was sent");
+    assert_eq!(world.bot.got("1").len(), 1);
+    assert_eq!(world.usage().await["notificationsSent"], 1);
+    let unknown = deliveries::retry(&world.queues, "cli", "another", id).await.unwrap();
+    assert_eq!(unknown, None);
+}
+
+#[tokio::test]
+async fn a_notification_that_fails_again_leaves_another_letter() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    world.refused().await;
+    let first = world.letters(world.own()).await.remove(0);
+    world.pass(2);
+    assert!(sends_again(world.redrive(&first).await));
+    world.work().await;
+    assert!(!sends_again(world.redrive(&first).await));
+    let letters = world.letters(world.own()).await;
+    assert_eq!(letters.len(), 2);
+    world.bot.recovers("1");
+    world.pass(2);
+    let second = letters.iter().find(|letter| letter["redrivenAt"].is_null()).unwrap();
+    assert!(sends_again(world.redrive(second).await));
+    world.work().await;
+    assert_eq!(world.bot.got("1").len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_in_a_dead_letter_queue_is_moved_and_no_longer_swept() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    let dlq = queue(&world.client, &format!("{}-dlq", world.tenant.id)).await;
+    let dlqs = format!("rules={dlq},notify={dlq}-none");
+    // The other queue is not there: what is in this one is moved all the same.
+    let table = world.table.clone();
+    let env = env(vec![("SIGNALS_TABLE", table), ("DLQS", dlqs), operator_bus()]);
+    let deps = ArchiveDeps::from_env(&world.aws, &env).unwrap();
+    let event = world.event("t", json!({})).await;
+    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
+    for body in [message.as_str(), "not ours"] {
+        world.client.aws("AmazonSQS.SendMessage", &json!({"QueueUrl": dlq, "MessageBody": body})).await.unwrap();
+    }
+    let moved = archive(&deps, Instant::now() + Duration::from_secs(20)).await;
+    assert!(moved.is_err(), "one queue could not be read");
+    assert!(take(&world.client, &dlq).await.is_empty());
+    let letter = world.letters(world.own()).await.remove(0);
+    assert_eq!((&letter["errorCode"], &letter["eventId"]), (&json!("receives_exhausted"), &json!(event)));
+    let everybodys = world.letters(Whose::Everybody).await;
+    assert_eq!(everybodys.len(), 2, "{everybodys:?}");
+    assert!(everybodys.iter().any(|letter| letter["tenantId"].is_null()));
+
+    world.pass(10_000);
+    assert_eq!(world.run_sweep().await, 0, "it waits for somebody's word");
+    assert!(sends_again(world.redrive(&letter).await));
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["hi"]);
+}
+
+#[tokio::test]
+async fn a_letter_that_could_not_be_sent_is_sent_by_the_sweep() {
+    let world = World::new().await;
+    process(&world.rules, &world.ghost("019b2a3c-7c00-7a11-8b22-0c0ffee00001")).await.unwrap();
+    let letter = world.letters(world.own()).await.remove(0);
+    let nowhere = format!("{}-none", world.rules_queue);
+    let env = env(vec![
+        ("SIGNALS_TABLE", world.table.clone()),
+        ("RULES_QUEUE_URL", nowhere.clone()),
+        ("NOTIFY_QUEUE_URL", nowhere),
+    ]);
+    let cut_off = QueueDeps::from_env(&world.aws, &env).unwrap().with_clock(world.clock());
+    let id = letter["id"].as_str().unwrap();
+    let retried = dead_letters::redrive(&cut_off, "cli", world.own(), id).await.unwrap();
+    assert_eq!(retried, Some(Retried::Enqueued));
+    assert_eq!(world.run_sweep().await, 0);
+    world.pass(121);
+    assert_eq!(world.run_sweep().await, 1);
+    assert_eq!(take(&world.client, &world.rules_queue).await.len(), 1);
+    world.pass(10_000);
+    assert_eq!(world.run_sweep().await, 0);
+}
+
+#[tokio::test]
+async fn several_are_sent_again_at_once() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    for _ in 0..3 {
+        world.refused().await;
+    }
+    world.pass(60);
+    process(&world.rules, &world.ghost("019b2a3c-7c00-7a11-8b22-0c0ffee00001")).await.unwrap();
+    world.bot.recovers("1");
+    let reason = world.letters(world.own()).await.remove(0)["errorCode"].as_str().unwrap().to_owned();
+    assert_eq!(reason, "unknown_event", "the newest is first");
+    let redrive = async |wanted: WantedLetters, most: usize| {
+        dead_letters::redrive_all(&world.queues, "cli", world.own(), &wanted, most).await.unwrap()
+    };
+    let open = || WantedLetters { queue: Some("notify".to_owned()), is_open: true, ..WantedLetters::default() };
+    assert_eq!(redrive(WantedLetters { reason: Some(reason), ..open() }, 10).await, 0);
+    assert_eq!(redrive(open(), 2).await, 2);
+    assert_eq!(redrive(open(), 10).await, 1);
+    assert_eq!(redrive(open(), 10).await, 0);
+    assert_eq!(take(&world.client, &world.notify_queue).await.len(), 3);
+}
+
+#[tokio::test]
+async fn deliveries_are_listed_by_state_in_pages() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    let mut failed = Vec::new();
+    for _ in 0..3 {
+        failed.push(world.refused().await["id"].clone());
+        world.pass(1);
+    }
+    world.bot.recovers("1");
+    let sent = world.event("t", json!({})).await;
+    world.work().await;
+    let sent = world.deliveries(&sent).await.remove(0)["id"].clone();
+    failed.reverse();
+    let pages = async |status: Option<DeliveryStatus>| {
+        let (mut ids, mut cursor) = (Vec::new(), None);
+        loop {
+            let wanted = WantedDeliveries { rule_id: None, status };
+            let tenant = &world.tenant.id;
+            let page = deliveries::list(&world.tenants, tenant, &wanted, cursor.as_deref(), 2).await.unwrap();
+            assert!(page.0.len() <= 2);
+            ids.extend(page.0.iter().map(|view| json!(view)["id"].clone()));
+            match page.1 {
+                Some(next) => cursor = Some(next),
+                None => return ids,
+            }
+        }
+    };
+    assert_eq!(pages(Some(DeliveryStatus::Failed)).await, failed);
+    assert_eq!(pages(Some(DeliveryStatus::Expired)).await, Vec::<Value>::new());
+    let all: Vec<_> = std::iter::once(sent).chain(failed).collect();
+    assert_eq!(pages(None).await, all);
+    let wanted = WantedDeliveries { rule_id: Some("another".to_owned()), status: None };
+    assert!(deliveries::list(&world.tenants, &world.tenant.id, &wanted, None, 2).await.unwrap().0.is_empty());
+    assert!(
+        deliveries::list(&world.tenants, "another", &WantedDeliveries::default(), None, 2).await.unwrap().0.is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_notification_that_crashes_its_worker_keeps_its_attempts_when_it_is_sent_again() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    let event = world.event("t", json!({})).await;
+    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
+    process(&world.rules, &message).await.unwrap();
+    let job = take(&world.client, &world.notify_queue).await.remove(0);
+    let owner = Owner { message_id: "m".to_owned(), attempt: 1 };
+    let mut bad = job.clone();
+    bad["body"]["attempts"] = json!("many");
+    deliver(&world.notify, &bad.to_string(), &owner).await.unwrap();
+    let letter = world.letters(world.own()).await.remove(0);
+    assert_eq!(
+        (&letter["errorCode"], &letter["deliveryId"]),
+        (&json!("malformed_message"), &job["body"]["deliveryId"])
+    );
+    world.pass(10_000);
+    assert_eq!(world.run_sweep().await, 0, "it waits for somebody's word");
+    deliver(&world.notify, &job.to_string(), &owner).await.unwrap();
+    assert_eq!(world.deliveries(&event).await[0]["status"], "sent");
+}
