@@ -1,4 +1,4 @@
-//! The rules, without I/O: what an answer means, when to try again, when to leave an endpoint alone.
+//! The rules, without I/O: when to try again, and what an event's deliveries amount to.
 
 use crate::model::{DeliveryStatus, RetryPolicy};
 use std::time::Duration;
@@ -11,39 +11,10 @@ const STANDARD: [u32; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000
 /// The longest wait that a receiver may ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(24 * 3_600);
 
-/// So many failures in a row open the circuit.
-pub(crate) const BREAKER_AFTER: i64 = 5;
-const BREAKER_MOMENT: Duration = Duration::from_secs(1);
-const BREAKER_FIRST: Duration = Duration::from_secs(30);
-const BREAKER_LONGEST: Duration = Duration::from_secs(600);
-
-/// An endpoint that has only failed for so long is switched off.
-pub(crate) const DISABLE_AFTER: Duration = Duration::from_secs(120 * 3_600);
-
-/// Shares of that time, in percent, after which its operator is warned.
-const WARNED_AT: [u32; 3] = [50, 70, 90];
-
 /// Most waits, and the longest, of a policy of one's own.
 pub const CUSTOM_WAITS: usize = 20;
 /// Seconds.
 pub const LONGEST_CUSTOM_WAIT: u32 = 3 * 86_400;
-
-/// What an answer's status means for its delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answered {
-    Taken,
-    Refused,
-    /// 410: the receiver wants nothing more, ever.
-    Gone,
-}
-
-pub(crate) fn answered(status: u16) -> Answered {
-    match status {
-        200..=299 => Answered::Taken,
-        410 => Answered::Gone,
-        _ => Answered::Refused,
-    }
-}
 
 fn waits(policy: &RetryPolicy) -> &[u32] {
     match policy {
@@ -65,20 +36,6 @@ pub(crate) fn next_wait(policy: &RetryPolicy, made: u32, wish: Option<Duration>,
 /// How long a delivery can take by its policy: an open circuit saves requests and never adds time.
 pub(crate) fn span(policy: &RetryPolicy) -> Duration {
     waits(policy).iter().map(|seconds| Duration::from_secs(u64::from(*seconds))).sum()
-}
-
-/// How long the circuit is to stay open after `failures` in a row over `failing_for`, having been open `openings` times since
-/// the last success; `None` while they are few, or all of one moment: requests that run side by side fail together, and
-/// a success among them is heard a little later.
-pub(crate) fn open_for(failures: i64, failing_for: Duration, openings: i64) -> Option<Duration> {
-    let is_failing = failures >= BREAKER_AFTER && failing_for >= BREAKER_MOMENT;
-    let doublings = u32::try_from(openings).unwrap_or(u32::MAX);
-    is_failing.then(|| BREAKER_FIRST.saturating_mul(2_u32.saturating_pow(doublings)).min(BREAKER_LONGEST))
-}
-
-/// The highest mark, in percent of [`DISABLE_AFTER`], that an endpoint has passed by only failing for so long.
-pub(crate) fn warning(failing_for: Duration) -> Option<i64> {
-    WARNED_AT.into_iter().rfind(|percent| failing_for * 100 >= DISABLE_AFTER * *percent).map(i64::from)
 }
 
 /// A delivery, as far as its event's summary needs it.
@@ -145,38 +102,6 @@ mod tests {
         let wait = |wish| next_wait(&RetryPolicy::Compat, 1, Some(Duration::from_secs(wish)), 0.0).unwrap().as_secs();
         assert_eq!([wait(10), wait(120), wait(1_000_000)], [60, 120, 86_400]);
         assert_eq!(next_wait(&RetryPolicy::Compat, 3, Some(Duration::from_secs(9)), 0.0), None);
-    }
-
-    #[test]
-    fn v35_any_2xx_is_taken_and_410_is_for_good() {
-        for (status, wanted) in [
-            (200, Answered::Taken),
-            (204, Answered::Taken),
-            (302, Answered::Refused),
-            (404, Answered::Refused),
-            (410, Answered::Gone),
-            (500, Answered::Refused),
-        ] {
-            assert_eq!(answered(status), wanted, "{status}");
-        }
-    }
-
-    #[test]
-    fn the_circuit_opens_after_five_failures_over_a_second_and_for_ever_longer() {
-        let open = |failures, millis, openings| {
-            open_for(failures, Duration::from_millis(millis), openings).map(|wait| wait.as_secs())
-        };
-        assert_eq!([open(4, 5_000, 0), open(50, 999, 0), open(5, 1_000, 0)], [None, None, Some(30)]);
-        assert_eq!([1, 4, 5, 500].map(|openings| open(6, 60_000, openings)), [60, 480, 600, 600].map(Some));
-    }
-
-    #[test]
-    fn operators_are_warned_at_half_of_the_time_and_twice_more() {
-        let hours = |hours: u64| warning(Duration::from_secs(hours * 3_600));
-        assert_eq!(
-            [59, 60, 83, 84, 107, 108, 119].map(hours),
-            [None, Some(50), Some(50), Some(70), Some(70), Some(90), Some(90)]
-        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::decide::{Answered, DISABLE_AFTER, answered, next_wait, open_for, span, warning};
+use crate::decide::{next_wait, span};
 use crate::error::CallbacksError;
 use crate::manage::recover_page;
 use crate::model::{
@@ -9,15 +9,17 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchyard_core::signature::{legacy, signatures};
+use switchyard_core::signature::legacy;
 use switchyard_core::{
     Classify as _, Clock, Disposition, Env, EnvError, Envelope, EnvelopeError, Secret, error_chain, iso_millis, metric,
 };
+use switchyard_io::circuit::Failed;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
-use switchyard_io::http::{Answer, Guard, Http, HttpError, Method, Url, answer_up_to};
+use switchyard_io::http::{Answer, Guard, Http, HttpError};
 use switchyard_io::once::Owner;
 use switchyard_io::operator::{Notice, Operator};
 use switchyard_io::vault::Vault;
+use switchyard_io::webhook::{Answered, Webhook};
 use switchyard_io::{Aws, MAX_DELAY, Queue, Secrets, Table};
 use tokio::time::Instant;
 
@@ -95,9 +97,6 @@ impl DeliverDeps {
 
 /// A lease outlives its request by this much.
 const MARGIN: Duration = Duration::from_secs(15);
-
-/// A probe is given its request's time and this much, before another may be made.
-const PROBE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Takes one message from the queue: an event to fan out, a delivery to attempt, a window to recover.
 ///
@@ -251,7 +250,7 @@ async fn hold_back(
         true => Hold::GiveUp,
         false => Hold::Until { time: (until + fastrand::i64(0..2_000)).min(end), slot: false },
     };
-    if let Some(open_until) = endpoint.open_until.filter(|until| *until > now_ms) {
+    if let Some(open_until) = endpoint.circuit.open_until(now_ms) {
         return Ok(leave_alone(open_until));
     }
     if let Some(rate) = endpoint.rate_per_second.filter(|_| row.slot_at.is_none_or(|slot| slot > now_ms)) {
@@ -260,13 +259,10 @@ async fn hold_back(
             return Ok(Hold::Until { time: slot, slot: true });
         }
     }
-    if endpoint.open_until.is_some() {
-        // The time is up: one request goes ahead to see, the others wait for what it finds.
-        let probe_until = now_ms + millis(deps.timeout_of(endpoint) + PROBE_MARGIN);
-        let probe = if_open_until(Changes::new().set("open_until", probe_until), endpoint.open_until);
+    if let Some((until, probe)) = endpoint.circuit.probe(now_ms, deps.timeout_of(endpoint)) {
         match callbacks.store.change_endpoint(endpoint, probe).await? {
             Some(probed) => *endpoint = probed,
-            None => return Ok(leave_alone(probe_until)),
+            None => return Ok(leave_alone(until)),
         }
     }
     Ok(Hold::Go)
@@ -327,7 +323,7 @@ async fn attempt(
         Ok(answer) => {
             made.status_code = Some(answer.status);
             made.response = excerpt(&answer.body);
-            (answered(answer.status), wished_wait(answer, now))
+            (Answered::of(answer.status), wished_wait(answer, now))
         }
         Err(_) => (Answered::Refused, None),
     };
@@ -360,25 +356,17 @@ async fn post(
     now: Timestamp,
 ) -> Result<Answer, HttpError> {
     const SERVICE: &str = "the receiver";
-    let refused = || HttpError::Refused { service: SERVICE };
-    let url: Url = endpoint.target_url.parse().map_err(|_| refused())?;
+    let (url, timeout) = (endpoint.target_url.as_str(), deps.timeout_of(endpoint));
+    let request = Webhook { id: &event.id, url, body: &event.payload, timeout };
     let secrets = secrets.iter().map(|secret| secret.expose().as_str());
-    let signature = signatures(secrets, &event.id, now.as_second(), &event.payload);
-    let mut request = deps
-        .http
-        .request(SERVICE, Method::POST, url)?
-        .timeout(deps.timeout_of(endpoint))
-        .header("content-type", "application/json")
-        .header("x-event-id", &event.id)
-        .header("webhook-id", &event.id)
-        .header("webhook-timestamp", now.as_second())
-        .header("webhook-signature", signature.map_err(|_| refused())?);
+    let headers = request.headers(secrets, now).map_err(|_| HttpError::Refused { service: SERVICE })?;
+    let mut headers: Vec<_> = headers.into();
+    headers.push(("x-event-id", event.id.clone()));
     if let Some(secret) = &deps.legacy_secret {
-        request = request
-            .header("x-webhook-signature", legacy(secret.expose(), &event.payload))
-            .header("x-webhook-timestamp", iso_millis(now));
+        headers.push(("x-webhook-signature", legacy(secret.expose(), &event.payload)));
+        headers.push(("x-webhook-timestamp", iso_millis(now)));
     }
-    answer_up_to(SERVICE, request.body(event.payload.clone()), EXCERPT_BYTES).await
+    request.post(&deps.http, SERVICE, headers, EXCERPT_BYTES).await
 }
 
 /// The beginning of an answer as text: what is no UTF-8 grows when it is replaced.
@@ -392,23 +380,13 @@ fn excerpt(body: &[u8]) -> String {
 fn reason(answer: &Result<Answer, HttpError>) -> String {
     match answer {
         Ok(answer) => format!("{} {}", answer.status, answer.reason()),
-        Err(HttpError::Refused { .. }) => "blocked_address".to_owned(),
-        Err(HttpError::NoAnswer { source, .. }) if source.is_timeout() => "timeout".to_owned(),
-        Err(HttpError::NoAnswer { source, .. }) if source.is_connect() => "connection_failed".to_owned(),
-        Err(_) => "connection_lost".to_owned(),
+        Err(error) => error.word().to_owned(),
     }
 }
 
-/// `Retry-After` of an answer that asks for patience, in seconds or as a date (RFC 9110 §10.2.3).
+/// `Retry-After` of an answer that asks for patience.
 fn wished_wait(answer: &Answer, now: Timestamp) -> Option<Duration> {
-    if !matches!(answer.status, 429 | 502..=504) {
-        return None;
-    }
-    answer.retry_after().or_else(|| {
-        let text = answer.headers.get("retry-after")?.to_str().ok()?;
-        let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        Duration::try_from(at.duration_since(now)).ok()
-    })
+    matches!(answer.status, 429 | 502..=504).then(|| answer.retry_after_or_at(now)).flatten()
 }
 
 /// Keeps the endpoint's record: a success closes its circuit, failures open it, and at last switch the endpoint off. An
@@ -421,42 +399,29 @@ async fn record_health(
 ) -> Result<(), CallbacksError> {
     let (store, now_ms) = (&deps.callbacks.store, now.as_millisecond());
     match outcome {
-        Answered::Taken if endpoint.failures == 0 && endpoint.open_until.is_none() => {}
         Answered::Taken => {
-            let healed = Changes::new().set("failures", 0_i64).set("openings", 0_i64);
-            let healed = healed.remove("failing_since").remove("open_until").remove("warned_percent");
-            store.change_endpoint(endpoint, healed).await?;
+            if let Some(healed) = endpoint.circuit.succeeded() {
+                store.change_endpoint(endpoint, healed).await?;
+            }
         }
         Answered::Gone => disable(deps, endpoint, "gone").await?,
         Answered::Refused => {
-            // Those that were under way when the circuit opened say nothing new, and are not counted.
-            let failed = Changes::new().add("failures", 1).set_once("failing_since", now_ms);
-            let failed = if_open_until(failed, endpoint.open_until);
+            let failed = endpoint.circuit.failed(now_ms);
             let Some(after) = store.change_endpoint(endpoint, failed).await? else { return Ok(()) };
-            let failing_for = u64::try_from(now_ms - after.failing_since.unwrap_or(now_ms)).unwrap_or_default();
-            let failing_for = Duration::from_millis(failing_for);
-            if failing_for >= DISABLE_AFTER {
+            let next = after.circuit.after_failure(now_ms);
+            if matches!(next, Failed::Dead) {
                 return disable(deps, endpoint, "only_failures").await;
             }
-            warn(deps, &after, failing_for).await?;
-            let Some(wait) = open_for(after.failures, failing_for, after.openings) else { return Ok(()) };
-            let opened = Changes::new().set("open_until", now_ms + millis(wait)).add("openings", 1);
-            let opened = if_open_until(opened, endpoint.open_until);
-            if store.change_endpoint(endpoint, opened).await?.is_some() {
+            warn(deps, &after, now_ms).await?;
+            if let Failed::Opens(opened) = next
+                && store.change_endpoint(endpoint, opened).await?.is_some()
+            {
                 metric::count("callback.circuit_opened", 1);
                 tracing::warn!(reason = "circuit_open", "an endpoint is left alone for a while");
             }
         }
     }
     Ok(())
-}
-
-/// `changes` for an endpoint whose circuit is as it was `seen`.
-fn if_open_until(changes: Changes, seen: Option<i64>) -> Changes {
-    match seen {
-        Some(until) => changes.only_if("#open_until = ?", [until.into_attribute()]),
-        None => changes.only_if("attribute_not_exists(#open_until)", []),
-    }
 }
 
 async fn disable(deps: &DeliverDeps, endpoint: &EndpointRow, reason: &str) -> Result<(), CallbacksError> {
@@ -474,13 +439,8 @@ async fn disable(deps: &DeliverDeps, endpoint: &EndpointRow, reason: &str) -> Re
 }
 
 /// Tells the operator, once for each mark, that an endpoint nears the end of the time in which it may do nothing but fail.
-async fn warn(deps: &DeliverDeps, endpoint: &EndpointRow, failing_for: Duration) -> Result<(), CallbacksError> {
-    let Some(percent) = warning(failing_for).filter(|percent| endpoint.warned_percent < Some(*percent)) else {
-        return Ok(());
-    };
-    let warned = Changes::new()
-        .set("warned_percent", percent)
-        .only_if("attribute_not_exists(#warned_percent) OR #warned_percent < ?", [percent.into_attribute()]);
+async fn warn(deps: &DeliverDeps, endpoint: &EndpointRow, now_ms: i64) -> Result<(), CallbacksError> {
+    let Some((percent, warned)) = endpoint.circuit.warning(now_ms) else { return Ok(()) };
     if deps.callbacks.store.change_endpoint(endpoint, warned).await?.is_some() {
         deps.operator.tell(Notice::EndpointFailing, &about(endpoint, "percent", &percent.into())).await;
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::signature::new_secret;
 use switchyard_core::{Envelope, Secret, iso_millis};
+use switchyard_io::circuit;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 use switchyard_io::http::Url;
 use switchyard_io::vault::VaultError;
@@ -124,14 +125,9 @@ pub async fn register(
 
 /// Switched on, with a clean record.
 fn switched_on(now: Timestamp) -> Changes {
-    Changes::new()
+    circuit::clean(Changes::new())
         .set("is_active", true.into_attribute())
         .set("updated_at", now.to_string())
-        .set("failures", 0_i64)
-        .set("openings", 0_i64)
-        .remove("failing_since")
-        .remove("open_until")
-        .remove("warned_percent")
         .remove("disabled_reason")
 }
 

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::hex_sha256;
 use switchyard_io::Table;
+use switchyard_io::circuit::Circuit;
 use switchyard_io::dynamo::{AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write};
 use switchyard_io::lease::{self, Lease};
 use switchyard_io::once::Owner;
@@ -87,21 +88,8 @@ pub(crate) struct EndpointRow {
     pub(crate) rate_per_second: Option<u32>,
     #[serde(default)]
     pub(crate) retry_policy: RetryPolicy,
-    /// Failures since the last success.
-    #[serde(default)]
-    pub(crate) failures: i64,
-    /// Epoch milliseconds of the first of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) failing_since: Option<i64>,
-    /// How often the circuit opened since the last success.
-    #[serde(default)]
-    pub(crate) openings: i64,
-    /// Until then the circuit is open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) open_until: Option<i64>,
-    /// The highest mark of [`crate::decide::warning`] that was told of since the last success.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) warned_percent: Option<i64>,
+    #[serde(flatten)]
+    pub(crate) circuit: Circuit,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disabled_reason: Option<String>,
     pub(crate) created_at: Timestamp,
@@ -130,11 +118,7 @@ impl EndpointRow {
             timeout_ms: None,
             rate_per_second: None,
             retry_policy: RetryPolicy::default(),
-            failures: 0,
-            failing_since: None,
-            openings: 0,
-            open_until: None,
-            warned_percent: None,
+            circuit: Circuit::default(),
             disabled_reason: None,
             created_at: now,
             updated_at: now,

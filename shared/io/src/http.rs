@@ -6,6 +6,7 @@
 mod guard;
 
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -74,6 +75,16 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// A word for why there was no answer, fit for rows and logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "blocked_address",
+            Self::NoAnswer { source, .. } if source.is_timeout() => "timeout",
+            Self::NoAnswer { source, .. } if source.is_connect() => "connection_failed",
+            _ => "connection_lost",
+        }
+    }
+
     /// The HTTP status, if there was an answer that was not 2xx.
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -184,6 +195,15 @@ impl Answer {
     /// `Retry-After` in seconds, whatever the status and however long.
     pub fn retry_after(&self) -> Option<Duration> {
         seconds(&self.headers)
+    }
+
+    /// The same, or until a date (RFC 9110 §10.2.3) from `now` on.
+    pub fn retry_after_or_at(&self, now: Timestamp) -> Option<Duration> {
+        self.retry_after().or_else(|| {
+            let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
+            let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+            Duration::try_from(at.duration_since(now)).ok()
+        })
     }
 
     /// HTTP's name for the status.
@@ -300,4 +320,20 @@ async fn read_capped(service: &'static str, mut response: Response) -> Result<By
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_a_number_or_a_date() {
+        let now = Timestamp::from_second(1_767_607_200).unwrap();
+        let of = |text: &str| {
+            let headers = [(RETRY_AFTER, text.parse().unwrap())].into_iter().collect();
+            Answer { status: 503, headers, body: Bytes::new() }.retry_after_or_at(now).map(|wait| wait.as_secs())
+        };
+        assert_eq!((of("120"), of("Mon, 05 Jan 2026 10:02:00 GMT")), (Some(120), Some(120)));
+        assert_eq!((of("soon"), of("Mon, 05 Jan 2026 09:00:00 GMT")), (None, None));
+    }
 }

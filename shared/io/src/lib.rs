@@ -2,10 +2,11 @@
 //!
 //! The rest of the workspace reaches AWS only through the handles here: [`Table`] and the conditional writes in
 //! [`dynamo`], the once-only guard in [`once`], a worker's hold on a row in [`lease`], turns in time in [`pace`], repeated requests in [`idempotency`], [`Queue`], [`Secrets`], values kept sealed in
-//! [`vault`], the HTTP clients in [`http`], API keys in [`keys`], and what an [`operator`] is told.
+//! [`vault`], the HTTP clients in [`http`], customers' endpoints in [`webhook`] and [`circuit`], API keys in [`keys`], and what an [`operator`] is told.
 
 mod aws;
 pub mod basic;
+pub mod circuit;
 pub mod dlq;
 pub mod dynamo;
 pub mod health;
@@ -20,6 +21,7 @@ pub mod pace;
 mod queue;
 mod secrets;
 pub mod vault;
+pub mod webhook;
 
 pub use aws::Aws;
 pub use dynamo::Table;

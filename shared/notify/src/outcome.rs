@@ -1,4 +1,3 @@
-use jiff::Timestamp;
 use std::borrow::Cow;
 use std::time::Duration;
 use switchyard_io::http::{Answer, HttpError};
@@ -109,20 +108,9 @@ pub(crate) const ANSWER_BYTES: usize = 64 * 1024;
 /// The outcome of a call that brought no answer, which may or may not have been carried out.
 pub(crate) fn unanswered(error: &HttpError) -> Outcome {
     match error {
-        HttpError::Refused { .. } => Outcome::config("blocked_address"),
-        HttpError::NoAnswer { source, .. } if source.is_timeout() => Outcome::retry("timeout"),
-        HttpError::NoAnswer { source, .. } if source.is_connect() => Outcome::retry("connection_failed"),
-        _ => Outcome::retry("connection_lost"),
+        HttpError::Refused { .. } => Outcome::config(error.word()),
+        _ => Outcome::retry(error.word()),
     }
-}
-
-/// `Retry-After`, in seconds or as a date.
-pub(crate) fn retry_after(answer: &Answer, now: Timestamp) -> Option<Duration> {
-    answer.retry_after().or_else(|| {
-        let text = answer.headers.get("retry-after")?.to_str().ok()?;
-        let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        Duration::try_from(at.duration_since(now)).ok()
-    })
 }
 
 /// Reads an answer with `classify`, or says why there was none.
@@ -142,17 +130,6 @@ pub(crate) fn code_of(prefix: &str, word: &str, status: u16) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wish_is_a_number_or_a_date() {
-        let now = Timestamp::from_second(1_767_607_200).unwrap();
-        let of = |text: &str| {
-            let headers = [(http::header::RETRY_AFTER, text.parse().unwrap())].into_iter().collect();
-            retry_after(&Answer { status: 503, headers, body: Default::default() }, now).map(|wait| wait.as_secs())
-        };
-        assert_eq!((of("120"), of("Mon, 05 Jan 2026 10:02:00 GMT")), (Some(120), Some(120)));
-        assert_eq!((of("soon"), of("Mon, 05 Jan 2026 09:00:00 GMT")), (None, None));
-    }
 
     #[test]
     fn a_word_that_may_hold_content_does_not_become_a_code() {

@@ -13,9 +13,6 @@ pub const WAITS: [Duration; 7] =
 /// A delivery that is not through by then is of no use to anybody.
 pub const MAX_AGE: Duration = seconds(24 * 60 * 60);
 
-/// A webhook of which every attempt has failed for this long is dead: its config goes to `error`.
-pub const WEBHOOK_PATIENCE: Duration = seconds(5 * 24 * 60 * 60);
-
 /// How far a wait is moved, either way.
 const SPREAD: f64 = 0.2;
 

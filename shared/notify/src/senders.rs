@@ -2,7 +2,7 @@ use crate::config::{self, Config, EmailConfig, HttpMailConfig, SesConfig, Transp
 use crate::email::smtp::Smtp;
 use crate::email::{api, ses};
 use crate::message::{DeliveryMeta, Message};
-use crate::outcome::{ANSWER_BYTES, Attempt, Outcome, conclude, retry_after, unanswered};
+use crate::outcome::{ANSWER_BYTES, Attempt, Outcome, conclude, unanswered};
 use crate::{slack, telegram, webhook, whatsapp};
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
 use switchyard_io::http::{Answer, Guard, Http, HttpError, Method, Request, Url, answer_up_to};
+use switchyard_io::webhook::Webhook;
 
 /// How long one call may take, webhooks aside.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,7 +108,10 @@ impl Senders {
                     None => config.webhook_url.expose().to_string(),
                 };
                 let answer = self.post(slack::SERVICE, &url, None, &slack::request(&message.text)).await;
-                conclude(answer, |answer| slack::classify(answer.status, answer.retry_after(), &answer.body)).into()
+                conclude(answer, |answer| {
+                    slack::classify(answer.status, answer.retry_after_or_at(meta.now), &answer.body)
+                })
+                .into()
             }
             Config::Webhook(config) => self.webhook(config, message, meta).await.into(),
         }
@@ -162,27 +166,18 @@ impl Senders {
             }
             Err(error) => Err(error),
         };
-        conclude(answer, |answer| api::classify(answer.status, retry_after(answer, meta.now), &answer.body))
+        conclude(answer, |answer| api::classify(answer.status, answer.retry_after_or_at(meta.now), &answer.body))
     }
 
     async fn webhook(&self, config: &config::WebhookConfig, message: &Message, meta: DeliveryMeta<'_>) -> Outcome {
         let body = message.webhook_body.clone().unwrap_or_default();
-        let Ok(headers) = webhook::headers(config, meta.delivery_id, meta.now, &body) else {
-            return Outcome::config("webhook_secret");
-        };
-        let answer = match self.request(&self.guarded, webhook::SERVICE, config.url.as_str()) {
-            Ok(mut request) => {
-                for (name, value) in headers {
-                    request = request.header(name, value);
-                }
-                answer_up_to(webhook::SERVICE, request.body(body), ANSWER_BYTES).await
-            }
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(answer) => webhook::classify(answer.status, retry_after(&answer, meta.now)),
-            Err(error) => webhook::classify_failure(&error),
-        }
+        let (url, timeout) = (config.url.as_str(), webhook::TIMEOUT);
+        let request = Webhook { id: meta.delivery_id, url, body: &body, timeout };
+        let secrets = config.secrets.iter().map(|secret| secret.expose().as_str());
+        let Ok(headers) = request.headers(secrets, meta.now) else { return Outcome::config("webhook_secret") };
+        let own = config.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let answer = request.post(&self.guarded, webhook::SERVICE, own.chain(headers), ANSWER_BYTES).await;
+        conclude(answer, |answer| webhook::classify(answer.status, answer.retry_after_or_at(meta.now)))
     }
 
     async fn post(

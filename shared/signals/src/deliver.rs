@@ -6,11 +6,13 @@ use crate::queues::NOTIFY;
 use crate::store::{
     Claim, ConfigRow, ConfigStatus, DeliveryRow, DeliveryStatus, End, EventRow, Next, SENT, Store, Tried, delivery_key,
 };
+use crate::webhooks;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Envelope, error_chain, iso_millis, metric};
+use switchyard_io::circuit::Circuit;
 use switchyard_io::dynamo::Write;
 use switchyard_io::once::Owner;
 use switchyard_io::vault::Vault;
@@ -91,11 +93,18 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     };
     let config_id = row.intent.config.as_deref().unwrap_or_default();
     let is_mail = row.intent.channel == Channel::Email;
-    let (tenant, event, config_row, is_suppressed) = tokio::try_join!(
+    let is_webhook = row.intent.channel == Channel::Webhook;
+    let (tenant, event, config_row, is_suppressed, mut circuit) = tokio::try_join!(
         deps.store.tenant(&row.tenant),
         deps.store.event(&row.tenant, &row.event_id),
         deps.store.config(&row.tenant, config_id),
         async { Ok(is_mail && deps.store.is_suppressed(&row.tenant, &row.intent.recipient).await?) },
+        async {
+            match is_webhook {
+                true => deps.store.circuit(&row.tenant, config_id).await.map(Some),
+                false => Ok(None),
+            }
+        },
     )?;
     if tenant.is_none_or(|tenant| tenant.status != TenantStatus::Active) {
         row.intent.fallback.clear();
@@ -114,7 +123,10 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     let Some(config) = open_config(deps, &config_row).await? else {
         return end(deps, &row, untried(DeliveryStatus::Failed, "config_invalid")).await;
     };
-    let slot = hold_back(deps, &config, &row, now_ms).await?;
+    let slot = match &mut circuit {
+        Some(circuit) => webhooks::hold_back(&deps.store, &config_row, &row.tenant, circuit, deps.clock.now()).await?,
+        None => hold_back(deps, &config, &row, now_ms).await?,
+    };
     if let Some(wait) = slot.map(|slot| slot - now_ms).filter(|wait| *wait <= SHORT_MS) {
         #[expect(clippy::disallowed_methods, reason = "shorter than the shortest delay of a message")]
         tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default())).await;
@@ -128,7 +140,7 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
         }
         return Ok(());
     }
-    attempt(deps, &config_row, &config, event.as_ref(), &row).await
+    attempt(deps, &config_row, &config, circuit.as_ref(), event.as_ref(), &row).await
 }
 
 /// The config as the channels read it; `None` when it does not open or read any more.
@@ -177,6 +189,7 @@ async fn attempt(
     deps: &NotifyDeps,
     config_row: &ConfigRow,
     config: &Config,
+    circuit: Option<&Circuit>,
     event: Option<&EventRow>,
     row: &DeliveryRow,
 ) -> Result<(), SignalsError> {
@@ -208,9 +221,18 @@ async fn attempt(
             if let (Channel::Email | Channel::Whatsapp, Some(id)) = (channel, &provider_id) {
                 with.push(deps.store.receipt(row, id, now)?);
             }
-            write_down_sent(deps, row, provider_id, &tried, with).await
+            write_down_sent(deps, row, provider_id, &tried, with).await?;
+            match circuit {
+                Some(circuit) => webhooks::succeeded(&deps.store, config_row, &row.tenant, circuit, now).await,
+                None => Ok(()),
+            }
         }
         Outcome::Retry { after, holds_account, .. } => {
+            if let Some(circuit) = circuit
+                && webhooks::failed(&deps.store, config_row, &row.tenant, circuit, now).await?
+            {
+                return end(deps, row, given_up(DeliveryStatus::Failed)).await;
+            }
             let after = after.map(|wish| wish.min(schedule::MAX_AGE));
             let wish_end = after.map(|wish| now.as_millisecond() + millis(wish));
             if let (true, Some(until), Some(account)) = (holds_account, wish_end, pace::account_key(config)) {

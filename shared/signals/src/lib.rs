@@ -33,6 +33,7 @@ pub mod tenants;
 pub mod trials;
 mod usage;
 pub mod users;
+mod webhooks;
 
 pub use deliver::{NotifyDeps, deliver};
 pub use error::SignalsError;

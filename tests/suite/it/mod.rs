@@ -11,6 +11,7 @@ mod once;
 mod orders;
 mod s3;
 mod signals;
+mod signals_webhooks;
 mod usage;
 mod vault;
 

@@ -45,6 +45,14 @@ async fn send_message(State(bot): State<Bot>, axum::Json(body): axum::Json<Value
     }
 }
 
+/// A tenant's own endpoint, as chat `hook`; what it is sent is remembered by its `webhook-id`, whatever it answers.
+async fn take_webhook(State(bot): State<Bot>, headers: axum::http::HeaderMap) -> StatusCode {
+    let id = headers["webhook-id"].to_str().unwrap().to_owned();
+    bot.got.lock().unwrap().push(("hook".to_owned(), id));
+    let told = bot.answers.lock().unwrap().get("hook").cloned();
+    told.map_or(StatusCode::NO_CONTENT, |(status, _)| StatusCode::from_u16(status).unwrap())
+}
+
 /// WhatsApp and SES take everything, each under an id of its own.
 async fn take_message() -> axum::Json<Value> {
     axum::Json(json!({"messages": [{"id": format!("wamid.{}", unique())}]}))
@@ -84,6 +92,7 @@ const APP_SECRET: &str = "the app's own secret";
 
 pub(super) struct World {
     pub(super) table: String,
+    pub(super) base: String,
     pub(super) aws: Aws,
     pub(super) client: Client,
     pub(super) bot: Bot,
@@ -112,6 +121,7 @@ impl World {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let router = axum::Router::new()
             .route("/{bot}/sendMessage", post(send_message))
+            .route("/hook", post(take_webhook))
             .route("/{version}/{number}/messages", post(take_message))
             .route("/v2/email/outbound-emails", post(take_mail))
             .with_state(bot.clone());
@@ -127,7 +137,9 @@ impl World {
             ("API_KEY_SECRET", "ApiKeySecret".to_owned()),
             ("TELEGRAM_BASE_URL", base.clone()),
             ("WHATSAPP_BASE_URL", base.clone()),
-            ("SES_BASE_URL", base),
+            ("SES_BASE_URL", base.clone()),
+            ("WEBHOOK_ALLOW_HTTP", "true".to_owned()),
+            ("WEBHOOK_ALLOW_CIDRS", "127.0.0.1/32".to_owned()),
             ("NOTIFY_HOOK_SECRET", hooks),
             data_key(),
         ]);
@@ -139,6 +151,7 @@ impl World {
             tenants::create(&tenants, "cli", "acme", "Acme", &TenantEdit::default(), None).await.unwrap().unwrap();
         Self {
             table: name,
+            base,
             client,
             bot,
             now,

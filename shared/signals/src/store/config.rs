@@ -3,7 +3,8 @@ use crate::error::SignalsError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Write};
+use switchyard_io::circuit::Circuit;
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
 use switchyard_io::vault::Sealed;
 use switchyard_notify::Channel;
 
@@ -65,6 +66,20 @@ impl ConfigRow {
     }
 }
 
+/// The record of a webhook's answers; there is none for one in good health that never failed.
+#[derive(Deserialize)]
+struct HealthRow {
+    #[serde(flatten)]
+    circuit: Circuit,
+}
+
+/// A record outlives the last change of it by this, in seconds: it is of no use to a config that is gone.
+const HEALTH_KEPT_S: i64 = 30 * 86_400;
+
+fn health_key(tenant: &str, id: &str) -> Key {
+    Key { pk: tenant_partition(tenant), sk: format!("HEALTH#{id}") }
+}
+
 fn config_key(tenant: &str, id: &str) -> Key {
     Key { pk: tenant_partition(tenant), sk: format!("NCFG#{id}") }
 }
@@ -86,7 +101,10 @@ impl Store {
                 Write::PutIf(self.table.to_item(&after)?, is_same)
             }
         };
-        Ok(matches!(self.table.transact(vec![write, Self::touch_ruleset(tenant), record]).await?, Transact::Done))
+        // Whoever edits or enables it begins with a clean record.
+        let forgotten = Write::Delete(health_key(tenant, &row.id), Changes::new());
+        let writes = vec![write, Self::touch_ruleset(tenant), record, forgotten];
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
     /// Removes a config as it was read; `false` when another change came first.
@@ -108,6 +126,27 @@ impl Store {
     pub(crate) async fn configs(&self, tenant: &str) -> Result<Vec<ConfigRow>, SignalsError> {
         let items = self.table.rows(&tenant_partition(tenant), "NCFG#").await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    }
+
+    /// How a webhook answered until now.
+    pub(crate) async fn circuit(&self, tenant: &str, config: &str) -> Result<Circuit, SignalsError> {
+        let row: Option<HealthRow> = self.get(&health_key(tenant, config)).await?;
+        Ok(row.map(|row| row.circuit).unwrap_or_default())
+    }
+
+    /// Changes the record of a webhook's answers, on the changes' condition; `None` when that does not hold.
+    pub(crate) async fn change_circuit(
+        &self,
+        tenant: &str,
+        config: &str,
+        changes: Changes,
+        now: Timestamp,
+    ) -> Result<Option<Circuit>, SignalsError> {
+        let changes = changes.set("expires_at", now.as_second() + HEALTH_KEPT_S);
+        match self.table.update(&health_key(tenant, config), changes).await? {
+            Update::Applied(item) => Ok(Some(self.table.read::<HealthRow>(item)?.circuit)),
+            Update::Refused(_) => Ok(None),
+        }
     }
 
     /// Marks an active config, as it was read, as refused by its far side. One that was changed since stays as it is.

@@ -10,6 +10,7 @@
 //! | version of a rule | `T#<tenant>` | `RULEV#<rule>#<number>` | for ever |
 //! | number of the last change of rules and configs | `T#<tenant>` | `RULESET` | for ever |
 //! | notification config | `T#<tenant>` | `NCFG#<config>` | until removed |
+//! | how a webhook answered, if it failed | `T#<tenant>` | `HEALTH#<config>` | 30 days |
 //! | what a rule remembers of a group | `S#<tenant>#<rule>#<digest of the group>` | `TH`, `CD`, `DG` | twice its window |
 //! | event counted by a threshold that forgets events | the same | `TC#<event>` | twice its window |
 //! | digest that is to be sent | the same | `DB#<when it opened>` | until sent |
