@@ -148,6 +148,9 @@ struct OldRow {
     expires_at: Option<Timestamp>,
 }
 
+/// What is written in one transaction with a key that is made or changed: of the key as it will be.
+pub type With<'a> = &'a (dyn Fn(&KeyAbout) -> Result<Vec<Write>, DynamoError> + Sync);
+
 /// What to change about a key; `None` leaves a setting as it is.
 #[derive(Clone, Debug, Default)]
 pub struct KeyChange {
@@ -188,9 +191,17 @@ impl ApiKeys {
     /// # Errors
     /// DynamoDB or Secrets Manager could not be reached.
     pub async fn create(&self, new: &NewKey) -> Result<(ApiKey, KeyAbout), KeyError> {
+        self.create_with(new, &nothing).await
+    }
+
+    /// The same, and `with` it.
+    ///
+    /// # Errors
+    /// As for [`Self::create`]; or a condition of `with` does not hold.
+    pub async fn create_with(&self, new: &NewKey, with: With<'_>) -> Result<(ApiKey, KeyAbout), KeyError> {
         loop {
             let key = ApiKey::generate(new.is_live);
-            if let Some(about) = self.add(new, key.expose(), key.prefix()).await? {
+            if let Some(about) = self.add(new, key.expose(), key.prefix(), with).await? {
                 return Ok((key, about));
             }
         }
@@ -201,7 +212,7 @@ impl ApiKeys {
     /// # Errors
     /// DynamoDB or Secrets Manager could not be reached.
     pub async fn take_in(&self, new: &NewKey, text: &Secret<String>) -> Result<Option<KeyAbout>, KeyError> {
-        self.add(new, text.expose(), "").await
+        self.add(new, text.expose(), "", &nothing).await
     }
 
     /// Takes in an old key of which only its first 16 characters and its bcrypt hash (`$2a$`, `$2b$`, `$2y$`) are known.
@@ -225,7 +236,7 @@ impl ApiKeys {
         Ok(matches!(self.table.create(&row).await?, Create::Created))
     }
 
-    async fn add(&self, new: &NewKey, text: &str, prefix: &str) -> Result<Option<KeyAbout>, KeyError> {
+    async fn add(&self, new: &NewKey, text: &str, prefix: &str, with: With<'_>) -> Result<Option<KeyAbout>, KeyError> {
         let (digest, id) = (digest(text, &pepper(&*self.pepper().await?)?), self.clock.new_id().to_string());
         let about = KeyAbout {
             pk: owner_partition(&new.tenant),
@@ -251,14 +262,17 @@ impl ApiKeys {
             expires_at: new.expires_at,
             revoked_at: None,
         };
-        let writes = vec![Write::Create(self.table.to_item(&known)?), Write::Create(self.table.to_item(&about)?)];
+        let mut writes = vec![Write::Create(self.table.to_item(&known)?), Write::Create(self.table.to_item(&about)?)];
+        let own = writes.len();
+        writes.extend(with(&about)?);
         Ok(match self.table.transact(writes).await? {
             Transact::Done => Some(about),
             // The SDK repeats a call whose answer was lost: the refusal then comes from our own rows.
             Transact::Refused { row: Some(row), .. } if row.get("id") == Some(&AttributeValue::S(about.id.clone())) => {
                 Some(about)
             }
-            Transact::Refused { .. } => None,
+            Transact::Refused { index, .. } if index < own => None,
+            Transact::Refused { .. } => return Err(KeyError::Contended),
         })
     }
 
@@ -355,11 +369,17 @@ impl ApiKeys {
         Ok(row.map(|row| self.table.read(row)).transpose()?)
     }
 
-    /// Changes a key; `None` when the tenant has no such key.
+    /// Changes a key, and writes `with` that; `None` when the tenant has no such key.
     ///
     /// # Errors
-    /// DynamoDB could not be reached.
-    pub async fn change(&self, tenant: &str, id: &str, change: &KeyChange) -> Result<Option<KeyAbout>, KeyError> {
+    /// DynamoDB could not be reached, or another changed the key meanwhile.
+    pub async fn change(
+        &self,
+        tenant: &str,
+        id: &str,
+        change: &KeyChange,
+        with: With<'_>,
+    ) -> Result<Option<KeyAbout>, KeyError> {
         let Some(mut about) = self.about(tenant, id).await? else { return Ok(None) };
         let mut columns = Columns::default();
         if let Some(label) = &change.label {
@@ -378,29 +398,29 @@ impl ApiKeys {
             about.revoked_at = Some(self.clock.now());
             columns.set("revoked_at", about.revoked_at.map(|at| AttributeValue::S(at.to_string())));
         }
-        let mut writes = vec![Write::Update(owner_key(tenant, id), columns.owner.only_if("attribute_exists(#pk)", []))];
-        if columns.touches_both {
-            let known = columns.known.only_if("attribute_exists(#pk)", []);
-            writes.push(Write::Update(key_of(&about.digest), known));
-        } else if change.label.is_none() {
+        if !columns.touches_both && change.label.is_none() {
             return Ok(Some(about));
         }
+        let mut writes = columns.writes(&about);
+        writes.extend(with(&about)?);
         match self.table.transact(writes).await? {
             Transact::Done => Ok(Some(about)),
             Transact::Refused { .. } => Err(KeyError::Contended),
         }
     }
 
-    /// Makes a key that stands for the same as one of a tenant's, which stays good for `grace`, unless it ends before. Answers
-    /// the new key, and until when the old one is good; `None` when there is no such key, or it was revoked.
+    /// Makes a key that stands for the same as one of a tenant's, which stays good for `grace`, unless it ends before; and
+    /// writes `with` that. Answers the new key, and until when the old one is good; `None` when there is no such key, or it was
+    /// revoked.
     ///
     /// # Errors
-    /// DynamoDB or Secrets Manager could not be reached. Then both keys may be good.
+    /// DynamoDB or Secrets Manager could not be reached, or another changed the old key meanwhile.
     pub async fn rotate(
         &self,
         tenant: &str,
         id: &str,
         grace: Duration,
+        with: With<'_>,
     ) -> Result<Option<(ApiKey, KeyAbout, Timestamp)>, KeyError> {
         let Some(old) = self.about(tenant, id).await?.filter(|old| old.revoked_at.is_none()) else { return Ok(None) };
         let new = NewKey {
@@ -410,11 +430,13 @@ impl ApiKeys {
             expires_at: old.expires_at.filter(|until| *until > self.clock.now()),
             is_live: !old.prefix.starts_with("so_test_"),
         };
-        let (key, about) = self.create(&new).await?;
         let end = self.clock.now() + grace;
         let end = old.expires_at.map_or(end, |known| known.min(end));
-        self.change(tenant, id, &KeyChange { expires_at: Some(Some(end)), ..KeyChange::default() }).await?;
-        Ok(Some((key, about, end)))
+        let mut columns = Columns::default();
+        columns.set("expires_at", Some(end.to_string().into_attribute()));
+        let retired = columns.writes(&old);
+        let made = self.create_with(&new, &|about| Ok([retired.clone(), with(about)?].concat())).await?;
+        Ok(Some((made.0, made.1, end)))
     }
 
     /// Makes a key useless at once. `false` when it is not known.
@@ -424,7 +446,7 @@ impl ApiKeys {
     pub async fn revoke(&self, text: &str) -> Result<bool, KeyError> {
         let Some(known) = self.find(text).await? else { return Ok(false) };
         let change = KeyChange { revoke: true, ..KeyChange::default() };
-        Ok(self.change(&known.tenant, &known.id, &change).await?.is_some())
+        Ok(self.change(&known.tenant, &known.id, &change, &nothing).await?.is_some())
     }
 
     /// Writes down that a key was used, unless that was done in the last five minutes.
@@ -462,6 +484,21 @@ impl Columns {
         self.known = std::mem::take(&mut self.known).set_or_remove(name, value);
         self.touches_both = true;
     }
+
+    /// The writes that make them, while the key is there.
+    fn writes(self, about: &KeyAbout) -> Vec<Write> {
+        let is_there = |changes: Changes| changes.only_if("attribute_exists(#pk)", []);
+        let mut writes = vec![Write::Update(owner_key(&about.tenant, &about.id), is_there(self.owner))];
+        if self.touches_both {
+            writes.push(Write::Update(key_of(&about.digest), is_there(self.known)));
+        }
+        writes
+    }
+}
+
+/// For whoever has nothing to write with a key.
+fn nothing(_: &KeyAbout) -> Result<Vec<Write>, DynamoError> {
+    Ok(Vec::new())
 }
 
 /// The highest cost of a hash that is compared; each is twice as much work as the one below.

@@ -157,7 +157,7 @@ fn record(
 ) -> Result<Write, SignalsError> {
     let (before, now) = (before.map(show), show(after));
     let audit = Audit { tenant, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&now) };
-    deps.store.audit(audit, deps.clock.now())
+    Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
 /// A tenant's rules that are not archived, by age.

@@ -6,7 +6,7 @@ use crate::store::{Audit, Store, Tenant, TenantChange};
 use crate::users::{self, NewUser};
 use serde_json::{Value, json};
 use switchyard_core::{Clock, Env, EnvError, iso_millis};
-use switchyard_io::dynamo::Write;
+use switchyard_io::dynamo::{DynamoError, Write};
 use switchyard_io::keys::KeyAbout;
 use switchyard_io::{Aws, Table};
 
@@ -87,15 +87,15 @@ pub async fn create(
 }
 
 impl TenantDeps {
-    /// Keeps the record of what was done with one of a tenant's keys.
+    /// The write that keeps the record of what is done with one of a tenant's keys, to be made with it.
     ///
     /// # Errors
-    /// DynamoDB could not be reached.
-    pub async fn record_key(&self, actor: &str, action: &str, key: &KeyAbout) -> Result<(), SignalsError> {
+    /// The record cannot be written as a row.
+    pub fn record_of_key(&self, actor: &str, action: &str, key: &KeyAbout) -> Result<Vec<Write>, DynamoError> {
         let after =
             json!({"label": key.label, "prefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at});
         let audit = Audit { tenant: &key.tenant, actor, action, subject: &key.id, before: None, after: Some(&after) };
-        self.store.record(audit, self.clock.now()).await
+        Ok(vec![self.store.audit(audit, self.clock.now())?])
     }
 }
 
@@ -109,7 +109,7 @@ fn record(
     let (before, shown) = (before.map(show), show(after));
     let audit =
         Audit { tenant: &after.id, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&shown) };
-    deps.store.audit(audit, deps.clock.now())
+    Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
 /// A tenant by its id.

@@ -379,7 +379,7 @@ fn audit(
     after: Option<&Value>,
 ) -> Result<switchyard_io::dynamo::Write, SignalsError> {
     let audit = Audit { tenant: &user.tenant, actor, action, subject: &user.id, before, after };
-    deps.store.audit(audit, deps.clock.now())
+    Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
 pub(crate) fn show(user: &UserRow) -> Value {

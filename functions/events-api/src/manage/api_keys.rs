@@ -75,8 +75,8 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
         expires_at: expires_at.as_deref().map(time).transpose()?,
         is_live: matches!(environment, Environment::Live),
     };
-    let (key, about) = request.deps.keys.create(&new).await?;
-    request.deps.tenants.record_key(&request.caller.actor, "key.create", &about).await?;
+    let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, "key.create", about);
+    let (key, about) = request.deps.keys.create_with(&new, &record).await?;
     let mut shown = show(&about);
     shown["key"] = key.expose().into();
     Ok(Reply::json(201, &shown))
@@ -120,9 +120,10 @@ pub async fn rotate(request: &Request<'_>) -> Result<Reply, Failure> {
     if grace > MAX_GRACE_S {
         return Err(Failure::field(format!("graceSeconds must be 0 to {MAX_GRACE_S}")));
     }
-    let rotated = request.deps.keys.rotate(request.tenant()?, request.id(), Duration::from_secs(grace)).await?;
+    let (keys, grace) = (&request.deps.keys, Duration::from_secs(grace));
+    let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, "key.rotate", about);
+    let rotated = keys.rotate(request.tenant()?, request.id(), grace, &record).await?;
     let Some((key, about, until)) = rotated else { return Err(Failure::not_found()) };
-    request.deps.tenants.record_key(&request.caller.actor, "key.rotate", &about).await?;
     let mut shown = show(&about);
     shown["key"] = key.expose().into();
     shown["previousExpiresAt"] = iso_millis(until).into();
@@ -130,11 +131,8 @@ pub async fn rotate(request: &Request<'_>) -> Result<Reply, Failure> {
 }
 
 async fn write(request: &Request<'_>, action: &str, change: &KeyChange) -> Result<Reply, Failure> {
-    let changed = request.deps.keys.change(request.tenant()?, request.id(), change).await?;
-    if let Some(about) = &changed {
-        request.deps.tenants.record_key(&request.caller.actor, action, about).await?;
-    }
-    found(changed)
+    let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, action, about);
+    found(request.deps.keys.change(request.tenant()?, request.id(), change, &record).await?)
 }
 
 fn found(about: Option<KeyAbout>) -> Result<Reply, Failure> {
