@@ -101,6 +101,9 @@ impl From<SignalsError> for Failure {
         match error {
             SignalsError::Refused { field, reason } => Self::field(format!("{field} {reason}")),
             SignalsError::Contended { .. } => Self::new(409, "contended", "It was changed meanwhile; try again"),
+            SignalsError::Keys(KeyError::NotActive(why)) => {
+                Self::new(409, "key_not_active", format!("The API key {why}"))
+            }
             error => Self::unavailable(&error),
         }
     }

@@ -48,6 +48,9 @@ pub enum KeyError {
     /// Too many changes of one key at once.
     #[error("the API key was changed by another")]
     Contended,
+    /// It is of no use any more. Permanent.
+    #[error("the API key {0}")]
+    NotActive(&'static str),
 }
 
 impl Classify for KeyError {
@@ -55,7 +58,7 @@ impl Classify for KeyError {
         match self {
             Self::Store(source) => source.disposition(),
             Self::Pepper(source) => source.disposition(),
-            Self::Value(_) => Disposition::Permanent,
+            Self::Value(_) | Self::NotActive(_) => Disposition::Permanent,
             Self::Contended => Disposition::Retry { after: None },
         }
     }
@@ -98,9 +101,12 @@ pub struct KeyAbout {
     pub prefix: String,
     /// What it may do.
     pub scopes: Vec<String>,
-    /// Until when it is good.
+    /// Until when it is good, by its owner's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    /// Until when it is good beside the key that replaces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grace_ends_at: Option<Timestamp>,
     /// Since when it is useless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
@@ -109,6 +115,22 @@ pub struct KeyAbout {
     pub last_used_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl KeyAbout {
+    /// Until when it is good.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        first(self.expires_at, self.grace_ends_at)
+    }
+
+    /// Whether its time is over.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.ends_at().is_some_and(|until| now > until)
+    }
+}
+
+fn first(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 /// What verifying needs of a key.
@@ -122,9 +144,10 @@ pub struct KnownKey {
     pub tenant: String,
     /// What it may do.
     pub scopes: Vec<String>,
-    /// Until when it is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grace_ends_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revoked_at: Option<Timestamp>,
 }
@@ -132,7 +155,7 @@ pub struct KnownKey {
 impl KnownKey {
     /// Whether its time is over.
     pub fn has_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|until| now > until)
+        first(self.expires_at, self.grace_ends_at).is_some_and(|until| now > until)
     }
 }
 
@@ -248,6 +271,7 @@ impl ApiKeys {
             prefix: prefix.to_owned(),
             scopes: new.scopes.clone(),
             expires_at: new.expires_at,
+            grace_ends_at: None,
             revoked_at: None,
             last_used_at: None,
             created_at: self.clock.now(),
@@ -260,6 +284,7 @@ impl ApiKeys {
             tenant: new.tenant.clone(),
             scopes: new.scopes.clone(),
             expires_at: new.expires_at,
+            grace_ends_at: None,
             revoked_at: None,
         };
         let mut writes = vec![Write::Create(self.table.to_item(&known)?), Write::Create(self.table.to_item(&about)?)];
@@ -391,8 +416,10 @@ impl ApiKeys {
             columns.set("scopes", Some(AttributeValue::L(scopes.iter().cloned().map(AttributeValue::S).collect())));
         }
         if let Some(until) = change.expires_at {
-            about.expires_at = until;
+            // Its owner's last word goes before the end that a replacement gave it.
+            (about.expires_at, about.grace_ends_at) = (until, None);
             columns.set("expires_at", until.map(|until| AttributeValue::S(until.to_string())));
+            columns.set("grace_ends_at", None);
         }
         if change.revoke && about.revoked_at.is_none() {
             about.revoked_at = Some(self.clock.now());
@@ -401,7 +428,7 @@ impl ApiKeys {
         if !columns.touches_both && change.label.is_none() {
             return Ok(Some(about));
         }
-        let mut writes = columns.writes(&about);
+        let mut writes = columns.writes(&about, "attribute_exists(#pk)");
         writes.extend(with(&about)?);
         match self.table.transact(writes).await? {
             Transact::Done => Ok(Some(about)),
@@ -410,11 +437,10 @@ impl ApiKeys {
     }
 
     /// Makes a key that stands for the same as one of a tenant's, which stays good for `grace`, unless it ends before; and
-    /// writes `with` that. Answers the new key, and until when the old one is good; `None` when there is no such key, or it was
-    /// revoked.
+    /// writes `with` that. Answers the new key, and until when the old one is good; `None` when there is no such key.
     ///
     /// # Errors
-    /// DynamoDB or Secrets Manager could not be reached, or another changed the old key meanwhile.
+    /// The old key is of no use any more, or another changed it meanwhile; DynamoDB or Secrets Manager could not be reached.
     pub async fn rotate(
         &self,
         tenant: &str,
@@ -422,19 +448,26 @@ impl ApiKeys {
         grace: Duration,
         with: With<'_>,
     ) -> Result<Option<(ApiKey, KeyAbout, Timestamp)>, KeyError> {
-        let Some(old) = self.about(tenant, id).await?.filter(|old| old.revoked_at.is_none()) else { return Ok(None) };
+        let Some(old) = self.about(tenant, id).await? else { return Ok(None) };
+        let now = self.clock.now();
+        if old.revoked_at.is_some() {
+            return Err(KeyError::NotActive("was revoked"));
+        }
+        if old.has_expired(now) {
+            return Err(KeyError::NotActive("has expired"));
+        }
         let new = NewKey {
             tenant: tenant.to_owned(),
             label: old.label.clone(),
             scopes: old.scopes.clone(),
-            expires_at: old.expires_at.filter(|until| *until > self.clock.now()),
+            expires_at: old.expires_at,
             is_live: !old.prefix.starts_with("so_test_"),
         };
-        let end = self.clock.now() + grace;
-        let end = old.expires_at.map_or(end, |known| known.min(end));
+        let end = now + grace;
+        let end = old.ends_at().map_or(end, |known| known.min(end));
         let mut columns = Columns::default();
-        columns.set("expires_at", Some(end.to_string().into_attribute()));
-        let retired = columns.writes(&old);
+        columns.set("grace_ends_at", Some(end.to_string().into_attribute()));
+        let retired = columns.writes(&old, "attribute_exists(#pk) AND attribute_not_exists(#revoked_at)");
         let made = self.create_with(&new, &|about| Ok([retired.clone(), with(about)?].concat())).await?;
         Ok(Some((made.0, made.1, end)))
     }
@@ -485,12 +518,11 @@ impl Columns {
         self.touches_both = true;
     }
 
-    /// The writes that make them, while the key is there.
-    fn writes(self, about: &KeyAbout) -> Vec<Write> {
-        let is_there = |changes: Changes| changes.only_if("attribute_exists(#pk)", []);
-        let mut writes = vec![Write::Update(owner_key(&about.tenant, &about.id), is_there(self.owner))];
+    /// The writes that make them while a condition holds for each row.
+    fn writes(self, about: &KeyAbout, condition: &str) -> Vec<Write> {
+        let mut writes = vec![Write::Update(owner_key(&about.tenant, &about.id), self.owner.only_if(condition, []))];
         if self.touches_both {
-            writes.push(Write::Update(key_of(&about.digest), is_there(self.known)));
+            writes.push(Write::Update(key_of(&about.digest), self.known.only_if(condition, [])));
         }
         writes
     }

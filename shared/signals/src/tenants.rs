@@ -92,8 +92,7 @@ impl TenantDeps {
     /// # Errors
     /// The record cannot be written as a row.
     pub fn record_of_key(&self, actor: &str, action: &str, key: &KeyAbout) -> Result<Vec<Write>, DynamoError> {
-        let after =
-            json!({"label": key.label, "prefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at});
+        let after = json!({"label": key.label, "prefix": key.prefix, "scopes": key.scopes, "expiresAt": key.ends_at()});
         let audit = Audit { tenant: &key.tenant, actor, action, subject: &key.id, before: None, after: Some(&after) };
         Ok(vec![self.store.audit(audit, self.clock.now())?])
     }

@@ -184,6 +184,11 @@ async fn v39_both_keys_are_good_until_the_grace_is_over() {
     assert_eq!(world.event(newest).await.status, 201);
     let listed = world.own("GET", "/api/api-keys", &Value::Null).await.body.to_string();
     assert!(!listed.contains(new) && !listed.contains("digest"), "a key shows once");
+    // The first key's end was the grace's; the second's own is none, however often it is replaced.
+    assert_eq!((&rotated.body["expiresAt"], &again.body["expiresAt"]), (&Value::Null, &Value::Null));
+    let ended = world.own("POST", &format!("/api/api-keys/{id}/rotate"), &json!({})).await;
+    assert_eq!((ended.status, &ended.body["code"]), (409, &json!("key_not_active")), "{}", ended.body);
+    assert_eq!(ended.body["message"], "The API key has expired");
     let over = json!({"label": "p", "expiresAt": "2026-01-01T00:00:00Z"});
     let over = world.own("POST", "/api/api-keys", &over).await;
     assert_eq!((over.status, &over.body["message"]), (400, &json!(["expiresAt must lie in the future"])));

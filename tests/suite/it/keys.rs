@@ -69,6 +69,27 @@ async fn a_key_and_the_record_of_its_change_are_written_together_or_not_at_all()
     assert_eq!(world.recorded().await, ["key.create", "key.rotate", "key.change"]);
 }
 
+#[tokio::test]
+async fn a_key_that_replaces_another_has_the_end_that_its_owner_gave() {
+    let world = World::new().await;
+    let (hour, nothing) = (Duration::from_secs(3_600), |_: &KeyAbout| Ok(Vec::new()));
+    let day = Clock::system().now() + 24 * hour;
+    let (_, first) = world.keys.create(&NewKey { expires_at: Some(day), ..of_tenant() }).await.unwrap();
+    // Twice the same key: the second time it is in its grace already.
+    for grace in [hour, 2 * hour] {
+        let (_, new, end) = world.keys.rotate("t", &first.id, grace, &nothing).await.unwrap().unwrap();
+        assert_eq!(new.ends_at(), Some(day));
+        assert!(end < day - 22 * hour, "a grace is not made longer: {end}");
+    }
+    let for_ever = KeyChange { expires_at: Some(None), ..KeyChange::default() };
+    let kept = world.keys.change("t", &first.id, &for_ever, &nothing).await.unwrap().unwrap();
+    assert_eq!((kept.ends_at(), world.keys.about("t", &first.id).await.unwrap()), (None, Some(kept.clone())));
+    let revoke = KeyChange { revoke: true, ..KeyChange::default() };
+    world.keys.change("t", &first.id, &revoke, &nothing).await.unwrap();
+    let refused = world.keys.rotate("t", &first.id, hour, &nothing).await;
+    assert!(matches!(refused, Err(KeyError::NotActive("was revoked"))), "{refused:?}");
+}
+
 /// The keys as a new process sees them: one that fetches the peppers anew.
 async fn keys(client: &Client, name: &str) -> ApiKeys {
     let aws = Aws::at(&client.stack().aws).await;

@@ -155,8 +155,7 @@ fn time(text: &str) -> Result<Timestamp, Failure> {
 }
 
 fn show(about: &KeyAbout) -> Value {
-    let is_over = about.expires_at.is_some_and(|until| Clock::system().now() > until);
-    let status = match (about.revoked_at, is_over) {
+    let status = match (about.revoked_at, about.has_expired(Clock::system().now())) {
         (Some(_), _) => "revoked",
         (None, true) => "expired",
         (None, false) => "active",
@@ -166,7 +165,7 @@ fn show(about: &KeyAbout) -> Value {
         "label": about.label,
         "prefix": about.prefix,
         "scopes": about.scopes,
-        "expiresAt": about.expires_at.map(iso_millis),
+        "expiresAt": about.ends_at().map(iso_millis),
         "lastUsedAt": about.last_used_at.map(iso_millis),
         "createdAt": iso_millis(about.created_at),
         "status": status,
