@@ -397,7 +397,7 @@ impl ApiKeys {
     /// Changes a key, and writes `with` that; `None` when the tenant has no such key.
     ///
     /// # Errors
-    /// DynamoDB could not be reached, or another changed the key meanwhile.
+    /// The key was revoked, and is not to be revoked again; another changed it meanwhile; DynamoDB could not be reached.
     pub async fn change(
         &self,
         tenant: &str,
@@ -406,6 +406,9 @@ impl ApiKeys {
         with: With<'_>,
     ) -> Result<Option<KeyAbout>, KeyError> {
         let Some(mut about) = self.about(tenant, id).await? else { return Ok(None) };
+        if about.revoked_at.is_some() && !change.revoke {
+            return Err(REVOKED);
+        }
         let mut columns = Columns::default();
         if let Some(label) = &change.label {
             about.label.clone_from(label);
@@ -428,7 +431,7 @@ impl ApiKeys {
         if !columns.touches_both && change.label.is_none() {
             return Ok(Some(about));
         }
-        let mut writes = columns.writes(&about, "attribute_exists(#pk)");
+        let mut writes = columns.writes(&about, if change.revoke { IS_THERE } else { IS_GOOD });
         writes.extend(with(&about)?);
         match self.table.transact(writes).await? {
             Transact::Done => Ok(Some(about)),
@@ -451,7 +454,7 @@ impl ApiKeys {
         let Some(old) = self.about(tenant, id).await? else { return Ok(None) };
         let now = self.clock.now();
         if old.revoked_at.is_some() {
-            return Err(KeyError::NotActive("was revoked"));
+            return Err(REVOKED);
         }
         if old.has_expired(now) {
             return Err(KeyError::NotActive("has expired"));
@@ -467,7 +470,7 @@ impl ApiKeys {
         let end = old.ends_at().map_or(end, |known| known.min(end));
         let mut columns = Columns::default();
         columns.set("grace_ends_at", Some(end.to_string().into_attribute()));
-        let retired = columns.writes(&old, "attribute_exists(#pk) AND attribute_not_exists(#revoked_at)");
+        let retired = columns.writes(&old, IS_GOOD);
         let made = self.create_with(&new, &|about| Ok([retired.clone(), with(about)?].concat())).await?;
         Ok(Some((made.0, made.1, end)))
     }
@@ -502,6 +505,12 @@ impl ApiKeys {
         self.secrets.get(&self.pepper_id).await.map_err(KeyError::Pepper)
     }
 }
+
+const REVOKED: KeyError = KeyError::NotActive("was revoked");
+
+/// Conditions of a change of a key.
+const IS_THERE: &str = "attribute_exists(#pk)";
+const IS_GOOD: &str = "attribute_exists(#pk) AND attribute_not_exists(#revoked_at)";
 
 /// Changes of both rows of a key.
 #[derive(Default)]

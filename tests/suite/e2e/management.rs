@@ -197,6 +197,30 @@ async fn v39_both_keys_are_good_until_the_grace_is_over() {
 }
 
 #[tokio::test]
+async fn a_keys_end_is_moved_and_lifted_until_the_key_is_revoked() {
+    let world = World::new().await;
+    let end = json!("2999-01-01T00:00:00.000Z");
+    let (id, _) = world.key(&json!({"label": "p", "expiresAt": end})).await;
+    let path = format!("/api/api-keys/{id}");
+    let patch = async |body: Value| world.own("PATCH", &path, &body).await;
+    for (body, wanted) in [(json!({"label": "q"}), &end), (json!({"expiresAt": null}), &Value::Null)] {
+        let changed = patch(body).await;
+        assert_eq!((changed.status, &changed.body["expiresAt"]), (200, wanted), "{}", changed.body);
+        assert_eq!(&world.own("GET", &path, &Value::Null).await.body["expiresAt"], wanted);
+    }
+    let revoke = format!("{path}/revoke");
+    for _ in 0..2 {
+        let revoked = world.own("POST", &revoke, &Value::Null).await;
+        assert_eq!((revoked.status, &revoked.body["status"]), (200, &json!("revoked")), "as often as one likes");
+    }
+    let rotated = world.own("POST", &format!("{path}/rotate"), &json!({})).await;
+    for refused in [patch(json!({"label": "r"})).await, rotated] {
+        assert_eq!((refused.status, &refused.body["code"]), (409, &json!("key_not_active")), "{}", refused.body);
+        assert_eq!(refused.body["message"], "The API key was revoked");
+    }
+}
+
+#[tokio::test]
 async fn v41_members_look_and_admins_change() {
     let world = World::new().await;
     let (member_id, member) = world.user("member").await;

@@ -3,7 +3,7 @@
 use super::rules::page;
 use super::{Request, check_text};
 use crate::answer::Failure;
-use crate::body::{self, limit};
+use crate::body::{self, limit, present};
 use crate::table::SCOPES;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -51,8 +51,9 @@ pub struct KeyBody {
 pub struct KeyPatch {
     label: Option<String>,
     scopes: Option<Vec<String>>,
-    /// RFC 3339.
-    expires_at: Option<String>,
+    /// RFC 3339; null for ever.
+    #[serde(default, deserialize_with = "present")]
+    expires_at: Option<Option<String>>,
 }
 
 /// How a key is replaced.
@@ -103,7 +104,7 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
         check_text("label", label, MAX_LABEL)?;
     }
     check_scopes(scopes.as_deref().unwrap_or_default())?;
-    let expires_at = expires_at.as_deref().map(time).transpose()?.map(Some);
+    let expires_at = expires_at.map(|end| end.as_deref().map(time).transpose()).transpose()?;
     let change = KeyChange { label, scopes, expires_at, revoke: false };
     write(request, "key.change", &change).await
 }

@@ -3,9 +3,9 @@
 use super::auth::{checked_email, checked_password};
 use super::{Request, check_text};
 use crate::answer::Failure;
-use crate::body::{self, limit};
+use crate::body::{self, limit, present};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use switchyard_lambda::Reply;
 use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
@@ -79,11 +79,6 @@ pub struct TenantChange {
 pub struct OwnTenantChange {
     name: Option<String>,
     metadata: Option<Map<String, Value>>,
-}
-
-/// So that null is told from absent.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(from).map(Some)
 }
 
 /// `POST /api/tenants`.
