@@ -366,7 +366,7 @@ pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {
         Rules::Archive { tenant, id } => set(deps, &id_of(&tenant).await?, &id, RuleStatus::Archived).await?,
     };
     match written {
-        Written::Rule(rule, warnings) => {
+        Written::Rule(rule, _, warnings) => {
             for warning in warnings {
                 say(&format!("warning: {}: {}", warning.pointer, warning.message));
             }

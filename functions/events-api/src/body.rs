@@ -91,7 +91,7 @@ pub fn if_match(call: &Call) -> Result<Option<i64>, Failure> {
 }
 
 /// `reply` with that number as its `ETag`.
-pub fn tagged(reply: Reply, number: impl std::fmt::Display) -> Reply {
+pub fn tagged(reply: Reply, number: i64) -> Reply {
     match header::HeaderValue::from_str(&format!("\"{number}\"")) {
         Ok(tag) => reply.with_header(header::ETAG, tag),
         Err(_) => reply,

@@ -169,6 +169,30 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
 }
 
 #[tokio::test]
+async fn a_rules_tag_tells_of_pauses_too_and_a_put_leaves_it_paused() {
+    let world = World::new().await;
+    let made = world.rule().await;
+    let path = format!("/api/rules/{}", made.body["id"].as_str().unwrap());
+    let bearer = format!("Bearer {}", world.owner);
+    let put = async |tag: &Answer| {
+        let tag = tag.headers["etag"].to_str().unwrap();
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str()), ("if-match", tag)];
+        world.client.send("PUT", &path, &headers, rule("two").to_string()).await.unwrap()
+    };
+    let paused = world.own("POST", &format!("{path}/pause"), &Value::Null).await;
+    assert_eq!((paused.status, &paused.body["status"]), (200, &json!("paused")), "{}", paused.body);
+    assert_eq!(put(&made).await.status, 412, "it was paused meanwhile");
+    let replaced = put(&paused).await;
+    assert_eq!((replaced.status, &replaced.body["status"]), (200, &json!("paused")), "{}", replaced.body);
+    let shown = world.own("GET", &path, &Value::Null).await;
+    assert_eq!(shown.headers["etag"], replaced.headers["etag"]);
+    let tried = json!({"event": {"type": "user.signup", "payload": {}}});
+    assert_eq!(world.own("POST", &format!("{path}/test"), &tried).await.body["stoppedBy"], "paused");
+    let resumed = world.own("POST", &format!("{path}/resume"), &Value::Null).await;
+    assert_eq!((put(&shown).await.status, put(&resumed).await.body["status"].clone()), (412, json!("active")));
+}
+
+#[tokio::test]
 async fn v39_both_keys_are_good_until_the_grace_is_over() {
     let world = World::new().await;
     let (id, old) = world.key(&json!({"label": "p", "environment": "test"})).await;

@@ -18,8 +18,8 @@ use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
-    Accepted, IngestDeps, NewEvent, NotifyDeps, RulesDeps, SweepDeps, Tenant, TenantStatus, accept, deliver,
-    deliveries, process, sweep, usage,
+    Accepted, IngestDeps, NewEvent, NotifyDeps, RuleStatus, RulesDeps, SweepDeps, Tenant, TenantStatus, accept,
+    deliver, deliveries, process, sweep, usage,
 };
 use switchyard_tests::client::{Client, unique};
 use tokio::time::Instant;
@@ -165,7 +165,7 @@ impl World {
 
     async fn rule(&self, document: Value) -> String {
         match rules::create(&self.tenants, "cli", &self.tenant.id, &document.to_string()).await.unwrap() {
-            Written::Rule(rule, _) => rule["id"].as_str().unwrap().to_owned(),
+            Written::Rule(rule, ..) => rule["id"].as_str().unwrap().to_owned(),
             other => panic!("{other:?}"),
         }
     }
@@ -371,6 +371,28 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
     other.work().await;
     assert_eq!(other.bot.got("1"), ["two", "one"]);
     assert_eq!(rules::versions(&other.tenants, &other.tenant.id, &id).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_rule_is_paused_until_it_is_resumed_whatever_its_document_says() {
+    let world = World::with_bot().await;
+    let (tenants, tenant) = (&world.tenants, &world.tenant.id);
+    let mut document = rule("*", json!({"when": true, "actions": telegram("{{payload.n}}")}));
+    document["status"] = "paused".into();
+    let id = world.rule(document.clone()).await;
+    document.as_object_mut().unwrap().remove("status");
+    let replaced = rules::replace(tenants, "cli", tenant, &id, &document.to_string(), None).await.unwrap();
+    assert!(matches!(&replaced, Written::Rule(rule, 2, _) if rule["status"] == "paused"), "{replaced:?}");
+    document["status"] = "paused".into();
+    rules::replace(tenants, "cli", tenant, &id, &document.to_string(), Some(2)).await.unwrap();
+    world.event("x", json!({"n": 1})).await;
+    world.work().await;
+    rules::set_status(tenants, "cli", tenant, &id, RuleStatus::Active).await.unwrap();
+    let world = World { rules: fresh(&world).await, ..world };
+    world.pass(5);
+    world.event("x", json!({"n": 2})).await;
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["2"]);
 }
 
 /// Another process's view of the same rules.

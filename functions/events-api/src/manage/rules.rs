@@ -55,16 +55,16 @@ pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
 /// `GET /api/rules/{id}`.
 pub async fn find(request: &Request<'_>) -> Result<Reply, Failure> {
     let rule = rules::rule(&request.deps.tenants, request.tenant()?, request.id()).await?;
-    let rule = rule.ok_or_else(Failure::not_found)?;
-    Ok(tagged(Reply::json(200, &rule), &rule["version"]))
+    let (rule, number) = rule.ok_or_else(Failure::not_found)?;
+    Ok(tagged(Reply::json(200, &rule), number))
 }
 
 /// `PUT /api/rules/{id}`.
 pub async fn replace(request: &Request<'_>) -> Result<Reply, Failure> {
     let document = body::text(request.call)?;
-    let if_version = if_match(request.call)?.map(|number| u64::try_from(number).unwrap_or_default());
+    let known = if_match(request.call)?;
     let (deps, actor) = (&request.deps.tenants, &request.caller.actor);
-    answer(rules::replace(deps, actor, request.tenant()?, request.id(), document, if_version).await?, 200)
+    answer(rules::replace(deps, actor, request.tenant()?, request.id(), document, known).await?, 200)
 }
 
 /// `POST /api/rules/{id}/pause`, `…/resume`, and `DELETE /api/rules/{id}`.
@@ -154,9 +154,9 @@ fn number(request: &Request<'_>) -> Result<u64, Failure> {
 
 fn answer(written: Written, status: u16) -> Result<Reply, Failure> {
     match written {
-        Written::Rule(mut rule, warnings) => {
+        Written::Rule(mut rule, number, warnings) => {
             rule["warnings"] = json!(warnings);
-            Ok(tagged(Reply::json(status, &rule), &rule["version"]))
+            Ok(tagged(Reply::json(status, &rule), number))
         }
         Written::Invalid(issues) => Err(invalid(&issues)),
         Written::Unknown => Err(Failure::not_found()),
