@@ -227,7 +227,15 @@ pub static ROUTES: &[Route] = &[
     Route::new(POST, "/api/rules/{id}/test", Op::RuleTest, member("rules:read"), 200, "Try a rule")
         .asks(&["sample"])
         .takes(test_schema),
-    Route::new(GET, "/api/rules/{id}/versions", Op::RuleVersions, member("rules:read"), 200, "List a rule's versions"),
+    Route::new(
+        GET,
+        "/api/rules/{id}/versions",
+        Op::RuleVersions,
+        member("rules:read"),
+        200,
+        "List a rule's versions, newest first",
+    )
+    .asks(&["limit", "cursor"]),
     Route::new(GET, "/api/rules/{id}/versions/{n}", Op::RuleVersion, member("rules:read"), 200, "Show a version"),
     Route::new(
         POST,

@@ -170,13 +170,10 @@ async fn load(
             let is_paused = Some(head.status == RuleStatus::Paused);
             match version.filter(|version| *version != head.version) {
                 None => (head.document, head.id, head.version, is_paused),
-                Some(version) => {
-                    let versions = deps.store.rule_versions(&tenant.id, id).await?;
-                    match versions.into_iter().find(|row| row.version == version) {
-                        Some(row) => (row.document, head.id, version, is_paused),
-                        None => return Ok(Err(Run::Unknown)),
-                    }
-                }
+                Some(version) => match deps.store.rule_version(&tenant.id, id, version).await? {
+                    Some(row) => (row.document, head.id, version, is_paused),
+                    None => return Ok(Err(Run::Unknown)),
+                },
             }
         }
     };

@@ -104,8 +104,7 @@ pub async fn activate(
     version: u64,
 ) -> Result<Written, SignalsError> {
     let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
-    let versions = deps.store.rule_versions(tenant, id).await?;
-    let Some(chosen) = versions.into_iter().find(|row| row.version == version) else { return Ok(Written::Unknown) };
+    let Some(chosen) = deps.store.rule_version(tenant, id, version).await? else { return Ok(Written::Unknown) };
     let after = RuleRow {
         status: RuleStatus::Active,
         version,
@@ -181,15 +180,29 @@ pub async fn rule(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<(V
     Ok(known(deps, tenant, id).await?.map(|row| (show(&row), row.lock)))
 }
 
-/// Every version of a rule, oldest first.
+/// At most `limit` versions of a rule, newest first, from below `before` on, and before which the next page begins, if there is
+/// one.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn versions(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Vec<Value>, SignalsError> {
-    let show = |document: &str| serde_json::from_str::<Value>(document).unwrap_or_default();
-    let rows = deps.store.rule_versions(tenant, id).await?;
-    let about = |row: VersionRow| json!({"version": row.version, "createdAt": iso_millis(row.created_at), "document": show(&row.document)});
-    Ok(rows.into_iter().map(about).collect())
+pub async fn versions(
+    deps: &TenantDeps,
+    tenant: &str,
+    id: &str,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<Value>, Option<u64>), SignalsError> {
+    let (rows, has_more) = deps.store.rule_versions(tenant, id, before, limit).await?;
+    let next = rows.last().filter(|_| has_more).map(|row| row.version);
+    Ok((rows.iter().map(show_version).collect(), next))
+}
+
+/// One version of a rule.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn version(deps: &TenantDeps, tenant: &str, id: &str, version: u64) -> Result<Option<Value>, SignalsError> {
+    Ok(deps.store.rule_version(tenant, id, version).await?.as_ref().map(show_version))
 }
 
 async fn is_full(deps: &TenantDeps, tenant: &str) -> Result<bool, SignalsError> {
@@ -255,6 +268,11 @@ fn status_of(parsed: &Parsed) -> Option<RuleStatus> {
         Status::Active => RuleStatus::Active,
         Status::Paused => RuleStatus::Paused,
     })
+}
+
+fn show_version(row: &VersionRow) -> Value {
+    let document = serde_json::from_str::<Value>(&row.document).unwrap_or_default();
+    json!({"version": row.version, "createdAt": iso_millis(row.created_at), "document": document})
 }
 
 fn show(row: &RuleRow) -> Value {

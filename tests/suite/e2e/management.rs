@@ -164,8 +164,15 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
     assert_eq!((&shown["deliveries"][0]["ruleVersion"], &shown["payload"]), (&json!(2), &json!({"name": "Ann"})));
     let activated = world.own("POST", &format!("/api/rules/{id}/versions/1/activate"), &Value::Null).await;
     assert_eq!((activated.status, &activated.body["version"]), (200, &json!(1)));
-    let versions = world.own("GET", &format!("/api/rules/{id}/versions"), &Value::Null).await.body;
-    assert_eq!(versions["items"].as_array().unwrap().len(), 2);
+    let versions = async |query: &str| {
+        let page = world.own("GET", &format!("/api/rules/{id}/versions{query}"), &Value::Null).await.body;
+        let numbers = page["items"].as_array().unwrap().iter().map(|version| version["version"].as_u64().unwrap());
+        (numbers.collect::<Vec<_>>(), page["nextCursor"].clone())
+    };
+    assert_eq!(versions("").await, (vec![2, 1], Value::Null));
+    assert_eq!(versions("?limit=1").await, (vec![2], json!("2")));
+    assert_eq!(versions("?limit=1&cursor=2").await, (vec![1], Value::Null));
+    assert_eq!(versions("?cursor=1").await, (vec![], Value::Null));
 }
 
 #[tokio::test]
@@ -374,6 +381,7 @@ async fn what_cannot_be_is_refused_and_breaks_nothing() {
         ("/api/events?cursor=!", 400),
         ("/api/events?cursor=", 400),
         ("/api/users?limit=abc", 400),
+        ("/api/rules/x/versions?cursor=y", 400),
         ("/api/api-keys?bogus=1", 400),
         (&*format!("/api/rules/{long}"), 404),
         (&*format!("/api/deliveries?eventId={long}"), 404),

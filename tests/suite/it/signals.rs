@@ -370,7 +370,7 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
     other.event("x", json!({})).await;
     other.work().await;
     assert_eq!(other.bot.got("1"), ["two", "one"]);
-    assert_eq!(rules::versions(&other.tenants, &other.tenant.id, &id).await.unwrap().len(), 2);
+    assert_eq!(rules::versions(&other.tenants, &other.tenant.id, &id, None, 10).await.unwrap().0.len(), 2);
 }
 
 #[tokio::test]

@@ -79,16 +79,25 @@ pub async fn set_status(request: &Request<'_>, status: RuleStatus) -> Result<Rep
 
 /// `GET /api/rules/{id}/versions`.
 pub async fn versions(request: &Request<'_>) -> Result<Reply, Failure> {
-    let items = known_versions(request).await?;
-    Ok(Reply::json(200, &json!({"items": items, "nextCursor": null})))
+    let query = body::query(request.call, &["limit", "cursor"])?;
+    let before = query.get("cursor").map(|cursor| match cursor.parse() {
+        Ok(version) => Ok(version),
+        Err(_) => Err(Failure::field("cursor must be one that a page before ended with")),
+    });
+    let (before, limit) = (before.transpose()?, limit(&query)?);
+    let (deps, tenant) = (&request.deps.tenants, request.tenant()?);
+    let (items, next) = rules::versions(deps, tenant, request.id(), before, limit).await?;
+    // Every rule has a first version.
+    if items.is_empty() && before.is_none() {
+        return Err(Failure::not_found());
+    }
+    Ok(Reply::json(200, &json!({"items": items, "nextCursor": next.map(|version| version.to_string())})))
 }
 
 /// `GET /api/rules/{id}/versions/{n}`.
 pub async fn version(request: &Request<'_>) -> Result<Reply, Failure> {
-    let number = number(request)?;
-    let mut versions = known_versions(request).await?.into_iter();
-    let version = versions.find(|version| version["version"] == number).ok_or_else(Failure::not_found)?;
-    Ok(Reply::json(200, &version))
+    let version = rules::version(&request.deps.tenants, request.tenant()?, request.id(), number(request)?).await?;
+    Ok(Reply::json(200, &version.ok_or_else(Failure::not_found)?))
 }
 
 /// `POST /api/rules/{id}/versions/{n}/activate`.
@@ -141,11 +150,6 @@ async fn run(
         Run::Unknown => Err(Failure::not_found()),
         Run::BadField(message) => Err(Failure::field(message)),
     }
-}
-
-async fn known_versions(request: &Request<'_>) -> Result<Vec<Value>, Failure> {
-    let versions = rules::versions(&request.deps.tenants, request.tenant()?, request.id()).await?;
-    if versions.is_empty() { Err(Failure::not_found()) } else { Ok(versions) }
 }
 
 fn number(request: &Request<'_>) -> Result<u64, Failure> {
