@@ -30,14 +30,16 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Reads the settings of all parts.
+    /// Reads the settings of all parts, and the secret for tokens.
     ///
     /// # Errors
-    /// A setting is missing or wrong.
-    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+    /// A setting is missing or wrong, or the secret is weak or could not be had.
+    pub async fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let deps = Deps::from_env(aws, env)?;
+        deps.users.check_secret().await?;
         Ok(Self {
             ingest: Ingest::from_env(aws, env)?,
-            deps: Deps::from_env(aws, env)?,
+            deps,
             keys: Idempotency::from_env(aws, env, "SIGNALS_TABLE")?,
             docs: Docs::from_env(env)?,
             health: Health::from_env(aws, env)?,

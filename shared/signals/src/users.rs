@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::jwt::{self, Issuer, JwtKey};
-use switchyard_core::{Clock, Env, EnvError, Secret, iso_millis};
+use switchyard_core::{Clock, Env, EnvError, Secret, error_chain, iso_millis};
 use switchyard_io::{Aws, Secrets, Table};
 
 /// Attempts at one account that are answered within [`SPAN`].
@@ -50,6 +50,15 @@ impl UserDeps {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Looks at the secret for tokens, so that nothing starts with one that is missing or that anybody could guess.
+    ///
+    /// # Errors
+    /// It is such a secret, or could not be had.
+    pub async fn check_secret(&self) -> Result<(), EnvError> {
+        let unusable = |error| EnvError::Invalid { name: "JWT_SECRET".to_owned(), reason: error_chain(&error) };
+        self.keys().await.map(drop).map_err(unusable)
     }
 
     /// The key that signs, and the one before it.
