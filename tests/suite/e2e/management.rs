@@ -265,6 +265,11 @@ async fn v41_members_look_and_admins_change() {
     assert_eq!(world.call("POST", "/api/users", &admin, &owner_new).await.status, 403, "an admin makes no owners");
     let path = format!("/api/users/{member_id}");
     assert_eq!(world.call("PATCH", &path, &admin, &raised).await.status, 403);
+    assert_eq!(world.own("PATCH", &path, &raised).await.status, 200);
+    for (method, body) in [("PATCH", json!({"password": "another-horse-2"})), ("DELETE", Value::Null)] {
+        let refused = world.call(method, &path, &admin, &body).await;
+        assert_eq!((refused.status, &refused.body["code"]), (403, &json!("forbidden")), "owner by now");
+    }
     assert_eq!(world.call("PATCH", "/api/tenant", &admin, &json!({"name": "x"})).await.status, 403);
     let renamed = world.own("PATCH", "/api/tenant", &json!({"name": "Other"})).await;
     assert_eq!((renamed.status, &renamed.body["name"]), (200, &json!("Other")));
