@@ -101,6 +101,7 @@ impl From<SignalsError> for Failure {
         match error {
             SignalsError::Refused { field, reason } => Self::field(format!("{field} {reason}")),
             SignalsError::Contended { .. } => Self::new(409, "contended", "It was changed meanwhile; try again"),
+            SignalsError::TenantDeleted => Self::new(409, "tenant_deleted", "The tenant is deleted"),
             SignalsError::Keys(KeyError::Contended) => {
                 Self::new(409, "conflict", "The API key was changed meanwhile; try again")
             }

@@ -145,7 +145,8 @@ pub async fn list(
 /// the number of its shards are in force at once, and never exceeded meanwhile.
 ///
 /// # Errors
-/// Limits that contradict each other are refused; DynamoDB could not be reached, or others kept changing it.
+/// Limits that contradict each other are refused, and so is another status of a tenant that is deleted; DynamoDB could not be
+/// reached, or others kept changing it.
 pub async fn change(
     deps: &TenantDeps,
     actor: &str,
@@ -157,6 +158,10 @@ pub async fn change(
         let mut after = before.clone();
         apply(&mut after, edit);
         check_limits(&after)?;
+        // The change is made only to the tenant as it was read here: one that is deleted meanwhile stays so.
+        if before.status == TenantStatus::Deleted && after.status != before.status {
+            return Err(SignalsError::TenantDeleted);
+        }
         let quota = |tenant: &Tenant| (tenant.monthly_hard_limit, tenant.usage_shards);
         let (now, edit) = (deps.clock.now(), |tenant: &mut Tenant| *tenant = after.clone());
         let record = |after: &Tenant| record(deps, actor, "tenant.change", Some(&before), after);

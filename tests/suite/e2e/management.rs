@@ -466,6 +466,8 @@ async fn a_suspended_tenant_may_look_and_no_more() {
     assert_eq!(world.own("GET", "/api/rules", &Value::Null).await.status, 200);
     assert_eq!(world.call("DELETE", &format!("/api/tenants/{id}"), &world.operator, &Value::Null).await.status, 202);
     assert_eq!(world.own("GET", "/api/rules", &Value::Null).await.status, 401, "nobody logs in to what is deleted");
+    let activated = world.call("POST", &format!("/api/tenants/{id}/activate"), &world.operator, &Value::Null).await;
+    assert_eq!((activated.status, &activated.body["code"]), (409, &json!("tenant_deleted")), "{}", activated.body);
 }
 
 /// Every route, with a body it would take. What has no line here fails the test below.

@@ -18,8 +18,8 @@ use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
-    Accepted, IngestDeps, NewEvent, NotifyDeps, RuleStatus, RulesDeps, SweepDeps, Tenant, TenantStatus, accept,
-    deliver, deliveries, process, sweep, usage,
+    Accepted, IngestDeps, NewEvent, NotifyDeps, RuleStatus, RulesDeps, SignalsError, SweepDeps, Tenant, TenantStatus,
+    accept, deliver, deliveries, process, sweep, usage,
 };
 use switchyard_tests::client::{Client, unique};
 use tokio::time::Instant;
@@ -456,6 +456,22 @@ async fn a_tenant_suspended_meanwhile_is_told_nothing() {
     assert_eq!(world.bot.got("1").len(), 0);
     world.pass(3_600);
     assert_eq!(world.run_sweep().await, 0, "it is done with");
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_deleted_stays_so_whoever_comes_second() {
+    let world = World::new().await;
+    let set = async |status| {
+        let edit = TenantEdit { status: Some(status), ..TenantEdit::default() };
+        tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await
+    };
+    let (activated, deleted) = tokio::join!(set(TenantStatus::Active), set(TenantStatus::Deleted));
+    assert!(matches!(activated, Ok(Some(_)) | Err(SignalsError::TenantDeleted)), "{activated:?}");
+    assert_eq!(deleted.unwrap().unwrap().status, TenantStatus::Deleted);
+    for status in [TenantStatus::Active, TenantStatus::Suspended] {
+        assert!(matches!(set(status).await, Err(SignalsError::TenantDeleted)));
+    }
+    assert!(set(TenantStatus::Deleted).await.is_ok(), "as often as one likes");
 }
 
 #[tokio::test]

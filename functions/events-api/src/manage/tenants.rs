@@ -143,10 +143,6 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
 
 /// `POST /api/tenants/{id}/suspend`, `…/activate`, and `DELETE /api/tenants/{id}`.
 pub async fn set_status(request: &Request<'_>, status: TenantStatus) -> Result<Reply, Failure> {
-    let known = tenants::tenant(&request.deps.tenants, request.id()).await?.ok_or_else(Failure::not_found)?;
-    if known.status == TenantStatus::Deleted && status != TenantStatus::Deleted {
-        return Err(Failure::new(409, "tenant_deleted", "The tenant is deleted"));
-    }
     let edit = TenantEdit { status: Some(status), ..TenantEdit::default() };
     apply(request, request.id(), &edit, if status == TenantStatus::Deleted { 202 } else { 200 }).await
 }
