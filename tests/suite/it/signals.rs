@@ -14,6 +14,7 @@ use switchyard_io::once::Owner;
 use switchyard_notify::Channel;
 use switchyard_notify::receipts::ses::{Fate, MailReport};
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
+use switchyard_signals::events::{self, EventDeps, Wanted};
 use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
@@ -395,11 +396,43 @@ async fn a_rule_is_paused_until_it_is_resumed_whatever_its_document_says() {
     assert_eq!(world.bot.got("1"), ["2"]);
 }
 
+#[tokio::test]
+async fn a_replay_is_listed_when_it_was_asked_for_and_weighed_as_of_the_first_receipt() {
+    let world = World::with_bot().await;
+    let text = "{{payload.n}} of {{receivedAt}}";
+    world.rule(rule("*", json!({"when": true, "actions": telegram(text)}))).await;
+    let first = world.event("x", json!({"n": 1})).await;
+    world.work().await;
+    let events = world.event_deps().await;
+    let copy = events::replay(&events, "cli", &world.tenant, &first, true).await.unwrap().unwrap();
+    // A chat is written to once a second.
+    world.pass(5);
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["1 of 2026-01-05T10:00:00.000Z"; 2]);
+    // The first one's id is of today, its receipt of another day; a copy is of today in every way.
+    let listed = events::events(&events, &world.tenant.id, &Wanted::default(), 10).await.unwrap();
+    let listed: Vec<Value> = listed.events.iter().map(|event| serde_json::from_str(event.get()).unwrap()).collect();
+    let [listed] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((&listed["id"], &listed["replayOf"]), (&json!(copy), &json!(first)));
+    assert_eq!(listed["receivedAt"], "2026-01-05T10:00:00.000Z");
+}
+
+impl World {
+    fn table(&self) -> String {
+        self.rules_queue.rsplit('/').next().unwrap().trim_end_matches("-rules").to_owned()
+    }
+
+    async fn event_deps(&self) -> EventDeps {
+        let (aws, _) = aws().await;
+        let env = env(vec![("SIGNALS_TABLE", self.table()), ("RULES_QUEUE_URL", self.rules_queue.clone())]);
+        EventDeps::from_env(&aws, &env).unwrap()
+    }
+}
+
 /// Another process's view of the same rules.
 async fn fresh(world: &World) -> RulesDeps {
     let (aws, _) = aws().await;
-    let table = world.rules_queue.rsplit('/').next().unwrap().trim_end_matches("-rules").to_owned();
-    let env = env(vec![("SIGNALS_TABLE", table), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
+    let env = env(vec![("SIGNALS_TABLE", world.table()), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
     let now = world.now.clone();
     RulesDeps::from_env(&aws, &env).unwrap().with_clock(Clock::from_fn(move || *now.lock().unwrap()))
 }
