@@ -453,6 +453,13 @@ async fn a_creation_that_is_repeated_takes_effect_once() {
     assert_eq!(send(&json!({"label": "q"})).await.status, 422);
     let listed = world.own("GET", "/api/api-keys", &Value::Null).await.body;
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    let headers =
+        [("content-type", "application/json"), ("authorization", bearer.as_str()), ("idempotency-key", "two")];
+    let make = async || world.client.send("POST", "/api/rules", &headers, rule("hi").to_string()).await.unwrap();
+    let (first, again) = (make().await, make().await);
+    assert_eq!((first.status, &first.body["id"]), (201, &again.body["id"]));
+    assert_eq!(first.headers["etag"], again.headers["etag"]);
+    assert_eq!(again.headers["idempotent-replayed"], "true");
 }
 
 #[tokio::test]
