@@ -22,6 +22,9 @@ use switchyard_signals::{
 /// Who the records say did it.
 const ACTOR: &str = "cli";
 
+/// Versions of a rule that are read at a time.
+const PAGE: usize = 100;
+
 #[derive(Subcommand)]
 pub(crate) enum Signals {
     /// Make a tenant and a key that is known beforehand, for a demonstration; both may be there already.
@@ -351,8 +354,15 @@ pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Rules::Versions { tenant, id } => {
-            rules::versions(deps, &id_of(&tenant).await?, &id).await?.iter().for_each(show);
-            return Ok(ExitCode::SUCCESS);
+            let (tenant, mut before) = (id_of(&tenant).await?, None);
+            loop {
+                let (page, next) = rules::versions(deps, &tenant, &id, before, PAGE).await?;
+                page.iter().for_each(show);
+                if next.is_none() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                before = next;
+            }
         }
         Rules::Create { tenant, file } => rules::create(deps, ACTOR, &id_of(&tenant).await?, &read(&file)?).await?,
         Rules::Replace { tenant, id, file } => {
@@ -366,7 +376,7 @@ pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {
         Rules::Archive { tenant, id } => set(deps, &id_of(&tenant).await?, &id, RuleStatus::Archived).await?,
     };
     match written {
-        Written::Rule(rule, warnings) => {
+        Written::Rule(rule, _, warnings) => {
             for warning in warnings {
                 say(&format!("warning: {}: {}", warning.pointer, warning.message));
             }

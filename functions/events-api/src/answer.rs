@@ -101,6 +101,13 @@ impl From<SignalsError> for Failure {
         match error {
             SignalsError::Refused { field, reason } => Self::field(format!("{field} {reason}")),
             SignalsError::Contended { .. } => Self::new(409, "contended", "It was changed meanwhile; try again"),
+            SignalsError::TenantDeleted => Self::new(409, "tenant_deleted", "The tenant is deleted"),
+            SignalsError::Keys(KeyError::Contended) => {
+                Self::new(409, "conflict", "The API key was changed meanwhile; try again")
+            }
+            SignalsError::Keys(KeyError::NotActive(why)) => {
+                Self::new(409, "key_not_active", format!("The API key {why}"))
+            }
             error => Self::unavailable(&error),
         }
     }
@@ -139,5 +146,17 @@ pub fn identified(reply: Reply, call: &Call) -> Reply {
     match HeaderValue::from_str(&call.origin.request_id) {
         Ok(id) => reply.with_header(REQUEST_ID, id),
         Err(_) => reply,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_second_to_a_key_is_told_so() {
+        let failure = Failure::from(KeyError::Contended);
+        assert_eq!((failure.status(), &failure.body("r")["code"]), (409, &json!("conflict")));
+        assert_eq!(failure.retry_after, None);
     }
 }

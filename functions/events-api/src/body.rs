@@ -4,6 +4,7 @@ use crate::answer::Failure;
 use crate::ingest::{check_size, json_text};
 use http::header;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use switchyard_lambda::{Call, Reply};
@@ -46,6 +47,11 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
         let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
         Failure::field(if path == "." { reason.to_owned() } else { format!("{path}: {reason}") })
     })
+}
+
+/// So that null is told from absent.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 /// The query's parameters; one that is not in `known` is refused.
@@ -97,7 +103,7 @@ pub fn if_match(call: &Call) -> Result<Option<i64>, Failure> {
 }
 
 /// `reply` with that number as its `ETag`.
-pub fn tagged(reply: Reply, number: impl std::fmt::Display) -> Reply {
+pub fn tagged(reply: Reply, number: i64) -> Reply {
     match header::HeaderValue::from_str(&format!("\"{number}\"")) {
         Ok(tag) => reply.with_header(header::ETAG, tag),
         Err(_) => reply,

@@ -3,7 +3,7 @@
 use crate::access::Who;
 use crate::answer::Failure;
 use crate::body::text_reply;
-use crate::table::{DELETE, POST, ROUTES, Route, SCOPES};
+use crate::table::{DELETE, Does, POST, ROUTES, Route, SCOPES};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use switchyard_core::{Env, EnvError};
@@ -112,7 +112,7 @@ fn operation(route: &Route) -> Value {
     let mut operation = json!({
         "summary": route.summary,
         "description": who(route.who),
-        "operationId": format!("{:?}", route.op),
+        "operationId": name(route.does),
         "tags": ["signals"],
         "security": security(route.who),
         "parameters": parameters,
@@ -120,7 +120,7 @@ fn operation(route: &Route) -> Value {
     });
     // An operation's id stands for one operation only.
     if route.method == DELETE {
-        operation["operationId"] = format!("{:?}ByDelete", route.op).into();
+        operation["operationId"] = format!("{}ByDelete", name(route.does)).into();
     }
     if let Some(body) = route.body {
         operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": body()}}});
@@ -153,6 +153,13 @@ fn refusals(route: &Route) -> Vec<(u16, &'static str)> {
 fn example(status: u16, message: &str) -> Value {
     let failure = Failure::new(status, "code", message);
     failure.body("01a210bc-32bc-736d-87b8-23caacb4657e")
+}
+
+fn name(does: Does) -> String {
+    match does {
+        Does::Open(op) => format!("{op:?}"),
+        Does::Guarded(op) => format!("{op:?}"),
+    }
 }
 
 fn error_schema() -> Value {
@@ -209,7 +216,8 @@ mod tests {
         for route in ROUTES {
             let operation = &document["paths"][route.path][route.method.to_ascii_lowercase()];
             assert_eq!(operation["summary"], route.summary);
-            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric()) && ids.insert(id.to_owned()), "{operation}");
             assert_eq!(operation["security"] == json!([]), route.who == Who::Anyone, "{}", route.path);
         }
     }

@@ -19,6 +19,6 @@ use switchyard_lambda::{Error, run_http, start};
 async fn main() -> Result<(), Error> {
     let env = start(module_path!());
     let aws = Aws::from_env().await;
-    let routes = Routes::from_env(&aws, &env)?;
+    let routes = Routes::from_env(&aws, &env).await?;
     run_http(|call| routes.answer(call)).await
 }

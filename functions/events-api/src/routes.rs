@@ -11,7 +11,7 @@ use crate::manage::{
     Deps, Request, api_keys, auth, configs, dead_letters, deliveries, events, rules, suppressions, tenants, usage,
     users,
 };
-use crate::table::{Op, ROUTES, Route};
+use crate::table::{Does, Op, Open, ROUTES, Route};
 use futures_util::FutureExt as _;
 use http::Method;
 use std::panic::AssertUnwindSafe;
@@ -31,14 +31,16 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Reads the settings of all parts.
+    /// Reads the settings of all parts, and the secret for tokens.
     ///
     /// # Errors
-    /// A setting is missing or wrong.
-    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+    /// A setting is missing or wrong, or the secret is weak or could not be had.
+    pub async fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let deps = Deps::from_env(aws, env)?;
+        deps.users.check_secret().await?;
         Ok(Self {
             ingest: Ingest::from_env(aws, env)?,
-            deps: Deps::from_env(aws, env)?,
+            deps,
             keys: Idempotency::from_env(aws, env, "SIGNALS_TABLE")?,
             docs: Docs::from_env(env)?,
             health: Health::from_env(aws, env)?,
@@ -58,32 +60,38 @@ impl Routes {
         let Some((route, ids)) = found else {
             return Err(Failure::new(404, "not_found", format!("Cannot {} {path}", call.method)));
         };
-        match route.op {
-            Op::Docs => self.docs.page(),
-            Op::DocsJson => self.docs.json(),
-            Op::DocsYaml => self.docs.yaml(),
-            Op::Health => Ok(Health::answer()),
-            Op::Ready => Ok(self.health.ready().await),
-            Op::HookCheck => hooks::whatsapp_check(&self.deps.receipts, call).await,
-            Op::HookWhatsapp => hooks::whatsapp(&self.deps.receipts, call).await,
-            Op::HookSes => hooks::ses(&self.deps.receipts, call).await,
-            Op::TakeEvent => self.ingest.event(call).await,
-            Op::TakeBatch => self.ingest.batch(call).await,
-            Op::LogIn => auth::log_in(&self.deps, call).await,
-            _ => self.manage(call, route, ids).await,
+        match route.does {
+            Does::Open(op) => self.open(call, op).await,
+            Does::Guarded(op) => self.guarded(call, route, op, ids).await,
         }
     }
 
-    async fn manage(&self, call: &Call, route: &Route, ids: Vec<&str>) -> Result<Reply, Failure> {
+    async fn open(&self, call: &Call, op: Open) -> Result<Reply, Failure> {
+        match op {
+            Open::Docs => self.docs.page(),
+            Open::DocsJson => self.docs.json(),
+            Open::DocsYaml => self.docs.yaml(),
+            Open::Health => Ok(Health::answer()),
+            Open::Ready => Ok(self.health.ready().await),
+            Open::HookCheck => hooks::whatsapp_check(&self.deps.receipts, call).await,
+            Open::HookWhatsapp => hooks::whatsapp(&self.deps.receipts, call).await,
+            Open::HookSes => hooks::ses(&self.deps.receipts, call).await,
+            Open::TakeEvent => self.ingest.event(call).await,
+            Open::TakeBatch => self.ingest.batch(call).await,
+            Open::LogIn => auth::log_in(&self.deps, call).await,
+        }
+    }
+
+    async fn guarded(&self, call: &Call, route: &Route, op: Op, ids: Vec<&str>) -> Result<Reply, Failure> {
         let caller = caller(&self.deps.users, &self.ingest, call, route.who).await?;
         if !ids.iter().all(|id| is_id(id)) {
             return Err(Failure::not_found());
         }
         let request = Request { deps: &self.deps, call, caller: &caller, ids };
         if call.method != Method::POST || route.who == Who::User {
-            return act(route.op, &request).await;
+            return act(op, &request).await;
         }
-        Ok(once(&self.keys, call, &owner_of_keys(&caller), || act(route.op, &request)).await??)
+        Ok(once(&self.keys, call, &owner_of_keys(&caller), || act(op, &request)).await??)
     }
 }
 
@@ -156,16 +164,5 @@ async fn act(op: Op, request: &Request<'_>) -> Result<Reply, Failure> {
         Op::SuppressionRemove => suppressions::remove(request).await,
         Op::Usage => usage::show(request).await,
         Op::UsageExport => usage::file(request).await,
-        Op::Docs
-        | Op::DocsJson
-        | Op::DocsYaml
-        | Op::Health
-        | Op::Ready
-        | Op::HookCheck
-        | Op::HookWhatsapp
-        | Op::HookSes
-        | Op::TakeEvent
-        | Op::TakeBatch
-        | Op::LogIn => Err(Failure::not_found()),
     }
 }

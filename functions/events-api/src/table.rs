@@ -12,7 +12,16 @@ pub const SCOPES: [&str; 6] =
 
 /// What a route does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum Does {
+    /// Something open.
+    Open(Open),
+    /// Something for those whom [`Route::who`] lets in.
+    Guarded(Op),
+}
+
+/// What is answered to whoever asks, or looks at its caller itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
     Docs,
     DocsJson,
     DocsYaml,
@@ -24,6 +33,11 @@ pub enum Op {
     TakeEvent,
     TakeBatch,
     LogIn,
+}
+
+/// What is done for a caller who may have it done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
     Me,
     Password,
     TenantCreate,
@@ -90,7 +104,7 @@ pub struct Route {
     /// Path, with names in braces for what varies.
     pub path: &'static str,
     /// What it does.
-    pub op: Op,
+    pub does: Does,
     /// Who may call it.
     pub who: Who,
     /// Status of its success.
@@ -104,6 +118,17 @@ pub struct Route {
 }
 
 impl Route {
+    const fn open(
+        method: &'static str,
+        path: &'static str,
+        op: Open,
+        who: Who,
+        status: u16,
+        summary: &'static str,
+    ) -> Self {
+        Self { method, path, does: Does::Open(op), who, status, summary, query: &[], body: None }
+    }
+
     const fn new(
         method: &'static str,
         path: &'static str,
@@ -112,7 +137,7 @@ impl Route {
         status: u16,
         summary: &'static str,
     ) -> Self {
-        Self { method, path, op, who, status, summary, query: &[], body: None }
+        Self { method, path, does: Does::Guarded(op), who, status, summary, query: &[], body: None }
     }
 
     const fn asks(self, query: &'static [&'static str]) -> Self {
@@ -168,22 +193,22 @@ const PUT: &str = "PUT";
 
 /// The routes. Of two that fit a path, the first is meant.
 pub static ROUTES: &[Route] = &[
-    Route::new(GET, "/api/docs", Op::Docs, Who::Anyone, 200, "These documents, to read"),
-    Route::new(GET, "/api/docs-json", Op::DocsJson, Who::Anyone, 200, "These documents, as OpenAPI in JSON"),
-    Route::new(GET, "/api/docs-yaml", Op::DocsYaml, Who::Anyone, 200, "These documents, as OpenAPI in YAML"),
-    Route::new(GET, "/api/health", Op::Health, Who::Anyone, 200, "Whether the function answers"),
-    Route::new(GET, "/api/health/ready", Op::Ready, Who::Anyone, 200, "Whether table and queue answer"),
-    Route::new(POST, "/api/events", Op::TakeEvent, Who::Producer, 201, "Take an event").takes(event_schema),
-    Route::new(POST, "/api/events/batch", Op::TakeBatch, Who::Producer, 207, "Take up to 100 events")
+    Route::open(GET, "/api/docs", Open::Docs, Who::Anyone, 200, "These documents, to read"),
+    Route::open(GET, "/api/docs-json", Open::DocsJson, Who::Anyone, 200, "These documents, as OpenAPI in JSON"),
+    Route::open(GET, "/api/docs-yaml", Open::DocsYaml, Who::Anyone, 200, "These documents, as OpenAPI in YAML"),
+    Route::open(GET, "/api/health", Open::Health, Who::Anyone, 200, "Whether the function answers"),
+    Route::open(GET, "/api/health/ready", Open::Ready, Who::Anyone, 200, "Whether table and queue answer"),
+    Route::open(POST, "/api/events", Open::TakeEvent, Who::Producer, 201, "Take an event").takes(event_schema),
+    Route::open(POST, "/api/events/batch", Open::TakeBatch, Who::Producer, 207, "Take up to 100 events")
         .takes(batch_schema),
-    Route::new(GET, "/api/hooks/whatsapp", Op::HookCheck, Who::Anyone, 200, "WhatsApp checks the address").asks(&[
+    Route::open(GET, "/api/hooks/whatsapp", Open::HookCheck, Who::Anyone, 200, "WhatsApp checks the address").asks(&[
         "hub.mode",
         "hub.verify_token",
         "hub.challenge",
     ]),
-    Route::new(POST, "/api/hooks/whatsapp", Op::HookWhatsapp, Who::Anyone, 200, "Take WhatsApp's signed reports"),
-    Route::new(POST, "/api/hooks/ses", Op::HookSes, Who::Anyone, 200, "Take SES's reports, signed by SNS"),
-    Route::new(POST, "/api/auth/login", Op::LogIn, Who::Anyone, 200, "Log in").takes(schema::<auth::LogIn>),
+    Route::open(POST, "/api/hooks/whatsapp", Open::HookWhatsapp, Who::Anyone, 200, "Take WhatsApp's signed reports"),
+    Route::open(POST, "/api/hooks/ses", Open::HookSes, Who::Anyone, 200, "Take SES's reports, signed by SNS"),
+    Route::open(POST, "/api/auth/login", Open::LogIn, Who::Anyone, 200, "Log in").takes(schema::<auth::LogIn>),
     Route::new(GET, "/api/auth/me", Op::Me, Who::User, 200, "Who is logged in"),
     Route::new(POST, "/api/auth/password", Op::Password, Who::User, 204, "Change the password; older tokens end")
         .takes(schema::<auth::NewPassword>),
@@ -235,7 +260,15 @@ pub static ROUTES: &[Route] = &[
     Route::new(POST, "/api/rules/{id}/test", Op::RuleTest, member("rules:read"), 200, "Try a rule")
         .asks(&["sample"])
         .takes(test_schema),
-    Route::new(GET, "/api/rules/{id}/versions", Op::RuleVersions, member("rules:read"), 200, "List a rule's versions"),
+    Route::new(
+        GET,
+        "/api/rules/{id}/versions",
+        Op::RuleVersions,
+        member("rules:read"),
+        200,
+        "List a rule's versions, newest first",
+    )
+    .asks(&["limit", "cursor"]),
     Route::new(GET, "/api/rules/{id}/versions/{n}", Op::RuleVersion, member("rules:read"), 200, "Show a version"),
     Route::new(
         POST,
@@ -363,23 +396,23 @@ fn inline_schema() -> Schema {
 mod tests {
     use super::*;
 
-    fn op(method: &str, path: &str) -> Option<Op> {
-        ROUTES.iter().find(|route| route.matches(&method.parse().unwrap(), path).is_some()).map(|route| route.op)
+    fn does(method: &str, path: &str) -> Option<Does> {
+        ROUTES.iter().find(|route| route.matches(&method.parse().unwrap(), path).is_some()).map(|route| route.does)
     }
 
     #[test]
     fn words_go_before_names_in_braces() {
-        assert_eq!(op(POST, "/api/rules/test"), Some(Op::RuleTestDocument));
-        assert_eq!(op(POST, "/api/rules/7/test"), Some(Op::RuleTest));
-        assert_eq!(op(GET, "/api/rules/"), None);
-        assert_eq!(op(PUT, "/api/rules"), None);
+        assert_eq!(does(POST, "/api/rules/test"), Some(Does::Guarded(Op::RuleTestDocument)));
+        assert_eq!(does(POST, "/api/rules/7/test"), Some(Does::Guarded(Op::RuleTest)));
+        assert_eq!(does(GET, "/api/rules/"), None);
+        assert_eq!(does(PUT, "/api/rules"), None);
     }
 
     #[test]
     fn every_route_is_reached_by_its_own_path() {
         for route in ROUTES {
             let path = route.path.replace("{id}", "x").replace("{n}", "1");
-            assert_eq!(op(route.method, &path), Some(route.op), "{} {}", route.method, route.path);
+            assert_eq!(does(route.method, &path), Some(route.does), "{} {}", route.method, route.path);
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Begun {
         status: u16,
         /// The body, byte for byte.
         body: String,
+        /// What it said of the body's version.
+        etag: Option<String>,
     },
     /// Another request used the key.
     OtherRequest,
@@ -75,6 +77,8 @@ struct Row {
     /// Sealed for the row's key, since some answers hold secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Sealed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
     /// Epoch seconds; DynamoDB removes the row some time after.
     expires_at: i64,
 }
@@ -113,6 +117,7 @@ impl Idempotency {
             claim_until: (now + CLAIM).as_millisecond(),
             status: None,
             body: None,
+            etag: None,
             expires_at: (now + KEPT).as_second(),
         };
         let known: Row = match self.table.create(&row).await? {
@@ -125,7 +130,8 @@ impl Idempotency {
         }
         Ok(match standing(&known, request, now) {
             Standing::Answered(status, body) => {
-                Begun::Answered { status, body: self.vault.open(&key.pk, &body).await?.expose().clone() }
+                let body = self.vault.open(&key.pk, &body).await?.expose().clone();
+                Begun::Answered { status, body, etag: known.etag }
             }
             Standing::OtherRequest => Begun::OtherRequest,
             Standing::InProgress => Begun::InProgress,
@@ -141,6 +147,7 @@ impl Idempotency {
             .set("expires_at", row.expires_at)
             .remove("status")
             .remove("body")
+            .remove("etag")
             .only_if("#claim = ?", [known.claim.as_str().into_attribute()]);
         Ok(match self.table.update(&key, changes).await? {
             Update::Applied(_) => Begun::First(Running { key, claim: row.claim.clone() }),
@@ -155,9 +162,16 @@ impl Idempotency {
     ///
     /// # Errors
     /// Transient faults of DynamoDB or of the key for the answer; the request's key is free again after [`CLAIM`].
-    pub async fn finish(&self, running: Running, status: u16, body: &str) -> Result<(), IdempotencyError> {
+    pub async fn finish(
+        &self,
+        running: Running,
+        status: u16,
+        body: &str,
+        etag: Option<&str>,
+    ) -> Result<(), IdempotencyError> {
         let body = self.vault.seal(&running.key.pk, body).await?;
-        let answer = Changes::new().set("status", i64::from(status)).set("body", body.as_str());
+        let answer =
+            Changes::new().set("status", i64::from(status)).set("body", body.as_str()).set_or_remove("etag", etag);
         Ok(self.change(running, answer).await?)
     }
 

@@ -48,6 +48,9 @@ pub enum KeyError {
     /// Too many changes of one key at once.
     #[error("the API key was changed by another")]
     Contended,
+    /// It is of no use any more. Permanent.
+    #[error("the API key {0}")]
+    NotActive(&'static str),
 }
 
 impl Classify for KeyError {
@@ -55,7 +58,7 @@ impl Classify for KeyError {
         match self {
             Self::Store(source) => source.disposition(),
             Self::Pepper(source) => source.disposition(),
-            Self::Value(_) => Disposition::Permanent,
+            Self::Value(_) | Self::NotActive(_) => Disposition::Permanent,
             Self::Contended => Disposition::Retry { after: None },
         }
     }
@@ -98,9 +101,12 @@ pub struct KeyAbout {
     pub prefix: String,
     /// What it may do.
     pub scopes: Vec<String>,
-    /// Until when it is good.
+    /// Until when it is good, by its owner's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    /// Until when it is good beside the key that replaces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grace_ends_at: Option<Timestamp>,
     /// Since when it is useless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
@@ -109,6 +115,22 @@ pub struct KeyAbout {
     pub last_used_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl KeyAbout {
+    /// Until when it is good.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        first(self.expires_at, self.grace_ends_at)
+    }
+
+    /// Whether its time is over.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.ends_at().is_some_and(|until| now > until)
+    }
+}
+
+fn first(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 /// What verifying needs of a key.
@@ -122,9 +144,10 @@ pub struct KnownKey {
     pub tenant: String,
     /// What it may do.
     pub scopes: Vec<String>,
-    /// Until when it is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grace_ends_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revoked_at: Option<Timestamp>,
 }
@@ -132,7 +155,7 @@ pub struct KnownKey {
 impl KnownKey {
     /// Whether its time is over.
     pub fn has_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|until| now > until)
+        first(self.expires_at, self.grace_ends_at).is_some_and(|until| now > until)
     }
 }
 
@@ -147,6 +170,9 @@ struct OldRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
 }
+
+/// What is written in one transaction with a key that is made or changed: of the key as it will be.
+pub type With<'a> = &'a (dyn Fn(&KeyAbout) -> Result<Vec<Write>, DynamoError> + Sync);
 
 /// What to change about a key; `None` leaves a setting as it is.
 #[derive(Clone, Debug, Default)]
@@ -188,9 +214,17 @@ impl ApiKeys {
     /// # Errors
     /// DynamoDB or Secrets Manager could not be reached.
     pub async fn create(&self, new: &NewKey) -> Result<(ApiKey, KeyAbout), KeyError> {
+        self.create_with(new, &nothing).await
+    }
+
+    /// The same, and `with` it.
+    ///
+    /// # Errors
+    /// As for [`Self::create`]; or a condition of `with` does not hold.
+    pub async fn create_with(&self, new: &NewKey, with: With<'_>) -> Result<(ApiKey, KeyAbout), KeyError> {
         loop {
             let key = ApiKey::generate(new.is_live);
-            if let Some(about) = self.add(new, key.expose(), key.prefix()).await? {
+            if let Some(about) = self.add(new, key.expose(), key.prefix(), with).await? {
                 return Ok((key, about));
             }
         }
@@ -201,7 +235,7 @@ impl ApiKeys {
     /// # Errors
     /// DynamoDB or Secrets Manager could not be reached.
     pub async fn take_in(&self, new: &NewKey, text: &Secret<String>) -> Result<Option<KeyAbout>, KeyError> {
-        self.add(new, text.expose(), "").await
+        self.add(new, text.expose(), "", &nothing).await
     }
 
     /// Takes in an old key of which only its first 16 characters and its bcrypt hash (`$2a$`, `$2b$`, `$2y$`) are known.
@@ -225,7 +259,7 @@ impl ApiKeys {
         Ok(matches!(self.table.create(&row).await?, Create::Created))
     }
 
-    async fn add(&self, new: &NewKey, text: &str, prefix: &str) -> Result<Option<KeyAbout>, KeyError> {
+    async fn add(&self, new: &NewKey, text: &str, prefix: &str, with: With<'_>) -> Result<Option<KeyAbout>, KeyError> {
         let (digest, id) = (digest(text, &pepper(&*self.pepper().await?)?), self.clock.new_id().to_string());
         let about = KeyAbout {
             pk: owner_partition(&new.tenant),
@@ -237,6 +271,7 @@ impl ApiKeys {
             prefix: prefix.to_owned(),
             scopes: new.scopes.clone(),
             expires_at: new.expires_at,
+            grace_ends_at: None,
             revoked_at: None,
             last_used_at: None,
             created_at: self.clock.now(),
@@ -249,16 +284,20 @@ impl ApiKeys {
             tenant: new.tenant.clone(),
             scopes: new.scopes.clone(),
             expires_at: new.expires_at,
+            grace_ends_at: None,
             revoked_at: None,
         };
-        let writes = vec![Write::Create(self.table.to_item(&known)?), Write::Create(self.table.to_item(&about)?)];
+        let mut writes = vec![Write::Create(self.table.to_item(&known)?), Write::Create(self.table.to_item(&about)?)];
+        let own = writes.len();
+        writes.extend(with(&about)?);
         Ok(match self.table.transact(writes).await? {
             Transact::Done => Some(about),
             // The SDK repeats a call whose answer was lost: the refusal then comes from our own rows.
             Transact::Refused { row: Some(row), .. } if row.get("id") == Some(&AttributeValue::S(about.id.clone())) => {
                 Some(about)
             }
-            Transact::Refused { .. } => None,
+            Transact::Refused { index, .. } if index < own => None,
+            Transact::Refused { .. } => return Err(KeyError::Contended),
         })
     }
 
@@ -355,12 +394,21 @@ impl ApiKeys {
         Ok(row.map(|row| self.table.read(row)).transpose()?)
     }
 
-    /// Changes a key; `None` when the tenant has no such key.
+    /// Changes a key, and writes `with` that; `None` when the tenant has no such key.
     ///
     /// # Errors
-    /// DynamoDB could not be reached.
-    pub async fn change(&self, tenant: &str, id: &str, change: &KeyChange) -> Result<Option<KeyAbout>, KeyError> {
+    /// The key was revoked, and is not to be revoked again; another changed it meanwhile; DynamoDB could not be reached.
+    pub async fn change(
+        &self,
+        tenant: &str,
+        id: &str,
+        change: &KeyChange,
+        with: With<'_>,
+    ) -> Result<Option<KeyAbout>, KeyError> {
         let Some(mut about) = self.about(tenant, id).await? else { return Ok(None) };
+        if about.revoked_at.is_some() && !change.revoke {
+            return Err(REVOKED);
+        }
         let mut columns = Columns::default();
         if let Some(label) = &change.label {
             about.label.clone_from(label);
@@ -371,50 +419,60 @@ impl ApiKeys {
             columns.set("scopes", Some(AttributeValue::L(scopes.iter().cloned().map(AttributeValue::S).collect())));
         }
         if let Some(until) = change.expires_at {
-            about.expires_at = until;
+            // Its owner's last word goes before the end that a replacement gave it.
+            (about.expires_at, about.grace_ends_at) = (until, None);
             columns.set("expires_at", until.map(|until| AttributeValue::S(until.to_string())));
+            columns.set("grace_ends_at", None);
         }
         if change.revoke && about.revoked_at.is_none() {
             about.revoked_at = Some(self.clock.now());
             columns.set("revoked_at", about.revoked_at.map(|at| AttributeValue::S(at.to_string())));
         }
-        let mut writes = vec![Write::Update(owner_key(tenant, id), columns.owner.only_if("attribute_exists(#pk)", []))];
-        if columns.touches_both {
-            let known = columns.known.only_if("attribute_exists(#pk)", []);
-            writes.push(Write::Update(key_of(&about.digest), known));
-        } else if change.label.is_none() {
+        if !columns.touches_both && change.label.is_none() {
             return Ok(Some(about));
         }
+        let mut writes = columns.writes(&about, if change.revoke { IS_THERE } else { IS_GOOD });
+        writes.extend(with(&about)?);
         match self.table.transact(writes).await? {
             Transact::Done => Ok(Some(about)),
             Transact::Refused { .. } => Err(KeyError::Contended),
         }
     }
 
-    /// Makes a key that stands for the same as one of a tenant's, which stays good for `grace`, unless it ends before. Answers
-    /// the new key, and until when the old one is good; `None` when there is no such key, or it was revoked.
+    /// Makes a key that stands for the same as one of a tenant's, which stays good for `grace`, unless it ends before; and
+    /// writes `with` that. Answers the new key, and until when the old one is good; `None` when there is no such key.
     ///
     /// # Errors
-    /// DynamoDB or Secrets Manager could not be reached. Then both keys may be good.
+    /// The old key is of no use any more, or another changed it meanwhile; DynamoDB or Secrets Manager could not be reached.
     pub async fn rotate(
         &self,
         tenant: &str,
         id: &str,
         grace: Duration,
+        with: With<'_>,
     ) -> Result<Option<(ApiKey, KeyAbout, Timestamp)>, KeyError> {
-        let Some(old) = self.about(tenant, id).await?.filter(|old| old.revoked_at.is_none()) else { return Ok(None) };
+        let Some(old) = self.about(tenant, id).await? else { return Ok(None) };
+        let now = self.clock.now();
+        if old.revoked_at.is_some() {
+            return Err(REVOKED);
+        }
+        if old.has_expired(now) {
+            return Err(KeyError::NotActive("has expired"));
+        }
         let new = NewKey {
             tenant: tenant.to_owned(),
             label: old.label.clone(),
             scopes: old.scopes.clone(),
-            expires_at: old.expires_at.filter(|until| *until > self.clock.now()),
+            expires_at: old.expires_at,
             is_live: !old.prefix.starts_with("so_test_"),
         };
-        let (key, about) = self.create(&new).await?;
-        let end = self.clock.now() + grace;
-        let end = old.expires_at.map_or(end, |known| known.min(end));
-        self.change(tenant, id, &KeyChange { expires_at: Some(Some(end)), ..KeyChange::default() }).await?;
-        Ok(Some((key, about, end)))
+        let end = now + grace;
+        let end = old.ends_at().map_or(end, |known| known.min(end));
+        let mut columns = Columns::default();
+        columns.set("grace_ends_at", Some(end.to_string().into_attribute()));
+        let retired = columns.writes(&old, IS_GOOD);
+        let made = self.create_with(&new, &|about| Ok([retired.clone(), with(about)?].concat())).await?;
+        Ok(Some((made.0, made.1, end)))
     }
 
     /// Makes a key useless at once. `false` when it is not known.
@@ -424,7 +482,7 @@ impl ApiKeys {
     pub async fn revoke(&self, text: &str) -> Result<bool, KeyError> {
         let Some(known) = self.find(text).await? else { return Ok(false) };
         let change = KeyChange { revoke: true, ..KeyChange::default() };
-        Ok(self.change(&known.tenant, &known.id, &change).await?.is_some())
+        Ok(self.change(&known.tenant, &known.id, &change, &nothing).await?.is_some())
     }
 
     /// Writes down that a key was used, unless that was done in the last five minutes.
@@ -448,6 +506,12 @@ impl ApiKeys {
     }
 }
 
+const REVOKED: KeyError = KeyError::NotActive("was revoked");
+
+/// Conditions of a change of a key.
+const IS_THERE: &str = "attribute_exists(#pk)";
+const IS_GOOD: &str = "attribute_exists(#pk) AND attribute_not_exists(#revoked_at)";
+
 /// Changes of both rows of a key.
 #[derive(Default)]
 struct Columns {
@@ -462,6 +526,20 @@ impl Columns {
         self.known = std::mem::take(&mut self.known).set_or_remove(name, value);
         self.touches_both = true;
     }
+
+    /// The writes that make them while a condition holds for each row.
+    fn writes(self, about: &KeyAbout, condition: &str) -> Vec<Write> {
+        let mut writes = vec![Write::Update(owner_key(&about.tenant, &about.id), self.owner.only_if(condition, []))];
+        if self.touches_both {
+            writes.push(Write::Update(key_of(&about.digest), self.known.only_if(condition, [])));
+        }
+        writes
+    }
+}
+
+/// For whoever has nothing to write with a key.
+fn nothing(_: &KeyAbout) -> Result<Vec<Write>, DynamoError> {
+    Ok(Vec::new())
 }
 
 /// The highest cost of a hash that is compared; each is twice as much work as the one below.

@@ -1,4 +1,5 @@
 use crate::http::{Call, Reply};
+use ::http::header::ETAG;
 use ::http::{HeaderName, HeaderValue};
 use switchyard_core::{error_chain, hex_sha256};
 use switchyard_io::idempotency::{Begun, Idempotency, IdempotencyError};
@@ -48,14 +49,15 @@ where
     let request = hex_sha256(&[&call.origin.path, &call.query, &String::from_utf8_lossy(&call.body)]);
     let running = match keys.begin(caller, key, &request).await? {
         Begun::First(running) => running,
-        Begun::Answered { status, body } => return Ok(Ok(replay(status, body))),
+        Begun::Answered { status, body, etag } => return Ok(Ok(replay(status, body, etag))),
         Begun::OtherRequest => return Ok(Err(Unrepeatable::OtherRequest)),
         Begun::InProgress => return Ok(Err(Unrepeatable::InProgress)),
     };
     let answered = act().await;
     let kept = match &answered {
         Ok(reply) if reply.status.is_success() && !reply.is_passing => {
-            keys.finish(running, reply.status.as_u16(), &reply.body).await
+            let etag = reply.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
+            keys.finish(running, reply.status.as_u16(), &reply.body, etag).await
         }
         _ => keys.abandon(running).await,
     };
@@ -66,7 +68,11 @@ where
     answered.map(Ok)
 }
 
-fn replay(status: u16, body: String) -> Reply {
+fn replay(status: u16, body: String, etag: Option<String>) -> Reply {
     let reply = Reply::json(status, &()).with_header(REPLAYED, HeaderValue::from_static("true"));
+    let reply = match etag.map(HeaderValue::try_from) {
+        Some(Ok(etag)) => reply.with_header(ETAG, etag),
+        None | Some(Err(_)) => reply,
+    };
     Reply { body, ..reply }
 }

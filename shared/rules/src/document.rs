@@ -18,8 +18,8 @@ pub struct Rule {
     pub name: String,
     /// The events it is for.
     pub event_type: TypePattern,
-    /// Whether it is evaluated at all.
-    pub status: Status,
+    /// Whether it is evaluated at all, if the document says so; it is when nobody does.
+    pub status: Option<Status>,
     /// Higher ones go first; -1000 to 1000.
     pub priority: i64,
     /// For people.
@@ -96,9 +96,9 @@ impl TypePattern {
 }
 
 impl Rule {
-    /// Whether it is active and meant for events of type `kind`.
+    /// Whether it is not paused and meant for events of type `kind`.
     pub fn is_for(&self, kind: &str) -> bool {
-        self.status == Status::Active && self.event_type.matches(kind)
+        self.status != Some(Status::Paused) && self.event_type.matches(kind)
     }
 
     /// Every action, fallbacks after what they stand in for. Their pointers, channels and configs are what only

@@ -81,7 +81,7 @@ pub fn dry_run(rule: &Rule, (rule_id, version): (&str, u64), event: &Event<'_>, 
     let counted = definition.threshold.as_ref().map(|threshold| count(rule, threshold, event, past.events));
     let cooled = definition.cooldown.as_ref().is_some_and(|cooldown| is_cooling(cooldown, event, past.last_fired_at));
     let stopped_by = match () {
-        () if rule.status == Status::Paused => Some(StoppedBy::Paused),
+        () if rule.status == Some(Status::Paused) => Some(StoppedBy::Paused),
         () if !matched => Some(StoppedBy::When),
         () if counted.is_some_and(|counted| !counted.is_some_and(|counted| counted.fired)) => {
             Some(StoppedBy::Threshold)

@@ -89,7 +89,7 @@ fn read(document: &Value, report: &mut Report) -> Option<Rule> {
     Some(Rule {
         name: name?.to_owned(),
         event_type: event_type?,
-        status: status.unwrap_or(Some(Status::Active))?,
+        status: status.map_or(Some(None), |status| status.map(Some))?,
         priority: priority.unwrap_or(Some(0))?,
         description: description.map_or(Some(None), |text| text.map(Some))?.map(str::to_owned),
         definition,

@@ -208,7 +208,7 @@ fn record(
     before: Option<&Value>,
     after: Option<&Value>,
 ) -> Result<Write, SignalsError> {
-    deps.store.audit(Audit { tenant, actor, action, subject, before, after }, deps.clock.now())
+    Ok(deps.store.audit(Audit { tenant, actor, action, subject, before, after }, deps.clock.now())?)
 }
 
 /// What may be shown, as JSON, and the secret fields, each sealed for the config's id.

@@ -7,7 +7,7 @@ use crate::process::{seen, view};
 use crate::store::{EventRow, RuleStatus, Tenant};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use switchyard_rules::{Event, Issue, Past, Rule, dry_run, parse_text};
+use switchyard_rules::{Event, Issue, Parsed, Past, Rule, Status, dry_run, parse_text};
 
 /// Stored events that a sample looks at, at most.
 pub const MOST_SAMPLED: usize = 1_000;
@@ -162,25 +162,29 @@ async fn load(
     tenant: &Tenant,
     tried: Tried<'_>,
 ) -> Result<Result<(Rule, String, u64), Run>, SignalsError> {
-    let (document, id, version) = match tried {
-        Tried::Document(document) => (document.to_owned(), "test".to_owned(), 1),
+    let (document, id, version, is_paused) = match tried {
+        Tried::Document(document) => (document.to_owned(), "test".to_owned(), 1, None),
         Tried::Rule(id, version) => {
             let head = deps.store.rule(&tenant.id, id).await?.filter(|row| row.status != RuleStatus::Archived);
             let Some(head) = head else { return Ok(Err(Run::Unknown)) };
+            let is_paused = Some(head.status == RuleStatus::Paused);
             match version.filter(|version| *version != head.version) {
-                None => (head.document, head.id, head.version),
-                Some(version) => {
-                    let versions = deps.store.rule_versions(&tenant.id, id).await?;
-                    match versions.into_iter().find(|row| row.version == version) {
-                        Some(row) => (row.document, head.id, version),
-                        None => return Ok(Err(Run::Unknown)),
-                    }
-                }
+                None => (head.document, head.id, head.version, is_paused),
+                Some(version) => match deps.store.rule_version(&tenant.id, id, version).await? {
+                    Some(row) => (row.document, head.id, version, is_paused),
+                    None => return Ok(Err(Run::Unknown)),
+                },
             }
         }
     };
     Ok(match parse_text(&document) {
-        Ok(parsed) => Ok((parsed.rule, id, version)),
+        Ok(Parsed { mut rule, .. }) => {
+            if let Some(is_paused) = is_paused {
+                // Of a stored rule the row says it; the document, of the time when it was written.
+                rule.status = is_paused.then_some(Status::Paused);
+            }
+            Ok((rule, id, version))
+        }
         Err(issues) => Err(Run::Invalid(issues)),
     })
 }

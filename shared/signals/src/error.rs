@@ -77,6 +77,9 @@ pub enum SignalsError {
         /// How many.
         failed: u64,
     },
+    /// The tenant is deleted, and does not come back. Permanent.
+    #[error("the tenant is deleted")]
+    TenantDeleted,
     /// What was asked for cannot be had. Permanent.
     #[error("{field} {reason}")]
     Refused {
@@ -108,6 +111,7 @@ impl Classify for SignalsError {
             | Self::Json(_)
             | Self::UnknownEvent { .. }
             | Self::UnknownTenant { .. }
+            | Self::TenantDeleted
             | Self::TokenSetting(_)
             | Self::Client(_)
             | Self::WeakTokenSecret(_)

@@ -2,7 +2,7 @@
 
 use crate::error::SignalsError;
 use crate::ingest::event_message;
-use crate::store::{Audit, DeliveryView, EventRow, EventsAt, Store, days};
+use crate::store::{Audit, DeliveryView, EventRow, EventsAt, Store, Tenant, days};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -87,9 +87,9 @@ pub struct Wanted {
     pub source: Option<String>,
     /// In this state.
     pub status: Option<EventStatus>,
-    /// Received since; a day before `to` when absent.
+    /// Received since, or of a replay asked for since; a day before `to` when absent.
     pub from: Option<Timestamp>,
-    /// Received until; now when absent.
+    /// Until then; now when absent.
     pub to: Option<Timestamp>,
     /// Older than the event of this id.
     pub before: Option<String>,
@@ -144,7 +144,7 @@ pub(crate) async fn find(
             read += page.len();
             for row in page {
                 before = Some(row.id.clone());
-                if (from..=to).contains(&row.received_at) && fits(&row, wanted) {
+                if (from..=to).contains(&row.listed_at()) && fits(&row, wanted) {
                     bytes += row.payload.len();
                     found.push(row);
                 }
@@ -227,15 +227,16 @@ fn shown(row: &EventRow, deliveries: Option<Vec<DeliveryView>>) -> Result<Box<Ra
 pub async fn replay(
     deps: &EventDeps,
     actor: &str,
-    tenant: &str,
+    tenant: &Tenant,
     id: &str,
     notify: bool,
 ) -> Result<Option<String>, SignalsError> {
-    let Some(row) = deps.store.event(tenant, id).await? else { return Ok(None) };
-    let copy = row.replayed(&deps.clock.new_id().to_string(), notify, deps.clock.now());
-    let audit = Audit { tenant, actor, action: "event.replay", subject: id, before: None, after: None };
+    let Some(row) = deps.store.event(&tenant.id, id).await? else { return Ok(None) };
+    let kept_days = tenant.plan.kept_days();
+    let copy = row.replayed(&deps.clock.new_id().to_string(), notify, kept_days, deps.clock.now());
+    let audit = Audit { tenant: &tenant.id, actor, action: "event.replay", subject: id, before: None, after: None };
     deps.store.add_replay(&copy, deps.store.audit(audit, deps.clock.now())?).await?;
-    if let Err(error) = deps.queue.send(&event_message(tenant, &copy.id, None)?, Duration::ZERO).await {
+    if let Err(error) = deps.queue.send(&event_message(&tenant.id, &copy.id, None)?, Duration::ZERO).await {
         tracing::warn!(event_id = copy.id, error = error_chain(&error), "the event waits for the sweeper");
     }
     Ok(Some(copy.id))

@@ -17,8 +17,9 @@ pub const MAX_RULES: usize = 1_000;
 /// What became of a rule that was written.
 #[derive(Debug)]
 pub enum Written {
-    /// It is in force, or waits: the rule as [`show`] has it, and what its author probably did not mean.
-    Rule(Value, Vec<Issue>),
+    /// It is in force, or waits: the rule as [`show`] has it, the number of its last change, and what its author probably did
+    /// not mean.
+    Rule(Value, i64, Vec<Issue>),
     /// The document is wrong; this is everything that is.
     Invalid(Vec<Issue>),
     /// There is no such rule.
@@ -39,17 +40,19 @@ pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str
         Err(issues) => return Ok(Written::Invalid(issues)),
     };
     let rows = deps.store.rules(tenant).await?;
-    if rows.len() >= MAX_RULES || (status_of(&parsed) == RuleStatus::Active && count_active(&rows) >= MAX_ACTIVE) {
+    let status = status_of(&parsed).unwrap_or(RuleStatus::Active);
+    if rows.len() >= MAX_RULES || (status == RuleStatus::Active && count_active(&rows) >= MAX_ACTIVE) {
         return Ok(Written::TooMany);
     }
     let id = deps.clock.new_id().to_string();
-    let row = RuleRow::new(tenant, &id, status_of(&parsed), document, deps.clock.now());
+    let row = RuleRow::new(tenant, &id, status, document, deps.clock.now());
     let record = record(deps, actor, tenant, "rule.create", None, &row)?;
     deps.store.add_rule(tenant, &row, record).await?;
-    Ok(Written::Rule(show(&row), warnings))
+    Ok(Written::Rule(show(&row), row.lock, warnings))
 }
 
-/// Makes a document the next version of a rule, and puts it in force. `if_version` is the version that the caller knows.
+/// Makes a document the next version of a rule, and puts it in force, unless the rule is paused and the document says nothing
+/// of that. `if_lock` is the number of the change that the caller knows.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
@@ -59,22 +62,23 @@ pub async fn replace(
     tenant: &str,
     id: &str,
     document: &str,
-    if_version: Option<u64>,
+    if_lock: Option<i64>,
 ) -> Result<Written, SignalsError> {
     let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
-    if if_version.is_some_and(|version| version != before.version) {
+    if if_lock.is_some_and(|lock| lock != before.lock) {
         return Ok(Written::Stale);
     }
     let (parsed, warnings) = match check(deps, tenant, document).await? {
         Ok(checked) => checked,
         Err(issues) => return Ok(Written::Invalid(issues)),
     };
-    let becomes_active = status_of(&parsed) == RuleStatus::Active && before.status != RuleStatus::Active;
+    let status = status_of(&parsed).unwrap_or(before.status);
+    let becomes_active = status == RuleStatus::Active && before.status != RuleStatus::Active;
     if becomes_active && is_full(deps, tenant).await? {
         return Ok(Written::TooMany);
     }
     let after = RuleRow {
-        status: status_of(&parsed),
+        status,
         version: before.newest + 1,
         newest: before.newest + 1,
         document: document.to_owned(),
@@ -83,7 +87,7 @@ pub async fn replace(
     };
     let record = record(deps, actor, tenant, "rule.replace", Some(&before), &after)?;
     Ok(match deps.store.change_rule(tenant, &before, &after, true, record).await? {
-        true => Written::Rule(show(&after), warnings),
+        true => Written::Rule(show(&after), before.lock + 1, warnings),
         false => Written::Stale,
     })
 }
@@ -100,8 +104,7 @@ pub async fn activate(
     version: u64,
 ) -> Result<Written, SignalsError> {
     let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
-    let versions = deps.store.rule_versions(tenant, id).await?;
-    let Some(chosen) = versions.into_iter().find(|row| row.version == version) else { return Ok(Written::Unknown) };
+    let Some(chosen) = deps.store.rule_version(tenant, id, version).await? else { return Ok(Written::Unknown) };
     let after = RuleRow {
         status: RuleStatus::Active,
         version,
@@ -141,7 +144,7 @@ async fn change(
     }
     let record = record(deps, actor, tenant, "rule.change", Some(before), after)?;
     Ok(match deps.store.change_rule(tenant, before, after, false, record).await? {
-        true => Written::Rule(show(after), Vec::new()),
+        true => Written::Rule(show(after), before.lock + 1, Vec::new()),
         false => Written::Stale,
     })
 }
@@ -157,7 +160,7 @@ fn record(
 ) -> Result<Write, SignalsError> {
     let (before, now) = (before.map(show), show(after));
     let audit = Audit { tenant, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&now) };
-    deps.store.audit(audit, deps.clock.now())
+    Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
 /// A tenant's rules that are not archived, by age.
@@ -169,23 +172,37 @@ pub async fn list(deps: &TenantDeps, tenant: &str) -> Result<Vec<Value>, Signals
     Ok(rows.iter().filter(|row| row.status != RuleStatus::Archived).map(show).collect())
 }
 
-/// One rule, unless it is archived.
+/// One rule with the number of its last change, unless it is archived.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn rule(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<Value>, SignalsError> {
-    Ok(known(deps, tenant, id).await?.as_ref().map(show))
+pub async fn rule(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<(Value, i64)>, SignalsError> {
+    Ok(known(deps, tenant, id).await?.map(|row| (show(&row), row.lock)))
 }
 
-/// Every version of a rule, oldest first.
+/// At most `limit` versions of a rule, newest first, from below `before` on, and before which the next page begins, if there is
+/// one.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn versions(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Vec<Value>, SignalsError> {
-    let show = |document: &str| serde_json::from_str::<Value>(document).unwrap_or_default();
-    let rows = deps.store.rule_versions(tenant, id).await?;
-    let about = |row: VersionRow| json!({"version": row.version, "createdAt": iso_millis(row.created_at), "document": show(&row.document)});
-    Ok(rows.into_iter().map(about).collect())
+pub async fn versions(
+    deps: &TenantDeps,
+    tenant: &str,
+    id: &str,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<Value>, Option<u64>), SignalsError> {
+    let (rows, has_more) = deps.store.rule_versions(tenant, id, before, limit).await?;
+    let next = rows.last().filter(|_| has_more).map(|row| row.version);
+    Ok((rows.iter().map(show_version).collect(), next))
+}
+
+/// One version of a rule.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn version(deps: &TenantDeps, tenant: &str, id: &str, version: u64) -> Result<Option<Value>, SignalsError> {
+    Ok(deps.store.rule_version(tenant, id, version).await?.as_ref().map(show_version))
 }
 
 async fn is_full(deps: &TenantDeps, tenant: &str) -> Result<bool, SignalsError> {
@@ -245,11 +262,17 @@ fn issue(pointer: String, code: Code, message: String) -> Issue {
     Issue { pointer, code, message, hint: None }
 }
 
-fn status_of(parsed: &Parsed) -> RuleStatus {
-    match parsed.rule.status {
+/// What a document says, if it does.
+fn status_of(parsed: &Parsed) -> Option<RuleStatus> {
+    parsed.rule.status.map(|status| match status {
         Status::Active => RuleStatus::Active,
         Status::Paused => RuleStatus::Paused,
-    }
+    })
+}
+
+fn show_version(row: &VersionRow) -> Value {
+    let document = serde_json::from_str::<Value>(&row.document).unwrap_or_default();
+    json!({"version": row.version, "createdAt": iso_millis(row.created_at), "document": document})
 }
 
 fn show(row: &RuleRow) -> Value {

@@ -92,7 +92,11 @@ async fn load(store: &Store, tenant: Tenant, rev: i64) -> Result<Ruleset, Signal
     let mut rules = Vec::new();
     for row in rows.into_iter().filter(|row| row.status == RuleStatus::Active) {
         match parse_text(&row.document) {
-            Ok(parsed) => rules.push(ActiveRule { id: row.id, version: row.version, rule: parsed.rule }),
+            // Whether it is paused is the row's to say: the document says it only of the time when it was written.
+            Ok(parsed) => {
+                let rule = Rule { status: None, ..parsed.rule };
+                rules.push(ActiveRule { id: row.id, version: row.version, rule });
+            }
             // It was checked when it was written; a later release may know better.
             Err(_) => tracing::error!(reason = "rule_invalid", tenant_id = tenant.id, "a rule in force does not read"),
         }

@@ -6,7 +6,7 @@ use crate::store::{Audit, Store, Tenant, TenantChange};
 use crate::users::{self, NewUser};
 use serde_json::{Value, json};
 use switchyard_core::{Clock, Env, EnvError, iso_millis};
-use switchyard_io::dynamo::Write;
+use switchyard_io::dynamo::{DynamoError, Write};
 use switchyard_io::keys::KeyAbout;
 use switchyard_io::{Aws, Table};
 
@@ -87,15 +87,14 @@ pub async fn create(
 }
 
 impl TenantDeps {
-    /// Keeps the record of what was done with one of a tenant's keys.
+    /// The write that keeps the record of what is done with one of a tenant's keys, to be made with it.
     ///
     /// # Errors
-    /// DynamoDB could not be reached.
-    pub async fn record_key(&self, actor: &str, action: &str, key: &KeyAbout) -> Result<(), SignalsError> {
-        let after =
-            json!({"label": key.label, "prefix": key.prefix, "scopes": key.scopes, "expiresAt": key.expires_at});
+    /// The record cannot be written as a row.
+    pub fn record_of_key(&self, actor: &str, action: &str, key: &KeyAbout) -> Result<Vec<Write>, DynamoError> {
+        let after = json!({"label": key.label, "prefix": key.prefix, "scopes": key.scopes, "expiresAt": key.ends_at()});
         let audit = Audit { tenant: &key.tenant, actor, action, subject: &key.id, before: None, after: Some(&after) };
-        self.store.record(audit, self.clock.now()).await
+        Ok(vec![self.store.audit(audit, self.clock.now())?])
     }
 }
 
@@ -109,7 +108,7 @@ fn record(
     let (before, shown) = (before.map(show), show(after));
     let audit =
         Audit { tenant: &after.id, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&shown) };
-    deps.store.audit(audit, deps.clock.now())
+    Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
 /// A tenant by its id.
@@ -146,7 +145,8 @@ pub async fn list(
 /// the number of its shards are in force at once, and never exceeded meanwhile.
 ///
 /// # Errors
-/// Limits that contradict each other are refused; DynamoDB could not be reached, or others kept changing it.
+/// Limits that contradict each other are refused, and so is another status of a tenant that is deleted; DynamoDB could not be
+/// reached, or others kept changing it.
 pub async fn change(
     deps: &TenantDeps,
     actor: &str,
@@ -158,6 +158,10 @@ pub async fn change(
         let mut after = before.clone();
         apply(&mut after, edit);
         check_limits(&after)?;
+        // The change is made only to the tenant as it was read here: one that is deleted meanwhile stays so.
+        if before.status == TenantStatus::Deleted && after.status != before.status {
+            return Err(SignalsError::TenantDeleted);
+        }
         let quota = |tenant: &Tenant| (tenant.monthly_hard_limit, tenant.usage_shards);
         let (now, edit) = (deps.clock.now(), |tenant: &mut Tenant| *tenant = after.clone());
         let record = |after: &Tenant| record(deps, actor, "tenant.change", Some(&before), after);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::jwt::{self, Issuer, JwtKey};
-use switchyard_core::{Clock, Env, EnvError, Secret, iso_millis};
+use switchyard_core::{Clock, Env, EnvError, Secret, error_chain, iso_millis};
 use switchyard_io::{Aws, Secrets, Table};
 
 /// Attempts at one account that are answered within [`SPAN`].
@@ -50,6 +50,15 @@ impl UserDeps {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Looks at the secret for tokens, so that nothing starts with one that is missing or that anybody could guess.
+    ///
+    /// # Errors
+    /// It is such a secret, or could not be had.
+    pub async fn check_secret(&self) -> Result<(), EnvError> {
+        let unusable = |error| EnvError::Invalid { name: "JWT_SECRET".to_owned(), reason: error_chain(&error) };
+        self.keys().await.map(drop).map_err(unusable)
     }
 
     /// The key that signs, and the one before it.
@@ -228,6 +237,8 @@ pub enum Written {
     Taken,
     /// There is no such user.
     Unknown,
+    /// The user's role is above that of whoever asks.
+    Above,
     /// It would leave the tenant without an owner.
     LastOwner,
     /// Another change came first.
@@ -280,27 +291,23 @@ pub async fn users(deps: &UserDeps, tenant: &str) -> Result<Vec<Value>, SignalsE
     Ok(deps.store.users(tenant).await?.iter().map(show).collect())
 }
 
-/// What a user may do; `None` when the tenant has no such user.
-///
-/// # Errors
-/// DynamoDB could not be reached.
-pub async fn role_of(deps: &UserDeps, tenant: &str, id: &str) -> Result<Option<Role>, SignalsError> {
-    Ok(deps.store.user(tenant, id).await?.map(|user| user.role))
-}
-
-/// Gives a user another role, another password, or both.
+/// Gives a user another role, another password, or both. Nobody touches a role above their own, `own`.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn change(
     deps: &UserDeps,
-    actor: &str,
+    (actor, own): (&str, Role),
     tenant: &str,
     id: &str,
     role: Option<Role>,
     password: Option<&Secret<String>>,
 ) -> Result<Written, SignalsError> {
+    // What is written below holds only for the user as it is read here, role included.
     let Some(before) = deps.store.user(tenant, id).await? else { return Ok(Written::Unknown) };
+    if before.role > own {
+        return Ok(Written::Above);
+    }
     let mut after = UserRow { role: role.unwrap_or(before.role), updated_at: deps.clock.now(), ..before.clone() };
     if let Some(password) = password {
         after.password_hash = password::hash(password).await.map_err(SignalsError::Password)?;
@@ -311,12 +318,20 @@ pub async fn change(
     Ok(outcome(deps.store.change_user(&before, &after, vec![audit]).await?, shown))
 }
 
-/// Removes a user, whose tokens end with it.
+/// Removes a user, whose tokens end with it. Nobody touches a role above their own, `own`.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn remove(deps: &UserDeps, actor: &str, tenant: &str, id: &str) -> Result<Written, SignalsError> {
+pub async fn remove(
+    deps: &UserDeps,
+    (actor, own): (&str, Role),
+    tenant: &str,
+    id: &str,
+) -> Result<Written, SignalsError> {
     let Some(user) = deps.store.user(tenant, id).await? else { return Ok(Written::Unknown) };
+    if user.role > own {
+        return Ok(Written::Above);
+    }
     let shown = show(&user);
     let audit = audit(deps, actor, "user.remove", &user, Some(&shown), None)?;
     Ok(outcome(deps.store.remove_user(&user, vec![audit]).await?, shown))
@@ -356,7 +371,8 @@ pub async fn change_password(
     }
     deps.store.forget_attempts(&account).await?;
     let actor = format!("user:{}", session.user.id);
-    match change(deps, &actor, &session.user.tenant, &session.user.id, None, Some(new)).await? {
+    let by = (&*actor, session.user.role);
+    match change(deps, by, &session.user.tenant, &session.user.id, None, Some(new)).await? {
         Written::User(_) => Ok(PasswordChange::Done),
         _ => Err(SignalsError::Contended { what: "the user" }),
     }
@@ -379,7 +395,7 @@ fn audit(
     after: Option<&Value>,
 ) -> Result<switchyard_io::dynamo::Write, SignalsError> {
     let audit = Audit { tenant: &user.tenant, actor, action, subject: &user.id, before, after };
-    deps.store.audit(audit, deps.clock.now())
+    Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
 pub(crate) fn show(user: &UserRow) -> Value {

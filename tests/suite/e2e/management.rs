@@ -183,8 +183,39 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
     assert_eq!((&shown["deliveries"][0]["ruleVersion"], &shown["payload"]), (&json!(2), &json!({"name": "Ann"})));
     let activated = world.own("POST", &format!("/api/rules/{id}/versions/1/activate"), &Value::Null).await;
     assert_eq!((activated.status, &activated.body["version"]), (200, &json!(1)));
-    let versions = world.own("GET", &format!("/api/rules/{id}/versions"), &Value::Null).await.body;
-    assert_eq!(versions["items"].as_array().unwrap().len(), 2);
+    let versions = async |query: &str| {
+        let page = world.own("GET", &format!("/api/rules/{id}/versions{query}"), &Value::Null).await.body;
+        let numbers = page["items"].as_array().unwrap().iter().map(|version| version["version"].as_u64().unwrap());
+        (numbers.collect::<Vec<_>>(), page["nextCursor"].clone())
+    };
+    assert_eq!(versions("").await, (vec![2, 1], Value::Null));
+    assert_eq!(versions("?limit=1").await, (vec![2], json!("2")));
+    assert_eq!(versions("?limit=1&cursor=2").await, (vec![1], Value::Null));
+    assert_eq!(versions("?cursor=1").await, (vec![], Value::Null));
+}
+
+#[tokio::test]
+async fn a_rules_tag_tells_of_pauses_too_and_a_put_leaves_it_paused() {
+    let world = World::new().await;
+    let made = world.rule().await;
+    let path = format!("/api/rules/{}", made.body["id"].as_str().unwrap());
+    let bearer = format!("Bearer {}", world.owner);
+    let put = async |tag: &Answer| {
+        let tag = tag.headers["etag"].to_str().unwrap();
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str()), ("if-match", tag)];
+        world.client.send("PUT", &path, &headers, rule("two").to_string()).await.unwrap()
+    };
+    let paused = world.own("POST", &format!("{path}/pause"), &Value::Null).await;
+    assert_eq!((paused.status, &paused.body["status"]), (200, &json!("paused")), "{}", paused.body);
+    assert_eq!(put(&made).await.status, 412, "it was paused meanwhile");
+    let replaced = put(&paused).await;
+    assert_eq!((replaced.status, &replaced.body["status"]), (200, &json!("paused")), "{}", replaced.body);
+    let shown = world.own("GET", &path, &Value::Null).await;
+    assert_eq!(shown.headers["etag"], replaced.headers["etag"]);
+    let tried = json!({"event": {"type": "user.signup", "payload": {}}});
+    assert_eq!(world.own("POST", &format!("{path}/test"), &tried).await.body["stoppedBy"], "paused");
+    let resumed = world.own("POST", &format!("{path}/resume"), &Value::Null).await;
+    assert_eq!((put(&shown).await.status, put(&resumed).await.body["status"].clone()), (412, json!("active")));
 }
 
 #[tokio::test]
@@ -203,11 +234,40 @@ async fn v39_both_keys_are_good_until_the_grace_is_over() {
     assert_eq!(world.event(newest).await.status, 201);
     let listed = world.own("GET", "/api/api-keys", &Value::Null).await.body.to_string();
     assert!(!listed.contains(new) && !listed.contains("digest"), "a key shows once");
+    // The first key's end was the grace's; the second's own is none, however often it is replaced.
+    assert_eq!((&rotated.body["expiresAt"], &again.body["expiresAt"]), (&Value::Null, &Value::Null));
+    let ended = world.own("POST", &format!("/api/api-keys/{id}/rotate"), &json!({})).await;
+    assert_eq!((ended.status, &ended.body["code"]), (409, &json!("key_not_active")), "{}", ended.body);
+    assert_eq!(ended.body["message"], "The API key has expired");
     let over = json!({"label": "p", "expiresAt": "2026-01-01T00:00:00Z"});
     let over = world.own("POST", "/api/api-keys", &over).await;
     assert_eq!((over.status, &over.body["message"]), (400, &json!(["expiresAt must lie in the future"])));
     let wrong = world.own("POST", &format!("/api/api-keys/{id}/rotate"), &json!({"graceSeconds": 604_801})).await;
     assert_eq!((wrong.status, &wrong.body["message"]), (400, &json!(["graceSeconds must be 0 to 604800"])));
+}
+
+#[tokio::test]
+async fn a_keys_end_is_moved_and_lifted_until_the_key_is_revoked() {
+    let world = World::new().await;
+    let end = json!("2999-01-01T00:00:00.000Z");
+    let (id, _) = world.key(&json!({"label": "p", "expiresAt": end})).await;
+    let path = format!("/api/api-keys/{id}");
+    let patch = async |body: Value| world.own("PATCH", &path, &body).await;
+    for (body, wanted) in [(json!({"label": "q"}), &end), (json!({"expiresAt": null}), &Value::Null)] {
+        let changed = patch(body).await;
+        assert_eq!((changed.status, &changed.body["expiresAt"]), (200, wanted), "{}", changed.body);
+        assert_eq!(&world.own("GET", &path, &Value::Null).await.body["expiresAt"], wanted);
+    }
+    let revoke = format!("{path}/revoke");
+    for _ in 0..2 {
+        let revoked = world.own("POST", &revoke, &Value::Null).await;
+        assert_eq!((revoked.status, &revoked.body["status"]), (200, &json!("revoked")), "as often as one likes");
+    }
+    let rotated = world.own("POST", &format!("{path}/rotate"), &json!({})).await;
+    for refused in [patch(json!({"label": "r"})).await, rotated] {
+        assert_eq!((refused.status, &refused.body["code"]), (409, &json!("key_not_active")), "{}", refused.body);
+        assert_eq!(refused.body["message"], "The API key was revoked");
+    }
 }
 
 #[tokio::test]
@@ -279,6 +339,11 @@ async fn v41_members_look_and_admins_change() {
     assert_eq!(world.call("POST", "/api/users", &admin, &owner_new).await.status, 403, "an admin makes no owners");
     let path = format!("/api/users/{member_id}");
     assert_eq!(world.call("PATCH", &path, &admin, &raised).await.status, 403);
+    assert_eq!(world.own("PATCH", &path, &raised).await.status, 200);
+    for (method, body) in [("PATCH", json!({"password": "another-horse-2"})), ("DELETE", Value::Null)] {
+        let refused = world.call(method, &path, &admin, &body).await;
+        assert_eq!((refused.status, &refused.body["code"]), (403, &json!("forbidden")), "owner by now");
+    }
     assert_eq!(world.call("PATCH", "/api/tenant", &admin, &json!({"name": "x"})).await.status, 403);
     let renamed = world.own("PATCH", "/api/tenant", &json!({"name": "Other"})).await;
     assert_eq!((renamed.status, &renamed.body["name"]), (200, &json!("Other")));
@@ -395,6 +460,7 @@ async fn what_cannot_be_is_refused_and_breaks_nothing() {
         ("/api/events?cursor=!", 400),
         ("/api/events?cursor=", 400),
         ("/api/users?limit=abc", 400),
+        ("/api/rules/x/versions?cursor=y", 400),
         ("/api/api-keys?bogus=1", 400),
         (&*format!("/api/rules/{long}"), 404),
         (&*format!("/api/deliveries?eventId={long}"), 404),
@@ -461,6 +527,13 @@ async fn a_creation_that_is_repeated_takes_effect_once() {
     assert_eq!(send(&json!({"label": "q"})).await.status, 422);
     let listed = world.own("GET", "/api/api-keys", &Value::Null).await.body;
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    let headers =
+        [("content-type", "application/json"), ("authorization", bearer.as_str()), ("idempotency-key", "two")];
+    let make = async || world.client.send("POST", "/api/rules", &headers, rule("hi").to_string()).await.unwrap();
+    let (first, again) = (make().await, make().await);
+    assert_eq!((first.status, &first.body["id"]), (201, &again.body["id"]));
+    assert_eq!(first.headers["etag"], again.headers["etag"]);
+    assert_eq!(again.headers["idempotent-replayed"], "true");
 }
 
 #[tokio::test]
@@ -474,6 +547,8 @@ async fn a_suspended_tenant_may_look_and_no_more() {
     assert_eq!(world.own("GET", "/api/rules", &Value::Null).await.status, 200);
     assert_eq!(world.call("DELETE", &format!("/api/tenants/{id}"), &world.operator, &Value::Null).await.status, 202);
     assert_eq!(world.own("GET", "/api/rules", &Value::Null).await.status, 401, "nobody logs in to what is deleted");
+    let activated = world.call("POST", &format!("/api/tenants/{id}/activate"), &world.operator, &Value::Null).await;
+    assert_eq!((activated.status, &activated.body["code"]), (409, &json!("tenant_deleted")), "{}", activated.body);
 }
 
 /// Every route, with a body it would take. What has no line here fails the test below.

@@ -200,7 +200,7 @@ async fn keys_have_scopes_ends_and_an_end_on_demand() {
     assert_eq!(message(&status(ended.expose()).await), (401, &json!("API key expired")));
     let (revoked, about) = world.keys.create(&World::new_key(&world.tenant)).await.unwrap();
     let revoke = KeyChange { revoke: true, ..KeyChange::default() };
-    world.keys.change(&world.tenant.id, &about.id, &revoke).await.unwrap().unwrap();
+    world.keys.change(&world.tenant.id, &about.id, &revoke, &|_| Ok(Vec::new())).await.unwrap().unwrap();
     assert_eq!(message(&status(revoked.expose()).await), (401, &json!("Invalid API key")));
 }
 

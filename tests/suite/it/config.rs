@@ -1,6 +1,9 @@
 //! A wrong or missing setting stops a function's start and is named.
 
+use serde_json::json;
 use std::process::Command;
+use switchyard_signals::users::UserDeps;
+use switchyard_tests::client::unique;
 use switchyard_tests::root;
 use switchyard_tests::stack::Stack;
 
@@ -57,9 +60,29 @@ fn every_setting_that_is_needed_is_named_when_it_is_missing_or_wrong() {
         ("adt-consumer", "REQUEST_TIMEOUT_MS", Some("-1")),
         ("adt-consumer", "QUEUE_MAX_RECEIVES", Some("five")),
         ("retry-sweeper", "ADT_TABLE", None),
+        ("events-api", "JWT_SECRET", Some("no-such-secret")),
     ] {
         let (ended_well, said) = start(function, &[(name, value)]);
         assert!(!ended_well, "{function} started without {name}");
         assert!(said.contains(name), "{function} does not name {name}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_starts_with_a_secret_for_tokens_that_anybody_could_guess() {
+    let (aws, client) = super::aws().await;
+    for (values, is_good) in [
+        (json!({"JWT_KEY": "k".repeat(32)}), true),
+        (json!({"JWT_KEY": "change-me"}), false),
+        (json!({"JWT_KEY": "k".repeat(31)}), false),
+        (json!({"JWT_KEY": "k".repeat(32), "JWT_KEY_BEFORE": "change-me"}), false),
+        (json!({}), false),
+    ] {
+        let name = format!("it-jwt-{}", unique());
+        let secret = json!({"Name": name, "SecretString": values.to_string()});
+        client.aws("secretsmanager.CreateSecret", &secret).await.unwrap();
+        let env = super::env(vec![("SIGNALS_TABLE", "SignalsTable".to_owned()), ("JWT_SECRET", name)]);
+        let checked = UserDeps::from_env(&aws, &env).unwrap().check_secret().await;
+        assert_eq!(checked.is_ok(), is_good, "{values}: {checked:?}");
     }
 }

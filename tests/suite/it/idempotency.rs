@@ -30,9 +30,9 @@ async fn an_answer_is_given_again_for_a_day_to_its_own_caller_and_request() {
     let (keys, now) = keys().await;
     let running = first(&keys, "k", "r").await;
     assert!(matches!(keys.begin("me", "k", "r").await.unwrap(), Begun::InProgress));
-    keys.finish(running, 202, "{\"a\":1}").await.unwrap();
-    let again = keys.begin("me", "k", "r").await.unwrap();
-    assert!(matches!(&again, Begun::Answered { status: 202, body } if body == "{\"a\":1}"), "{again:?}");
+    keys.finish(running, 202, "{\"a\":1}", Some("\"7\"")).await.unwrap();
+    let Begun::Answered { status, body, etag } = keys.begin("me", "k", "r").await.unwrap() else { panic!("answered") };
+    assert_eq!((status, body.as_str(), etag.as_deref()), (202, "{\"a\":1}", Some("\"7\"")));
     assert!(matches!(keys.begin("me", "k", "other").await.unwrap(), Begun::OtherRequest));
     assert!(matches!(keys.begin("you", "k", "other").await.unwrap(), Begun::First(_)), "keys are the caller's own");
     *now.lock().unwrap() += KEPT;
@@ -48,11 +48,11 @@ async fn a_request_without_effect_frees_its_key_and_a_lost_one_in_time() {
     assert!(matches!(keys.begin("me", "k", "third").await.unwrap(), Begun::OtherRequest));
     let successor = first(&keys, "k", "mended").await;
     // The one that was thought dead comes back: it answers nobody.
-    keys.finish(lost, 200, "late").await.unwrap();
+    keys.finish(lost, 200, "late", Some("\"1\"")).await.unwrap();
     assert!(matches!(keys.begin("me", "k", "mended").await.unwrap(), Begun::InProgress));
-    keys.finish(successor, 200, "good").await.unwrap();
+    keys.finish(successor, 200, "good", None).await.unwrap();
     let again = keys.begin("me", "k", "mended").await.unwrap();
-    assert!(matches!(&again, Begun::Answered { body, .. } if body == "good"), "{again:?}");
+    assert!(matches!(&again, Begun::Answered { body, etag: None, .. } if body == "good"), "{again:?}");
 }
 
 #[tokio::test]

@@ -2,9 +2,93 @@
 
 use super::{aws, env, table};
 use serde_json::{Value, json};
-use switchyard_io::Aws;
-use switchyard_io::keys::{ApiKeys, KeyChange, NewKey};
+use std::time::Duration;
+use switchyard_core::Clock;
+use switchyard_io::dynamo::{Changes, Item, Key, Write};
+use switchyard_io::keys::{ApiKeys, KeyAbout, KeyChange, KeyError, NewKey};
+use switchyard_io::{Aws, Table};
+use switchyard_signals::tenants::TenantDeps;
 use switchyard_tests::client::{Client, unique};
+
+/// Keys and records in a table of a test's own.
+struct World {
+    keys: ApiKeys,
+    records: TenantDeps,
+    table: Table,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (aws, client) = aws().await;
+        let name = format!("it-keys-{}", unique());
+        table(&client, "SignalsTable", &name).await;
+        let env = env(vec![("SIGNALS_TABLE", name), ("API_KEY_SECRET", "ApiKeySecret".to_owned())]);
+        Self {
+            keys: ApiKeys::from_env(&aws, &env, "SIGNALS_TABLE").unwrap(),
+            records: TenantDeps::from_env(&aws, &env).unwrap(),
+            table: Table::from_env(&aws, &env, "SIGNALS_TABLE").unwrap(),
+        }
+    }
+
+    /// What was done with keys, oldest first.
+    async fn recorded(&self) -> Vec<String> {
+        let month = Clock::system().now().strftime("%Y%m").to_string();
+        let rows = self.table.rows(&format!("A#t#{month}"), "").await.unwrap();
+        rows.iter().map(|row: &Item| row["action"].as_s().unwrap().clone()).collect()
+    }
+}
+
+fn of_tenant() -> NewKey {
+    NewKey { tenant: "t".to_owned(), ..NewKey::default() }
+}
+
+#[tokio::test]
+async fn a_key_and_the_record_of_its_change_are_written_together_or_not_at_all() {
+    let world = World::new().await;
+    let hour = Duration::from_secs(3_600);
+    let gone = Write::Update(
+        Key { pk: "none".to_owned(), sk: "none".to_owned() },
+        Changes::new().set("a", "b").only_if("attribute_exists(#pk)", []),
+    );
+    let refused = |_: &KeyAbout| Ok(vec![gone.clone()]);
+    assert!(matches!(world.keys.create_with(&of_tenant(), &refused).await, Err(KeyError::Contended)));
+    assert!(world.keys.list("t").await.unwrap().is_empty());
+
+    let record = |action: &'static str| {
+        let records = &world.records;
+        move |about: &KeyAbout| records.record_of_key("cli", action, about)
+    };
+    let (_, made) = world.keys.create_with(&of_tenant(), &record("key.create")).await.unwrap();
+    assert!(matches!(world.keys.rotate("t", &made.id, hour, &refused).await, Err(KeyError::Contended)));
+    let labelled = KeyChange { label: Some("x".to_owned()), ..KeyChange::default() };
+    assert!(matches!(world.keys.change("t", &made.id, &labelled, &refused).await, Err(KeyError::Contended)));
+    assert_eq!(world.keys.list("t").await.unwrap(), std::slice::from_ref(&made), "nothing changed");
+
+    world.keys.rotate("t", &made.id, hour, &record("key.rotate")).await.unwrap().unwrap();
+    world.keys.change("t", &made.id, &labelled, &record("key.change")).await.unwrap().unwrap();
+    assert_eq!(world.recorded().await, ["key.create", "key.rotate", "key.change"]);
+}
+
+#[tokio::test]
+async fn a_key_that_replaces_another_has_the_end_that_its_owner_gave() {
+    let world = World::new().await;
+    let (hour, nothing) = (Duration::from_secs(3_600), |_: &KeyAbout| Ok(Vec::new()));
+    let day = Clock::system().now() + 24 * hour;
+    let (_, first) = world.keys.create(&NewKey { expires_at: Some(day), ..of_tenant() }).await.unwrap();
+    // Twice the same key: the second time it is in its grace already.
+    for grace in [hour, 2 * hour] {
+        let (_, new, end) = world.keys.rotate("t", &first.id, grace, &nothing).await.unwrap().unwrap();
+        assert_eq!(new.ends_at(), Some(day));
+        assert!(end < day - 22 * hour, "a grace is not made longer: {end}");
+    }
+    let for_ever = KeyChange { expires_at: Some(None), ..KeyChange::default() };
+    let kept = world.keys.change("t", &first.id, &for_ever, &nothing).await.unwrap().unwrap();
+    assert_eq!((kept.ends_at(), world.keys.about("t", &first.id).await.unwrap()), (None, Some(kept.clone())));
+    let revoke = KeyChange { revoke: true, ..KeyChange::default() };
+    world.keys.change("t", &first.id, &revoke, &nothing).await.unwrap();
+    let refused = world.keys.rotate("t", &first.id, hour, &nothing).await;
+    assert!(matches!(refused, Err(KeyError::NotActive("was revoked"))), "{refused:?}");
+}
 
 /// The keys as a new process sees them: one that fetches the peppers anew.
 async fn keys(client: &Client, name: &str) -> ApiKeys {
@@ -33,6 +117,6 @@ async fn a_key_in_use_survives_the_replacement_of_the_pepper() {
     assert!(now.find(used.expose()).await.unwrap().is_some(), "it was moved when it was used");
     assert!(now.find(unused.expose()).await.unwrap().is_none());
     let revoke = KeyChange { revoke: true, ..KeyChange::default() };
-    now.change("t", &about.id, &revoke).await.unwrap().unwrap();
+    now.change("t", &about.id, &revoke, &|_| Ok(Vec::new())).await.unwrap().unwrap();
     assert!(now.find(used.expose()).await.unwrap().is_none(), "its owner's row knows where it lies");
 }

@@ -16,12 +16,13 @@ use switchyard_notify::Channel;
 use switchyard_notify::receipts::ses::{Fate, MailReport};
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
 use switchyard_signals::dead_letters::{self, WantedLetters};
+use switchyard_signals::events::{self, EventDeps, Wanted};
 use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
-    Accepted, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RulesDeps, Tenant, TenantStatus, Whose, accept, deliver,
-    deliveries, process, sweep, usage,
+    Accepted, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RuleStatus, RulesDeps, SignalsError, Tenant, TenantStatus,
+    Whose, accept, deliver, deliveries, process, sweep, usage,
 };
 use switchyard_tests::client::{Client, unique};
 use tokio::time::Instant;
@@ -189,7 +190,7 @@ impl World {
 
     pub(super) async fn rule(&self, document: Value) -> String {
         match rules::create(&self.tenants, "cli", &self.tenant.id, &document.to_string()).await.unwrap() {
-            Written::Rule(rule, _) => rule["id"].as_str().unwrap().to_owned(),
+            Written::Rule(rule, ..) => rule["id"].as_str().unwrap().to_owned(),
             other => panic!("{other:?}"),
         }
     }
@@ -402,14 +403,68 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
     other.event("x", json!({})).await;
     other.work().await;
     assert_eq!(other.bot.got("1"), ["two", "one"]);
-    assert_eq!(rules::versions(&other.tenants, &other.tenant.id, &id).await.unwrap().len(), 2);
+    assert_eq!(rules::versions(&other.tenants, &other.tenant.id, &id, None, 10).await.unwrap().0.len(), 2);
+}
+
+#[tokio::test]
+async fn a_rule_is_paused_until_it_is_resumed_whatever_its_document_says() {
+    let world = World::with_bot().await;
+    let (tenants, tenant) = (&world.tenants, &world.tenant.id);
+    let mut document = rule("*", json!({"when": true, "actions": telegram("{{payload.n}}")}));
+    document["status"] = "paused".into();
+    let id = world.rule(document.clone()).await;
+    document.as_object_mut().unwrap().remove("status");
+    let replaced = rules::replace(tenants, "cli", tenant, &id, &document.to_string(), None).await.unwrap();
+    assert!(matches!(&replaced, Written::Rule(rule, 2, _) if rule["status"] == "paused"), "{replaced:?}");
+    document["status"] = "paused".into();
+    rules::replace(tenants, "cli", tenant, &id, &document.to_string(), Some(2)).await.unwrap();
+    world.event("x", json!({"n": 1})).await;
+    world.work().await;
+    rules::set_status(tenants, "cli", tenant, &id, RuleStatus::Active).await.unwrap();
+    let world = World { rules: fresh(&world).await, ..world };
+    world.pass(5);
+    world.event("x", json!({"n": 2})).await;
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["2"]);
+}
+
+#[tokio::test]
+async fn a_replay_is_listed_when_it_was_asked_for_and_weighed_as_of_the_first_receipt() {
+    let world = World::with_bot().await;
+    let text = "{{payload.n}} of {{receivedAt}}";
+    world.rule(rule("*", json!({"when": true, "actions": telegram(text)}))).await;
+    let first = world.event("x", json!({"n": 1})).await;
+    world.work().await;
+    let events = world.event_deps().await;
+    let copy = events::replay(&events, "cli", &world.tenant, &first, true).await.unwrap().unwrap();
+    // A chat is written to once a second.
+    world.pass(5);
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["1 of 2026-01-05T10:00:00.000Z"; 2]);
+    // The first one's id is of today, its receipt of another day; a copy is of today in every way.
+    let listed = events::events(&events, &world.tenant.id, &Wanted::default(), 10).await.unwrap();
+    let listed: Vec<Value> = listed.events.iter().map(|event| serde_json::from_str(event.get()).unwrap()).collect();
+    let [listed] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((&listed["id"], &listed["replayOf"]), (&json!(copy), &json!(first)));
+    assert_eq!(listed["receivedAt"], "2026-01-05T10:00:00.000Z");
+}
+
+impl World {
+    fn table(&self) -> String {
+        self.rules_queue.rsplit('/').next().unwrap().trim_end_matches("-rules").to_owned()
+    }
+
+    async fn event_deps(&self) -> EventDeps {
+        let (aws, _) = aws().await;
+        let env = env(vec![("SIGNALS_TABLE", self.table()), ("RULES_QUEUE_URL", self.rules_queue.clone())]);
+        EventDeps::from_env(&aws, &env).unwrap()
+    }
 }
 
 /// Another process's view of the same rules.
 async fn fresh(world: &World) -> RulesDeps {
     let (aws, _) = aws().await;
-    let table = world.rules_queue.rsplit('/').next().unwrap().trim_end_matches("-rules").to_owned();
-    let env = env(vec![("SIGNALS_TABLE", table), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
+    let env = env(vec![("SIGNALS_TABLE", world.table()), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
     let now = world.now.clone();
     RulesDeps::from_env(&aws, &env).unwrap().with_clock(Clock::from_fn(move || *now.lock().unwrap()))
 }
@@ -466,6 +521,22 @@ async fn a_tenant_suspended_meanwhile_is_told_nothing() {
     assert_eq!(world.bot.got("1").len(), 0);
     world.pass(3_600);
     assert_eq!(world.run_sweep().await, 0, "it is done with");
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_deleted_stays_so_whoever_comes_second() {
+    let world = World::new().await;
+    let set = async |status| {
+        let edit = TenantEdit { status: Some(status), ..TenantEdit::default() };
+        tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await
+    };
+    let (activated, deleted) = tokio::join!(set(TenantStatus::Active), set(TenantStatus::Deleted));
+    assert!(matches!(activated, Ok(Some(_)) | Err(SignalsError::TenantDeleted)), "{activated:?}");
+    assert_eq!(deleted.unwrap().unwrap().status, TenantStatus::Deleted);
+    for status in [TenantStatus::Active, TenantStatus::Suspended] {
+        assert!(matches!(set(status).await, Err(SignalsError::TenantDeleted)));
+    }
+    assert!(set(TenantStatus::Deleted).await.is_ok(), "as often as one likes");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::rules::page;
 use super::{Request, check_text};
 use crate::answer::Failure;
-use crate::body::{self, limit};
+use crate::body::{self, limit, present};
 use crate::table::SCOPES;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -51,8 +51,9 @@ pub struct KeyBody {
 pub struct KeyPatch {
     label: Option<String>,
     scopes: Option<Vec<String>>,
-    /// RFC 3339.
-    expires_at: Option<String>,
+    /// RFC 3339; null for ever.
+    #[serde(default, deserialize_with = "present")]
+    expires_at: Option<Option<String>>,
 }
 
 /// How a key is replaced.
@@ -75,8 +76,8 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
         expires_at: expires_at.as_deref().map(time).transpose()?,
         is_live: matches!(environment, Environment::Live),
     };
-    let (key, about) = request.deps.keys.create(&new).await?;
-    request.deps.tenants.record_key(&request.caller.actor, "key.create", &about).await?;
+    let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, "key.create", about);
+    let (key, about) = request.deps.keys.create_with(&new, &record).await?;
     let mut shown = show(&about);
     shown["key"] = key.expose().into();
     Ok(Reply::json(201, &shown))
@@ -103,7 +104,7 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
         check_text("label", label, MAX_LABEL)?;
     }
     check_scopes(scopes.as_deref().unwrap_or_default())?;
-    let expires_at = expires_at.as_deref().map(time).transpose()?.map(Some);
+    let expires_at = expires_at.map(|end| end.as_deref().map(time).transpose()).transpose()?;
     let change = KeyChange { label, scopes, expires_at, revoke: false };
     write(request, "key.change", &change).await
 }
@@ -120,9 +121,10 @@ pub async fn rotate(request: &Request<'_>) -> Result<Reply, Failure> {
     if grace > MAX_GRACE_S {
         return Err(Failure::field(format!("graceSeconds must be 0 to {MAX_GRACE_S}")));
     }
-    let rotated = request.deps.keys.rotate(request.tenant()?, request.id(), Duration::from_secs(grace)).await?;
+    let (keys, grace) = (&request.deps.keys, Duration::from_secs(grace));
+    let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, "key.rotate", about);
+    let rotated = keys.rotate(request.tenant()?, request.id(), grace, &record).await?;
     let Some((key, about, until)) = rotated else { return Err(Failure::not_found()) };
-    request.deps.tenants.record_key(&request.caller.actor, "key.rotate", &about).await?;
     let mut shown = show(&about);
     shown["key"] = key.expose().into();
     shown["previousExpiresAt"] = iso_millis(until).into();
@@ -130,11 +132,8 @@ pub async fn rotate(request: &Request<'_>) -> Result<Reply, Failure> {
 }
 
 async fn write(request: &Request<'_>, action: &str, change: &KeyChange) -> Result<Reply, Failure> {
-    let changed = request.deps.keys.change(request.tenant()?, request.id(), change).await?;
-    if let Some(about) = &changed {
-        request.deps.tenants.record_key(&request.caller.actor, action, about).await?;
-    }
-    found(changed)
+    let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, action, about);
+    found(request.deps.keys.change(request.tenant()?, request.id(), change, &record).await?)
 }
 
 fn found(about: Option<KeyAbout>) -> Result<Reply, Failure> {
@@ -157,8 +156,7 @@ fn time(text: &str) -> Result<Timestamp, Failure> {
 }
 
 fn show(about: &KeyAbout) -> Value {
-    let is_over = about.expires_at.is_some_and(|until| Clock::system().now() > until);
-    let status = match (about.revoked_at, is_over) {
+    let status = match (about.revoked_at, about.has_expired(Clock::system().now())) {
         (Some(_), _) => "revoked",
         (None, true) => "expired",
         (None, false) => "active",
@@ -168,7 +166,7 @@ fn show(about: &KeyAbout) -> Value {
         "label": about.label,
         "prefix": about.prefix,
         "scopes": about.scopes,
-        "expiresAt": about.expires_at.map(iso_millis),
+        "expiresAt": about.ends_at().map(iso_millis),
         "lastUsedAt": about.last_used_at.map(iso_millis),
         "createdAt": iso_millis(about.created_at),
         "status": status,

@@ -82,7 +82,7 @@ pub async fn find(request: &Request<'_>) -> Result<Reply, Failure> {
 pub async fn replay(request: &Request<'_>) -> Result<Reply, Failure> {
     let ReplayBody { notify } = body::fields(request.call)?;
     let (deps, actor) = (&request.deps.events, &request.caller.actor);
-    let copy = events::replay(deps, actor, request.tenant()?, request.id(), notify).await?;
+    let copy = events::replay(deps, actor, request.caller.tenant()?, request.id(), notify).await?;
     let id = copy.ok_or_else(Failure::not_found)?;
     Ok(Reply::json(202, &json!({"id": id, "replayOf": request.id(), "status": "enqueued"})))
 }

@@ -55,16 +55,16 @@ pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
 /// `GET /api/rules/{id}`.
 pub async fn find(request: &Request<'_>) -> Result<Reply, Failure> {
     let rule = rules::rule(&request.deps.tenants, request.tenant()?, request.id()).await?;
-    let rule = rule.ok_or_else(Failure::not_found)?;
-    Ok(tagged(Reply::json(200, &rule), &rule["version"]))
+    let (rule, number) = rule.ok_or_else(Failure::not_found)?;
+    Ok(tagged(Reply::json(200, &rule), number))
 }
 
 /// `PUT /api/rules/{id}`.
 pub async fn replace(request: &Request<'_>) -> Result<Reply, Failure> {
     let document = body::text(request.call)?;
-    let if_version = if_match(request.call)?.map(|number| u64::try_from(number).unwrap_or_default());
+    let known = if_match(request.call)?;
     let (deps, actor) = (&request.deps.tenants, &request.caller.actor);
-    answer(rules::replace(deps, actor, request.tenant()?, request.id(), document, if_version).await?, 200)
+    answer(rules::replace(deps, actor, request.tenant()?, request.id(), document, known).await?, 200)
 }
 
 /// `POST /api/rules/{id}/pause`, `…/resume`, and `DELETE /api/rules/{id}`.
@@ -79,16 +79,25 @@ pub async fn set_status(request: &Request<'_>, status: RuleStatus) -> Result<Rep
 
 /// `GET /api/rules/{id}/versions`.
 pub async fn versions(request: &Request<'_>) -> Result<Reply, Failure> {
-    let items = known_versions(request).await?;
-    Ok(Reply::json(200, &json!({"items": items, "nextCursor": null})))
+    let query = body::query(request.call, &["limit", "cursor"])?;
+    let before = query.get("cursor").map(|cursor| match cursor.parse() {
+        Ok(version) => Ok(version),
+        Err(_) => Err(Failure::field("cursor must be one that a page before ended with")),
+    });
+    let (before, limit) = (before.transpose()?, limit(&query)?);
+    let (deps, tenant) = (&request.deps.tenants, request.tenant()?);
+    let (items, next) = rules::versions(deps, tenant, request.id(), before, limit).await?;
+    // Every rule has a first version.
+    if items.is_empty() && before.is_none() {
+        return Err(Failure::not_found());
+    }
+    Ok(Reply::json(200, &json!({"items": items, "nextCursor": next.map(|version| version.to_string())})))
 }
 
 /// `GET /api/rules/{id}/versions/{n}`.
 pub async fn version(request: &Request<'_>) -> Result<Reply, Failure> {
-    let number = number(request)?;
-    let mut versions = known_versions(request).await?.into_iter();
-    let version = versions.find(|version| version["version"] == number).ok_or_else(Failure::not_found)?;
-    Ok(Reply::json(200, &version))
+    let version = rules::version(&request.deps.tenants, request.tenant()?, request.id(), number(request)?).await?;
+    Ok(Reply::json(200, &version.ok_or_else(Failure::not_found)?))
 }
 
 /// `POST /api/rules/{id}/versions/{n}/activate`.
@@ -143,20 +152,15 @@ async fn run(
     }
 }
 
-async fn known_versions(request: &Request<'_>) -> Result<Vec<Value>, Failure> {
-    let versions = rules::versions(&request.deps.tenants, request.tenant()?, request.id()).await?;
-    if versions.is_empty() { Err(Failure::not_found()) } else { Ok(versions) }
-}
-
 fn number(request: &Request<'_>) -> Result<u64, Failure> {
     request.ids.get(1).and_then(|text| text.parse().ok()).ok_or_else(Failure::not_found)
 }
 
 fn answer(written: Written, status: u16) -> Result<Reply, Failure> {
     match written {
-        Written::Rule(mut rule, warnings) => {
+        Written::Rule(mut rule, number, warnings) => {
             rule["warnings"] = json!(warnings);
-            Ok(tagged(Reply::json(status, &rule), &rule["version"]))
+            Ok(tagged(Reply::json(status, &rule), number))
         }
         Written::Invalid(issues) => Err(invalid(&issues)),
         Written::Unknown => Err(Failure::not_found()),

@@ -3,9 +3,9 @@
 use super::auth::{checked_email, checked_password};
 use super::{Request, check_text};
 use crate::answer::Failure;
-use crate::body::{self, limit};
+use crate::body::{self, limit, present};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use switchyard_lambda::Reply;
 use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
@@ -81,11 +81,6 @@ pub struct OwnTenantChange {
     metadata: Option<Map<String, Value>>,
 }
 
-/// So that null is told from absent.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(from).map(Some)
-}
-
 /// `POST /api/tenants`.
 pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
     let body: TenantBody = body::fields(request.call)?;
@@ -148,10 +143,6 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
 
 /// `POST /api/tenants/{id}/suspend`, `…/activate`, and `DELETE /api/tenants/{id}`.
 pub async fn set_status(request: &Request<'_>, status: TenantStatus) -> Result<Reply, Failure> {
-    let known = tenants::tenant(&request.deps.tenants, request.id()).await?.ok_or_else(Failure::not_found)?;
-    if known.status == TenantStatus::Deleted && status != TenantStatus::Deleted {
-        return Err(Failure::new(409, "tenant_deleted", "The tenant is deleted"));
-    }
     let edit = TenantEdit { status: Some(status), ..TenantEdit::default() };
     apply(request, request.id(), &edit, if status == TenantStatus::Deleted { 202 } else { 200 }).await
 }

@@ -77,32 +77,29 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
     let UserChange { role, password } = body::fields(request.call)?;
     let role = role.map(|role| given(request, role.into())).transpose()?;
     let password = password.map(|password| checked_password("password", password)).transpose()?;
-    may_touch(request).await?;
-    let (deps, actor) = (&request.deps.users, &request.caller.actor);
-    answer(users::change(deps, actor, request.tenant()?, request.id(), role, password.as_ref()).await?, 200)
+    answer(
+        users::change(&request.deps.users, by(request), request.tenant()?, request.id(), role, password.as_ref())
+            .await?,
+        200,
+    )
 }
 
 /// `DELETE /api/users/{id}`.
 pub async fn remove(request: &Request<'_>) -> Result<Reply, Failure> {
-    may_touch(request).await?;
-    match users::remove(&request.deps.users, &request.caller.actor, request.tenant()?, request.id()).await? {
+    match users::remove(&request.deps.users, by(request), request.tenant()?, request.id()).await? {
         Written::User(_) => Ok(Reply::empty(204)),
         other => answer(other, 200),
     }
 }
 
-/// Nobody gives a role above their own.
-fn given(request: &Request<'_>, role: Role) -> Result<Role, Failure> {
-    if role > request.caller.role { Err(above()) } else { Ok(role) }
+/// Who asks, and what they may do.
+fn by<'a>(request: &'a Request<'_>) -> (&'a str, Role) {
+    (&request.caller.actor, request.caller.role)
 }
 
-/// Nor takes one.
-async fn may_touch(request: &Request<'_>) -> Result<(), Failure> {
-    match users::role_of(&request.deps.users, request.tenant()?, request.id()).await? {
-        None => Err(Failure::not_found()),
-        Some(role) if role > request.caller.role => Err(above()),
-        Some(_) => Ok(()),
-    }
+/// Nobody gives a role above their own, nor touches one.
+fn given(request: &Request<'_>, role: Role) -> Result<Role, Failure> {
+    if role > request.caller.role { Err(above()) } else { Ok(role) }
 }
 
 fn above() -> Failure {
@@ -114,6 +111,7 @@ fn answer(written: Written, status: u16) -> Result<Reply, Failure> {
         Written::User(user) => Ok(Reply::json(status, &user)),
         Written::Taken => Err(Failure::new(409, "email_taken", "email is another user's")),
         Written::Unknown => Err(Failure::not_found()),
+        Written::Above => Err(above()),
         Written::LastOwner => Err(Failure::new(409, "last_owner", "The last owner cannot be removed")),
         Written::Stale => Err(Failure::new(409, "contended", "It was changed meanwhile; try again")),
     }

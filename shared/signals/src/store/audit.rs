@@ -1,10 +1,9 @@
 use super::{Month, Store};
-use crate::error::SignalsError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use switchyard_core::Uuid;
-use switchyard_io::dynamo::{Transact, Write};
+use switchyard_io::dynamo::{DynamoError, Write};
 
 /// Seconds that a record is kept.
 const KEPT_S: i64 = 400 * 86_400;
@@ -41,7 +40,7 @@ struct AuditRow {
 
 impl Store {
     /// The write that keeps a record, to be made in one transaction with what it tells of.
-    pub(crate) fn audit(&self, audit: Audit<'_>, now: Timestamp) -> Result<Write, SignalsError> {
+    pub(crate) fn audit(&self, audit: Audit<'_>, now: Timestamp) -> Result<Write, DynamoError> {
         let row = AuditRow {
             pk: format!("A#{}#{}", audit.tenant, Month::of(now).as_str()),
             sk: Uuid::now_v7().to_string(),
@@ -54,11 +53,5 @@ impl Store {
             expires_at: now.as_second() + KEPT_S,
         };
         Ok(Write::Create(self.table.to_item(&row)?))
-    }
-
-    /// The same by itself.
-    pub(crate) async fn record(&self, audit: Audit<'_>, now: Timestamp) -> Result<(), SignalsError> {
-        let (Transact::Done | Transact::Refused { .. }) = self.table.transact(vec![self.audit(audit, now)?]).await?;
-        Ok(())
     }
 }

@@ -89,19 +89,25 @@ impl EventRow {
         }
     }
 
-    /// A copy under an id of its own, to be weighed as what it is a copy of was.
-    pub(crate) fn replayed(&self, id: &str, notify: bool, now: Timestamp) -> Self {
+    /// A copy under an id of its own, to be weighed as of when what it is a copy of was received.
+    pub(crate) fn replayed(&self, id: &str, notify: bool, kept_days: i64, now: Timestamp) -> Self {
         let Key { pk, sk } = event_key(&self.tenant, id);
         Self {
             pk,
             sk,
             id: id.to_owned(),
             idempotency_key: None,
+            expires_at: now.as_second() + kept_days * 86_400,
             outcomes: None,
             replay: Some(Replay { of: self.id.clone(), notify }),
             due: Some(Due::at(WORKFLOW, &hex_sha256(&[id]), (now + outbox::GRACE).as_millisecond())),
             ..self.clone()
         }
+    }
+
+    /// The time that lists have it at: when it came, and of a copy when that was asked for.
+    pub(crate) fn listed_at(&self) -> Timestamp {
+        if self.replay.is_some() { made_at(&self.id) } else { self.received_at }
     }
 }
 
@@ -148,11 +154,16 @@ fn ids_of(from: Timestamp, to: Timestamp) -> (String, String) {
     (format!("{}-7000-8000-000000000000", head(from)), format!("{}-7fff-bfff-ffffffffffff", head(to)))
 }
 
-/// Where an event lies: by the day that its id (UUID v7) tells.
+/// When an id (UUID v7) was made.
+fn made_at(id: &str) -> Timestamp {
+    let (seconds, nanos) = Uuid::parse_str(id).ok().and_then(|id| id.get_timestamp()).map_or((0, 0), |at| at.to_unix());
+    let nanos = i32::try_from(nanos).unwrap_or_default();
+    Timestamp::new(i64::try_from(seconds).unwrap_or_default(), nanos).unwrap_or_default()
+}
+
+/// Where an event lies: by the day that its id tells.
 pub(crate) fn event_key(tenant: &str, id: &str) -> Key {
-    let ms = Uuid::parse_str(id).ok().and_then(|id| id.get_timestamp()).map_or(0, |at| at.to_unix().0);
-    let day = Timestamp::from_second(i64::try_from(ms).unwrap_or_default()).unwrap_or_default();
-    let day = digits(day, 8);
+    let day = digits(made_at(id), 8);
     let digest = hex_sha256(&[id]);
     let shard = u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % SHARDS;
     Key { pk: partition(tenant, &day, shard), sk: id.to_owned() }
@@ -310,6 +321,20 @@ mod tests {
         let key = event_key("t", "019b2a3c-7c00-7a11-8b22-0c0ffee00001");
         assert!(key.pk.starts_with("E#t#2025121"), "{}", key.pk);
         assert_eq!(key.pk.split('#').count(), 4);
+    }
+
+    #[test]
+    fn a_copy_is_listed_and_kept_as_of_its_own_id_and_weighed_as_of_the_first() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let new = NewEvent::parse(r#"{"type":"t","payload":{}}"#).unwrap();
+        let first = at("2025-11-01T00:00:00Z");
+        let event = EventRow::new("t", "019a3c2f-0000-7a11-8b22-0c0ffee00001".to_owned(), &new, None, 30, first);
+        let id = "019b2a3c-7c00-7a11-8b22-0c0ffee00001";
+        let now = Timestamp::from_millisecond(0x019b_2a3c_7c00).unwrap();
+        let copy = event.replayed(id, true, 180, now);
+        assert_eq!((copy.received_at, copy.listed_at(), event.listed_at()), (first, now, first));
+        assert_eq!(copy.expires_at, now.as_second() + 180 * 86_400);
+        assert_eq!(copy.pk, event_key("t", id).pk);
     }
 
     #[test]

@@ -2,7 +2,7 @@ use super::{Store, tenant_partition};
 use crate::error::SignalsError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Write};
+use switchyard_io::dynamo::{Changes, Index, IntoAttribute as _, Key, Page, Transact, Write};
 
 /// Whether a rule is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,9 @@ struct RulesetRow {
     rev: i64,
 }
 
+/// The highest number that sorts as text.
+const LAST_VERSION: u64 = 99_999;
+
 fn rule_key(tenant: &str, id: &str) -> Key {
     Key { pk: tenant_partition(tenant), sk: format!("RULE#{id}") }
 }
@@ -90,9 +93,37 @@ impl Store {
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
-    pub(crate) async fn rule_versions(&self, tenant: &str, id: &str) -> Result<Vec<VersionRow>, SignalsError> {
-        let items = self.table.rows(&tenant_partition(tenant), &format!("RULEV#{id}#")).await?;
-        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
+    pub(crate) async fn rule_version(
+        &self,
+        tenant: &str,
+        id: &str,
+        version: u64,
+    ) -> Result<Option<VersionRow>, SignalsError> {
+        self.get(&version_key(tenant, id, version)).await
+    }
+
+    /// At most `limit` of a rule's versions, newest first, from below `before` on, and whether there are more.
+    pub(crate) async fn rule_versions(
+        &self,
+        tenant: &str,
+        id: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<VersionRow>, bool), SignalsError> {
+        let last = before.map_or(LAST_VERSION, |before| before.saturating_sub(1).min(LAST_VERSION));
+        let sort_key = |version| version_key(tenant, id, version).sk.into_attribute();
+        let page = Page {
+            index: Index::Table,
+            hash: tenant_partition(tenant),
+            range: Some((sort_key(0), sort_key(last))),
+            newest_first: true,
+            limit: i32::try_from(limit + 1).unwrap_or(i32::MAX),
+            after: None,
+        };
+        let (items, more) = self.table.page(page).await?;
+        let rows = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<_>, _>>()?;
+        let has_more = more.is_some() || rows.len() > limit;
+        Ok((rows.into_iter().take(limit).collect(), has_more))
     }
 
     /// A number that grows with every change of the tenant's rules and notification configs.
