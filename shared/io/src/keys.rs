@@ -562,6 +562,19 @@ fn pepper(values: &SecretValues) -> Result<Secret<String>, KeyError> {
     values.required("API_KEY_PEPPER").map_err(KeyError::Value)
 }
 
+/// Removes all keys of a tenant that is gone.
+///
+/// # Errors
+/// DynamoDB could not be reached; what was not removed is found the next time.
+pub async fn remove_all(table: &Table, tenant: &str) -> Result<(), DynamoError> {
+    for item in table.rows(&owner_partition(tenant), "").await? {
+        let about: KeyAbout = table.read(item)?;
+        table.delete(&key_of(&about.digest)).await?;
+        table.delete(&owner_key(tenant, &about.id)).await?;
+    }
+    Ok(())
+}
+
 fn key_of(digest: &str) -> Key {
     Key { pk: format!("K#{digest}"), sk: "K".into() }
 }

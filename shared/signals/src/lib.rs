@@ -18,6 +18,7 @@ pub mod events;
 mod fingerprint;
 mod ingest;
 mod model;
+mod nightly;
 mod notify;
 mod occurred;
 pub mod password;

@@ -1,19 +1,19 @@
 use crate::dead_letters::send_again;
 use crate::error::SignalsError;
 use crate::ingest::event_message;
+use crate::nightly::nightly;
 use crate::notify::message;
 use crate::process::digest_message;
 use crate::queues::{NOTIFY, QueueDeps, RULES};
 use crate::store::{Due, WORKFLOW};
 use crate::tenants::TenantDeps;
-use crate::usage::reconcile_nightly;
 use serde::Serialize;
 use std::time::Duration;
 use switchyard_io::outbox::{self, DueRow};
 use tokio::time::Instant;
 
-/// For so long at most one tenant's usage is compared with its events, before others have their turn.
-const RECONCILE_FOR: Duration = Duration::from_secs(10);
+/// For so long at most one tenant is dealt with as it is each night, before others have their turn.
+const NIGHTLY_FOR: Duration = Duration::from_secs(10);
 
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -28,7 +28,7 @@ pub struct Swept {
 }
 
 /// Sends every event that the rules never got, every delivery whose time has come, and every digest whose time is over; each
-/// night, compares what tenants used with their events.
+/// night, looks after every tenant.
 /// Each row is put off before it is sent, so that sweeps may overlap and die at any point.
 ///
 /// # Errors
@@ -59,7 +59,7 @@ async fn deal_with(deps: &QueueDeps, row: &DueRow, deadline: Instant) -> Result<
         }
         Due::Tenant(entry) => {
             let tenants = TenantDeps { store: deps.store.clone(), clock: deps.clock.clone() };
-            reconcile_nightly(&tenants, &entry, deadline.min(Instant::now() + RECONCILE_FOR)).await?;
+            nightly(&tenants, &entry, deadline.min(Instant::now() + NIGHTLY_FOR)).await?;
             return Ok(false);
         }
         Due::Delivery(delivery) => (NOTIFY, message(&delivery, delivery.attempts)?),

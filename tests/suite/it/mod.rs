@@ -9,6 +9,7 @@ mod idempotency;
 mod keys;
 mod once;
 mod orders;
+mod purge;
 mod s3;
 mod signals;
 mod signals_webhooks;

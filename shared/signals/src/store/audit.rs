@@ -38,11 +38,16 @@ struct AuditRow {
     expires_at: i64,
 }
 
+/// The partition of a month's records.
+pub(super) fn audit_partition(tenant: &str, month: &Month) -> String {
+    format!("A#{tenant}#{}", month.as_str())
+}
+
 impl Store {
     /// The write that keeps a record, to be made in one transaction with what it tells of.
     pub(crate) fn audit(&self, audit: Audit<'_>, now: Timestamp) -> Result<Write, DynamoError> {
         let row = AuditRow {
-            pk: format!("A#{}#{}", audit.tenant, Month::of(now).as_str()),
+            pk: audit_partition(audit.tenant, &Month::of(now)),
             sk: Uuid::now_v7().to_string(),
             actor: audit.actor.to_owned(),
             action: audit.action.to_owned(),

@@ -145,6 +145,11 @@ fn partition(tenant: &str, day: &str, shard: u32) -> String {
     format!("E#{tenant}#{day}#{shard}")
 }
 
+/// The partitions of a tenant's events of one day.
+pub(super) fn day_partitions(tenant: &str, day: &str) -> Vec<String> {
+    (0..SHARDS).map(|shard| partition(tenant, day, shard)).collect()
+}
+
 /// The first and last id (UUID v7) of a time.
 fn ids_of(from: Timestamp, to: Timestamp) -> (String, String) {
     let head = |at: Timestamp| {

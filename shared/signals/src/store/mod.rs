@@ -42,6 +42,7 @@ mod delivery;
 mod event;
 mod listed;
 mod period;
+mod purge;
 mod quota;
 mod receipt;
 mod rule;

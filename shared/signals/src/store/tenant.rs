@@ -120,7 +120,7 @@ impl TenantEntry {
         }
     }
 
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         Key { pk: self.pk.clone(), sk: self.sk.clone() }
     }
 }
@@ -143,11 +143,11 @@ struct SlugRow {
     tenant: String,
 }
 
-fn tenant_key(id: &str) -> Key {
+pub(super) fn tenant_key(id: &str) -> Key {
     Key { pk: tenant_partition(id), sk: "META".into() }
 }
 
-fn slug_key(slug: &str) -> Key {
+pub(super) fn slug_key(slug: &str) -> Key {
     Key { pk: format!("SLUG#{slug}"), sk: "-".into() }
 }
 
@@ -244,10 +244,15 @@ impl Store {
     }
 
     /// Makes it due again the next night.
-    pub(crate) async fn reconciled(&self, entry: &TenantEntry, now: Timestamp) -> Result<(), SignalsError> {
+    pub(crate) async fn due_next_night(&self, entry: &TenantEntry, now: Timestamp) -> Result<(), SignalsError> {
+        self.due_at(entry, next_night(now)).await
+    }
+
+    /// Makes it due again at that time.
+    pub(crate) async fn due_at(&self, entry: &TenantEntry, at: Timestamp) -> Result<(), SignalsError> {
         let changes = Changes::new()
             .set("due_shard", outbox::shard(WORKFLOW, &hex_sha256(&[&entry.id])))
-            .set("due_at", next_night(now).as_millisecond())
+            .set("due_at", at.as_millisecond())
             .set("due_count", 0_i64)
             .only_if("attribute_exists(#pk)", []);
         self.table.update(&entry.key(), changes).await?;

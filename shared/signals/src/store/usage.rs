@@ -77,6 +77,16 @@ struct CrossingRow {
 /// Rows that the other counters are spread over: transactions that meet on one row stop each other.
 const SPREAD: u32 = 16;
 
+/// The partitions in which a month's counters are.
+pub(super) fn month_partitions(tenant: &Tenant, month: &Month) -> Vec<String> {
+    let counters = (0..tenant.shards_to_read().max(SPREAD)).map(|shard| usage_key(&tenant.id, month, shard).pk);
+    counters.chain([crossings(&tenant.id, month)]).collect()
+}
+
+fn crossings(tenant: &str, month: &Month) -> String {
+    format!("U#{tenant}#{}", month.as_str())
+}
+
 fn spread_key(tenant: &str, month: &Month, shard: u32) -> Key {
     Key { sk: "N".into(), ..usage_key(tenant, month, shard) }
 }
@@ -134,8 +144,7 @@ impl Store {
         month: &Month,
         mark: &'static str,
     ) -> Result<bool, SignalsError> {
-        let pk = format!("U#{}#{}", event.tenant, month.as_str());
-        let told = CrossingRow { pk, sk: mark, event_id: event.id.clone() };
+        let told = CrossingRow { pk: crossings(&event.tenant, month), sk: mark, event_id: event.id.clone() };
         let writes = vec![Write::Create(self.table.to_item(&told)?), Write::Create(self.table.to_item(event)?)];
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }

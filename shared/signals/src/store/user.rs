@@ -87,7 +87,7 @@ fn address_partition(email: &str) -> String {
     format!("MAIL#{}", hex_sha256(&[&email.to_lowercase()]))
 }
 
-fn address_key(tenant: &str, email: &str) -> Key {
+pub(super) fn address_key(tenant: &str, email: &str) -> Key {
     Key { pk: address_partition(email), sk: tenant.to_owned() }
 }
 

@@ -6,7 +6,7 @@
 
 use super::NO_MONTH;
 use crate::error::SignalsError;
-use crate::model::{Plan, TenantStatus};
+use crate::model::Plan;
 use crate::store::{Audit, Hour, Month, Tenant, TenantEntry, hour_counted};
 use crate::tenants::TenantDeps;
 use jiff::Timestamp;
@@ -132,25 +132,21 @@ async fn correct_month(
 pub(crate) async fn reconcile_nightly(
     deps: &TenantDeps,
     entry: &TenantEntry,
+    tenant: &Tenant,
     deadline: Instant,
 ) -> Result<(), SignalsError> {
     let now = deps.clock.now();
-    let Some(tenant) = deps.store.tenant(&entry.id).await? else { return Ok(()) };
-    let hours: Vec<_> = match tenant.status {
-        // Its events are being removed.
-        TenantStatus::Deleted => Vec::new(),
-        TenantStatus::Active | TenantStatus::Suspended => comparable(Hour::of(entry.reconciled_to), now).collect(),
-    };
+    let hours: Vec<_> = comparable(Hour::of(entry.reconciled_to), now).collect();
     for stride in hours.chunks(STRIDE) {
         if Instant::now() >= deadline {
             return Ok(());
         }
-        correct(deps, &tenant, stride, NIGHTLY).await?;
+        correct(deps, tenant, stride, NIGHTLY).await?;
         if let Some(last) = stride.last() {
             deps.store.reconciled_to(entry, last.end()).await?;
         }
     }
-    deps.store.reconciled(entry, now).await
+    deps.store.due_next_night(entry, now).await
 }
 
 #[cfg(test)]

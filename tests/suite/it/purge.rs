@@ -1,0 +1,64 @@
+//! What is left of a tenant that was deleted a month ago.
+
+use super::env;
+use super::signals::{World, rule, telegram};
+use serde_json::{Value, json};
+use switchyard_core::{Clock, Secret};
+use switchyard_io::keys::{ApiKeys, NewKey};
+use switchyard_signals::tenants::{self, TenantEdit};
+use switchyard_signals::users::{self, NewUser, Password, UserDeps};
+use switchyard_signals::{Role, TenantStatus, process};
+
+const DAY: u64 = 86_400;
+
+impl World {
+    async fn rows(&self) -> Vec<(String, String)> {
+        let answer = self.client.aws("DynamoDB_20120810.Scan", &json!({"TableName": self.table})).await.unwrap();
+        assert!(answer["LastEvaluatedKey"].is_null());
+        let text = |item: &Value, name: &str| item[name]["S"].as_str().unwrap().to_owned();
+        let items = answer["Items"].as_array().unwrap();
+        items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_month_after_its_deletion_nothing_of_a_tenant_is_left() {
+    let world = World::with_bot().await;
+    *world.now.lock().unwrap() = Clock::system().now();
+    let tenant = &world.tenant.id;
+    let key_env = vec![("SIGNALS_TABLE", world.table.clone()), ("API_KEY_SECRET", "ApiKeySecret".to_owned())];
+    let keys = ApiKeys::from_env(&world.aws, &env(key_env), "SIGNALS_TABLE").unwrap();
+    let new = NewKey { tenant: tenant.clone(), label: "p".into(), scopes: vec![], expires_at: None, is_live: true };
+    keys.create(&new).await.unwrap();
+    let user_env = vec![("SIGNALS_TABLE", world.table.clone()), ("JWT_SECRET", "JwtSecret".to_owned())];
+    let users = UserDeps::from_env(&world.aws, &env(user_env)).unwrap();
+    let password = Secret::new("a long password".to_owned());
+    let new = NewUser { email: "ann@acme.test".to_owned(), password: Password::Plain(password), role: Role::Owner };
+    users::create(&users, "cli", tenant, &new).await.unwrap();
+    let definition = json!({"when": true, "cooldown": {"for": "1h"}, "actions": telegram("hi")});
+    world.rule(rule("t", definition)).await;
+    world.event("t", json!({})).await;
+    world.work().await;
+    let lost =
+        json!({"v": 1, "id": "e", "kind": "signals.event", "tenant": tenant, "body": {"eventId": "e", "type": "t"}});
+    process(&world.rules, &lost.to_string()).await.unwrap();
+
+    let edit = TenantEdit { status: Some(TenantStatus::Deleted), ..TenantEdit::default() };
+    tenants::change(&world.tenants, "cli", tenant, &edit).await.unwrap().unwrap();
+    for days in [1, 28] {
+        world.pass(days * DAY);
+        world.run_sweep().await;
+        assert!(tenants::tenant(&world.tenants, tenant).await.unwrap().is_some(), "it can still be looked at");
+    }
+    world.pass(3 * DAY);
+    world.run_sweep().await;
+    let mut left = world.rows().await;
+    // These end by themselves: what a rule remembers, and the pace of a far side.
+    left.retain(|(pk, _)| !pk.starts_with("S#") && !pk.starts_with("P#"));
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].0.starts_with(&format!("A#{tenant}#")), "the record of it: {left:?}");
+    let slug = tenants::create(&world.tenants, "cli", "acme", "Acme", &TenantEdit::default(), None).await.unwrap();
+    assert!(slug.is_some(), "its slug is free");
+    world.pass(3 * DAY);
+    world.run_sweep().await;
+}
