@@ -5,8 +5,10 @@ use crate::target::Target;
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use serde_json::Value;
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use switchyard_core::{Env, Secret, Uuid};
 use switchyard_io::Aws;
 use switchyard_io::keys::{ApiKeys, NewKey};
@@ -95,6 +97,9 @@ pub(crate) struct Settings {
     /// Events a month that are taken at most; `none` for all.
     #[arg(long)]
     hard_limit: Option<String>,
+    /// Events that are taken within one second at most, 1 to 1000; `none` for all.
+    #[arg(long)]
+    rate: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -319,13 +324,6 @@ async fn change(access: &Access, slug: &str, edit: &TenantEdit) -> Result<Tenant
 
 impl Settings {
     fn edit(&self) -> Result<TenantEdit> {
-        let limit = |text: &Option<String>| -> Result<Option<Option<u64>>> {
-            Ok(match text.as_deref() {
-                None => None,
-                Some("none") => Some(None),
-                Some(text) => Some(Some(text.parse().with_context(|| format!("{text} is no limit"))?)),
-            })
-        };
         let plan = self.plan.as_deref().map(|plan| match plan {
             "free" => Ok(Plan::Free),
             "pro" => Ok(Plan::Pro),
@@ -334,11 +332,21 @@ impl Settings {
         });
         Ok(TenantEdit {
             plan: plan.transpose()?,
-            monthly_soft_limit: limit(&self.soft_limit)?,
-            monthly_hard_limit: limit(&self.hard_limit)?,
+            monthly_soft_limit: limit(self.soft_limit.as_deref())?,
+            monthly_hard_limit: limit(self.hard_limit.as_deref())?,
+            rate_per_second: limit(self.rate.as_deref())?,
             ..TenantEdit::default()
         })
     }
+}
+
+/// A limit; `none` for no limit, and nothing for the one there is.
+fn limit<T: FromStr<Err = ParseIntError>>(text: Option<&str>) -> Result<Option<Option<T>>> {
+    Ok(match text {
+        None => None,
+        Some("none") => Some(None),
+        Some(text) => Some(Some(text.parse().with_context(|| format!("{text} is no limit"))?)),
+    })
 }
 
 pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {

@@ -16,6 +16,9 @@ const ATTEMPTS: u32 = 5;
 /// Most rows that a tenant's usage may be spread over.
 pub const MAX_USAGE_SHARDS: u32 = 64;
 
+/// Most events that a tenant may be held to within a second: they are counted on one row, which takes so many writes.
+pub const MAX_RATE: u32 = 1_000;
+
 /// What looking after tenants needs.
 #[derive(Clone)]
 pub struct TenantDeps {
@@ -52,6 +55,8 @@ pub struct TenantEdit {
     pub monthly_soft_limit: Option<Option<u64>>,
     /// `Some(None)` for no limit.
     pub monthly_hard_limit: Option<Option<u64>>,
+    /// 1 to [`MAX_RATE`]; `Some(None)` for no limit.
+    pub rate_per_second: Option<Option<u32>>,
     /// 1 to [`MAX_USAGE_SHARDS`].
     pub usage_shards: Option<u32>,
     /// A JSON object.
@@ -184,6 +189,7 @@ pub fn show(tenant: &Tenant) -> Value {
         "plan": tenant.plan,
         "monthlySoftLimit": tenant.monthly_soft_limit,
         "monthlyHardLimit": tenant.monthly_hard_limit,
+        "ratePerSecond": tenant.rate_per_second,
         "usageShards": tenant.usage_shards,
         "metadata": metadata.unwrap_or(Value::Null),
         "createdAt": iso_millis(tenant.created_at),
@@ -199,6 +205,7 @@ fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
     tenant.plan = edit.plan.unwrap_or(tenant.plan);
     tenant.monthly_soft_limit = edit.monthly_soft_limit.unwrap_or(tenant.monthly_soft_limit);
     tenant.monthly_hard_limit = edit.monthly_hard_limit.unwrap_or(tenant.monthly_hard_limit);
+    tenant.rate_per_second = edit.rate_per_second.unwrap_or(tenant.rate_per_second);
     tenant.set_usage_shards(edit.usage_shards.unwrap_or(tenant.usage_shards).clamp(1, MAX_USAGE_SHARDS));
     if let Some(metadata) = &edit.metadata {
         tenant.metadata.clone_from(metadata);
@@ -206,6 +213,9 @@ fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
 }
 
 fn check_limits(tenant: &Tenant) -> Result<(), SignalsError> {
+    if tenant.rate_per_second.is_some_and(|rate| !(1..=MAX_RATE).contains(&rate)) {
+        return Err(SignalsError::refused("ratePerSecond", format!("must be 1 to {MAX_RATE}, or null")));
+    }
     match (tenant.monthly_soft_limit, tenant.monthly_hard_limit) {
         (Some(soft), Some(hard)) if soft > hard => {
             Err(SignalsError::refused("monthlySoftLimit", format!("must be at most the hard limit, {hard}")))

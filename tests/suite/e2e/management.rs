@@ -312,6 +312,33 @@ async fn nobody_takes_an_operators_address_or_a_secret_away() {
 }
 
 #[tokio::test]
+async fn a_rate_is_set_by_operators_and_refuses_what_comes_too_fast() {
+    let world = World::new().await;
+    let path = format!("/api/tenants/{}", world.tenant["id"].as_str().unwrap());
+    assert_eq!(world.own("PATCH", "/api/tenant", &json!({"ratePerSecond": 1})).await.status, 400);
+    let wrong = world.call("PATCH", &path, &world.operator, &json!({"ratePerSecond": 0})).await;
+    assert_eq!(wrong.body["message"], json!(["ratePerSecond must be 1 to 1000, or null"]));
+    let set = world.call("PATCH", &path, &world.operator, &json!({"ratePerSecond": 1})).await;
+    assert_eq!((set.status, &set.body["ratePerSecond"]), (200, &json!(1)), "{}", set.body);
+    let (_, key) = world.key(&json!({"label": "p"})).await;
+    let headers = [("content-type", "application/json"), ("x-api-key", key.as_str())];
+    let event = json!({"type": "t", "payload": {}});
+    let batch = json!({"events": vec![event; 20]}).to_string();
+    let items = world.client.send("POST", "/api/events/batch", &headers, batch).await.unwrap().body;
+    let items = items["items"].as_array().unwrap();
+    let refused = items.iter().find(|item| item["status"] == 429).unwrap();
+    assert_eq!(refused["error"]["code"], "rate_limited", "{refused}");
+    assert!(items.iter().any(|item| item["status"] == 201));
+    let mut answers = Vec::new();
+    while answers.len() < 20 {
+        answers.push(world.event(&key).await);
+    }
+    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.body["code"], "rate_limited");
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_refused_and_breaks_nothing() {
     let world = World::new().await;
     let long = "a".repeat(3_000);

@@ -54,6 +54,9 @@ pub struct TenantBody {
     /// Events a month that are taken at most; null for all.
     #[serde(default, deserialize_with = "present")]
     monthly_hard_limit: Option<Option<u64>>,
+    /// Events that are taken within one second at most, 1 to 1000; null for all.
+    #[serde(default, deserialize_with = "present")]
+    rate_per_second: Option<Option<u32>>,
     metadata: Option<Map<String, Value>>,
     owner: Option<Owner>,
 }
@@ -68,6 +71,9 @@ pub struct TenantChange {
     monthly_soft_limit: Option<Option<u64>>,
     #[serde(default, deserialize_with = "present")]
     monthly_hard_limit: Option<Option<u64>>,
+    /// Events that are taken within one second at most, 1 to 1000; null for all.
+    #[serde(default, deserialize_with = "present")]
+    rate_per_second: Option<Option<u32>>,
     /// Rows that its usage is spread over, 1 to 64.
     usage_shards: Option<u32>,
     metadata: Option<Map<String, Value>>,
@@ -95,6 +101,7 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
         plan: body.plan.map(Plan::from),
         monthly_soft_limit: body.monthly_soft_limit,
         monthly_hard_limit: body.monthly_hard_limit,
+        rate_per_second: body.rate_per_second,
         metadata: metadata(body.metadata)?,
         ..TenantEdit::default()
     };
@@ -139,6 +146,7 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
         plan: body.plan.map(Plan::from),
         monthly_soft_limit: body.monthly_soft_limit,
         monthly_hard_limit: body.monthly_hard_limit,
+        rate_per_second: body.rate_per_second,
         usage_shards: body.usage_shards,
         metadata: metadata(body.metadata)?,
         ..TenantEdit::default()

@@ -16,6 +16,7 @@
 //! | digest that is to be sent | the same | `DB#<when it opened>` | until sent |
 //! | delivery | `D#<tenant>#<event>` | `<delivery id>` | 400 days |
 //! | pace of a far side | `P#<digest>` | `P` | a day |
+//! | events of a second, held to the rate | `P#<digest of tenant and second>` | `R` | a minute |
 //! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
 //! | user | `T#<tenant>` | `USER#<user>` | until removed |
 //! | number of a tenant's owners | `T#<tenant>` | `OWNERS` | for ever |
