@@ -59,7 +59,7 @@ pub use group::canonical_text;
 pub use issue::{Code, Issue, MAX_ISSUES};
 pub use markup::Markup;
 pub use parse::{MAX_DOCUMENT, Parsed, parse, parse_text};
-pub use path::{BadPath, Path};
+pub use path::{BadPath, Path, redact};
 pub use scope::Scope;
 pub use template::{MAX_OUTPUT, RenderError};
 pub use threshold::{Counted, Sample, Threshold, ThresholdState};

@@ -9,6 +9,7 @@ use switchyard_core::{Clock, Env, EnvError, iso_millis};
 use switchyard_io::dynamo::Write;
 use switchyard_io::keys::KeyAbout;
 use switchyard_io::{Aws, Table};
+use switchyard_rules::Path;
 
 /// Attempts at a change that others get in the way of.
 const ATTEMPTS: u32 = 5;
@@ -18,6 +19,9 @@ pub const MAX_USAGE_SHARDS: u32 = 64;
 
 /// Most events that a tenant may be held to within a second: they are counted on one row, which takes so many writes.
 pub const MAX_RATE: u32 = 1_000;
+
+/// Most paths that are hidden from readers of a tenant's events.
+pub const MAX_REDACTED: usize = 50;
 
 /// What looking after tenants needs.
 #[derive(Clone)]
@@ -61,12 +65,14 @@ pub struct TenantEdit {
     pub usage_shards: Option<u32>,
     /// A JSON object.
     pub metadata: Option<Option<String>>,
+    /// Paths below `payload` that readers of events do not see, at most [`MAX_REDACTED`].
+    pub redact: Option<Vec<String>>,
 }
 
 /// Makes a tenant, with its first user if one is named; `None` when its slug is taken. `actor` is who did it.
 ///
 /// # Errors
-/// Limits that contradict each other are refused; DynamoDB could not be reached.
+/// Limits that contradict each other, and paths that are none, are refused; DynamoDB could not be reached.
 pub async fn create(
     deps: &TenantDeps,
     actor: &str,
@@ -82,7 +88,7 @@ pub async fn create(
         // Nobody asked for the usual soft limit.
         tenant.monthly_soft_limit = tenant.monthly_soft_limit.map(|soft| soft.min(hard));
     }
-    check_limits(&tenant)?;
+    check(&tenant)?;
     let mut writes = vec![record(deps, actor, "tenant.create", None, &tenant)?];
     if let Some(owner) = owner {
         let user = users::prepare(&tenant.id, &deps.clock.new_id().to_string(), owner, now).await?;
@@ -151,7 +157,7 @@ pub async fn list(
 /// the number of its shards are in force at once, and never exceeded meanwhile.
 ///
 /// # Errors
-/// Limits that contradict each other are refused; DynamoDB could not be reached, or others kept changing it.
+/// Limits that contradict each other, and paths that are none, are refused; DynamoDB could not be reached, or others kept changing it.
 pub async fn change(
     deps: &TenantDeps,
     actor: &str,
@@ -162,7 +168,7 @@ pub async fn change(
         let Some(before) = deps.store.tenant(id).await? else { return Ok(None) };
         let mut after = before.clone();
         apply(&mut after, edit);
-        check_limits(&after)?;
+        check(&after)?;
         let quota = |tenant: &Tenant| (tenant.monthly_hard_limit, tenant.usage_shards);
         let (now, edit) = (deps.clock.now(), |tenant: &mut Tenant| *tenant = after.clone());
         let record = |after: &Tenant| record(deps, actor, "tenant.change", Some(&before), after);
@@ -192,6 +198,7 @@ pub fn show(tenant: &Tenant) -> Value {
         "ratePerSecond": tenant.rate_per_second,
         "usageShards": tenant.usage_shards,
         "metadata": metadata.unwrap_or(Value::Null),
+        "redact": tenant.redact,
         "createdAt": iso_millis(tenant.created_at),
         "updatedAt": iso_millis(tenant.updated_at),
     })
@@ -210,12 +217,29 @@ fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
     if let Some(metadata) = &edit.metadata {
         tenant.metadata.clone_from(metadata);
     }
+    if let Some(redact) = &edit.redact {
+        tenant.redact.clone_from(redact);
+    }
 }
 
-fn check_limits(tenant: &Tenant) -> Result<(), SignalsError> {
+/// What readers of a tenant's events do not see.
+pub(crate) fn hidden(tenant: &Tenant) -> Result<Vec<Path>, SignalsError> {
+    let read = |text: &String| match Path::parse(text) {
+        Ok(path) if path.is_below_payload() => Ok(path),
+        Ok(_) => Err(SignalsError::refused("redact", format!("must name what is in payload; {text:?} does not"))),
+        Err(why) => Err(SignalsError::refused("redact", format!("must hold paths; {text:?} is none: {why}"))),
+    };
+    tenant.redact.iter().map(read).collect()
+}
+
+fn check(tenant: &Tenant) -> Result<(), SignalsError> {
     if tenant.rate_per_second.is_some_and(|rate| !(1..=MAX_RATE).contains(&rate)) {
         return Err(SignalsError::refused("ratePerSecond", format!("must be 1 to {MAX_RATE}, or null")));
     }
+    if tenant.redact.len() > MAX_REDACTED {
+        return Err(SignalsError::refused("redact", format!("must have at most {MAX_REDACTED} paths")));
+    }
+    hidden(tenant)?;
     match (tenant.monthly_soft_limit, tenant.monthly_hard_limit) {
         (Some(soft), Some(hard)) if soft > hard => {
             Err(SignalsError::refused("monthlySoftLimit", format!("must be at most the hard limit, {hard}")))

@@ -312,6 +312,44 @@ async fn nobody_takes_an_operators_address_or_a_secret_away() {
 }
 
 #[tokio::test]
+async fn what_an_owner_hides_is_seen_by_rules_alone() {
+    let world = World::new().await;
+    for wrong in ["email", "payload", "type", "payload.a[*][*]"] {
+        let answer = world.own("PATCH", "/api/tenant", &json!({"redact": ["payload.a", wrong]})).await;
+        assert_eq!(answer.status, 400, "{wrong}: {}", answer.body);
+        let message = answer.body["message"][0].as_str().unwrap();
+        assert!(message.starts_with("redact must") && message.contains(wrong), "{message}");
+    }
+    let (_, admin) = world.user("admin").await;
+    let hidden = json!({"redact": ["payload.name"]});
+    assert_eq!(world.call("PATCH", "/api/tenant", &admin, &hidden).await.status, 403);
+    let set = world.own("PATCH", "/api/tenant", &hidden).await;
+    assert_eq!((set.status, &set.body["redact"]), (200, &hidden["redact"]), "{}", set.body);
+    let mut by_name = rule("hi");
+    by_name["definition"]["when"] = json!({"path": "payload.name", "op": "eq", "value": "Canaryperson"});
+    assert_eq!(world.own("POST", "/api/rules", &by_name).await.status, 201);
+
+    let (_, key) = world.key(&json!({"label": "p", "scopes": ["events:write", "events:read"]})).await;
+    let headers = [("content-type", "application/json"), ("x-api-key", key.as_str())];
+    let event = json!({"type": "user.signup", "payload": {"name": "Canaryperson", "n": 1}}).to_string();
+    let taken = world.client.send("POST", "/api/events", &headers, event).await.unwrap();
+    let path = format!("/api/events/{}", taken.body["id"].as_str().unwrap());
+    let read = async || world.client.send("GET", &path, &headers[1..], String::new()).await.unwrap().body;
+    let processed =
+        poll(Duration::from_secs(20), Duration::from_millis(100), async || Ok(read().await["status"] == "processed"));
+    processed.await.unwrap();
+    let read = read().await;
+    assert_eq!(read["payload"], json!({"name": "***", "n": 1}), "{read}");
+    let outcome = read["outcomes"].as_object().unwrap().values().next().unwrap();
+    assert_eq!(outcome["outcome"], "fired", "{read}");
+    let listed = world.own("GET", "/api/events", &Value::Null).await.body;
+    assert_eq!(listed["items"][0]["payload"], read["payload"]);
+    if let Some(logs) = &world.client.stack().logs {
+        assert!(logs.kept().iter().all(|(_, line)| !line.contains("Canaryperson")));
+    }
+}
+
+#[tokio::test]
 async fn a_rate_is_set_by_operators_and_refuses_what_comes_too_fast() {
     let world = World::new().await;
     let path = format!("/api/tenants/{}", world.tenant["id"].as_str().unwrap());

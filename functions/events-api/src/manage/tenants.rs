@@ -58,6 +58,8 @@ pub struct TenantBody {
     #[serde(default, deserialize_with = "present")]
     rate_per_second: Option<Option<u32>>,
     metadata: Option<Map<String, Value>>,
+    /// Paths such as `payload.items[*].phone`, at most 50; readers of events see `***` there.
+    redact: Option<Vec<String>>,
     owner: Option<Owner>,
 }
 
@@ -77,6 +79,8 @@ pub struct TenantChange {
     /// Rows that its usage is spread over, 1 to 64.
     usage_shards: Option<u32>,
     metadata: Option<Map<String, Value>>,
+    /// Paths such as `payload.items[*].phone`, at most 50; readers of events see `***` there.
+    redact: Option<Vec<String>>,
 }
 
 /// What its owner may change about a tenant.
@@ -85,6 +89,8 @@ pub struct TenantChange {
 pub struct OwnTenantChange {
     name: Option<String>,
     metadata: Option<Map<String, Value>>,
+    /// Paths such as `payload.items[*].phone`, at most 50; readers of events see `***` there.
+    redact: Option<Vec<String>>,
 }
 
 /// So that null is told from absent.
@@ -103,6 +109,7 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
         monthly_hard_limit: body.monthly_hard_limit,
         rate_per_second: body.rate_per_second,
         metadata: metadata(body.metadata)?,
+        redact: body.redact,
         ..TenantEdit::default()
     };
     let owner = body.owner.map(|Owner { email, password }| -> Result<_, Failure> {
@@ -149,6 +156,7 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
         rate_per_second: body.rate_per_second,
         usage_shards: body.usage_shards,
         metadata: metadata(body.metadata)?,
+        redact: body.redact,
         ..TenantEdit::default()
     };
     apply(request, request.id(), &edit, 200).await
@@ -171,12 +179,12 @@ pub async fn own(request: &Request<'_>) -> Result<Reply, Failure> {
 
 /// `PATCH /api/tenant`.
 pub async fn change_own(request: &Request<'_>) -> Result<Reply, Failure> {
-    let OwnTenantChange { name, metadata: new } = body::fields(request.call)?;
+    let OwnTenantChange { name, metadata: new, redact } = body::fields(request.call)?;
     if let Some(name) = &name {
         check_text("name", name, MAX_NAME)?;
     }
     let new = new.map(|new| with_operators_own(request.caller.tenant()?, new)).transpose()?;
-    let edit = TenantEdit { name, metadata: metadata(new)?, ..TenantEdit::default() };
+    let edit = TenantEdit { name, metadata: metadata(new)?, redact, ..TenantEdit::default() };
     apply(request, request.tenant()?, &edit, 200).await
 }
 

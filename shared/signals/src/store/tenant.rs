@@ -44,6 +44,9 @@ pub struct Tenant {
     /// JSON, as it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
+    /// Paths into payloads; readers of events see `***` there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was changed last.
@@ -69,6 +72,7 @@ impl Tenant {
             usage_shards: 1,
             most_usage_shards: 1,
             metadata: None,
+            redact: Vec::new(),
             created_at: now,
             updated_at: now,
         }
