@@ -23,6 +23,9 @@ pub const MAX_RATE: u32 = 1_000;
 /// Most paths that are hidden from readers of a tenant's events.
 pub const MAX_REDACTED: usize = 50;
 
+/// In a tenant's metadata: the addresses and domains that it may send mail from over SES.
+pub const SES_IDENTITIES: &str = "sesIdentities";
+
 /// What looking after tenants needs.
 #[derive(Clone)]
 pub struct TenantDeps {
@@ -232,6 +235,17 @@ pub(crate) fn hidden(tenant: &Tenant) -> Result<Vec<Path>, SignalsError> {
     tenant.redact.iter().map(read).collect()
 }
 
+/// Whether a tenant may send mail from an address over SES, which sends for everybody in the account: the address or its
+/// domain has to be among the tenant's own.
+pub(crate) fn may_send_from(tenant: &Tenant, address: &str) -> bool {
+    let metadata: Value =
+        tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let domain = address.rsplit('@').next().unwrap_or_default();
+    let identities = metadata[SES_IDENTITIES].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut identities = identities.iter().filter_map(Value::as_str);
+    identities.any(|known| known.eq_ignore_ascii_case(address) || known.eq_ignore_ascii_case(domain))
+}
+
 fn check(tenant: &Tenant) -> Result<(), SignalsError> {
     if tenant.rate_per_second.is_some_and(|rate| !(1..=MAX_RATE).contains(&rate)) {
         return Err(SignalsError::refused("ratePerSecond", format!("must be 1 to {MAX_RATE}, or null")));
@@ -245,5 +259,29 @@ fn check(tenant: &Tenant) -> Result<(), SignalsError> {
             Err(SignalsError::refused("monthlySoftLimit", format!("must be at most the hard limit, {hard}")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchyard_core::Timestamp;
+
+    #[test]
+    fn mail_is_sent_from_a_tenants_own_addresses_and_domains_alone() {
+        let mut tenant = Tenant::new("1", "acme", "Acme", Timestamp::UNIX_EPOCH);
+        assert!(!may_send_from(&tenant, "a@acme.test"));
+        tenant.metadata = Some(r#"{"sesIdentities": ["acme.test", "news@example.com", 7]}"#.to_owned());
+        for (address, may) in [
+            ("a@acme.test", true),
+            ("B@ACME.test", true),
+            ("news@example.com", true),
+            ("other@example.com", false),
+            ("a@sub.acme.test", false),
+            ("a@notacme.test", false),
+            ("acme.test@example.com", false),
+        ] {
+            assert_eq!(may_send_from(&tenant, address), may, "{address}");
+        }
     }
 }

@@ -312,6 +312,30 @@ async fn nobody_takes_an_operators_address_or_a_secret_away() {
 }
 
 #[tokio::test]
+async fn mail_over_ses_is_sent_as_an_operator_allows() {
+    let world = World::new().await;
+    let mail = |from: &str| {
+        let config = json!({"transport": "ses", "from": from, "ses": {"region": "us-east-1"}});
+        json!({"name": "m", "channel": "email", "config": config})
+    };
+    let path = format!("/api/tenants/{}", world.tenant["id"].as_str().unwrap());
+    let allowed = json!({"metadata": {"sesIdentities": ["acme.test"]}});
+    let refused = world.own("POST", "/api/notification-configs", &mail("Acme <a@acme.test>")).await;
+    assert_eq!((refused.status, &refused.body["details"][0]["pointer"]), (400, &json!("/from")), "{}", refused.body);
+    assert_eq!(world.own("PATCH", "/api/tenant", &allowed).await.status, 400);
+    let strange = json!({"metadata": {"sesIdentities": "acme.test"}});
+    assert_eq!(world.call("PATCH", &path, &world.operator, &strange).await.status, 400);
+    assert_eq!(world.call("PATCH", &path, &world.operator, &allowed).await.status, 200);
+    let made = world.own("POST", "/api/notification-configs", &mail("Acme <a@acme.test>")).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let path = format!("/api/notification-configs/{}", made.body["id"].as_str().unwrap());
+    assert_eq!(world.own("PUT", &path, &mail("a@globex.test")).await.status, 400);
+    // What an owner leaves out of the metadata stays.
+    assert_eq!(world.own("PATCH", "/api/tenant", &json!({"metadata": {"note": "x"}})).await.status, 200);
+    assert_eq!(world.own("PUT", &path, &mail("b@acme.test")).await.status, 200);
+}
+
+#[tokio::test]
 async fn what_an_owner_hides_is_seen_by_rules_alone() {
     let world = World::new().await;
     for wrong in ["email", "payload", "type", "payload.a[*][*]"] {

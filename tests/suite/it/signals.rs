@@ -587,6 +587,9 @@ async fn whatsapps_reports_move_a_delivery_on_and_never_back() {
 #[tokio::test]
 async fn an_address_that_bounced_is_not_written_to_until_it_is_taken_off_the_list() {
     let world = World::new().await;
+    let metadata = json!({"sesIdentities": ["acme.test"]}).to_string();
+    let edit = TenantEdit { metadata: Some(Some(metadata)), ..TenantEdit::default() };
+    tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await.unwrap().unwrap();
     world
         .config(Channel::Email, json!({"transport": "ses", "from": "a@acme.test", "ses": {"region": "us-east-1"}}))
         .await;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use switchyard_lambda::Reply;
-use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
+use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, SES_IDENTITIES, TenantEdit};
 use switchyard_signals::users::{NewUser, Password};
 use switchyard_signals::{Plan, Role, Tenant, TenantStatus};
 
@@ -205,8 +205,8 @@ fn check_slug(slug: &str) -> Result<(), Failure> {
     }
 }
 
-/// What only operators set in a tenant's metadata: who is billed.
-const OPERATORS_OWN: [&str; 2] = ["stripeCustomerId", "lagoSubscriptionId"];
+/// What only operators set in a tenant's metadata: who is billed, and who it may send mail as.
+const OPERATORS_OWN: [&str; 3] = ["stripeCustomerId", "lagoSubscriptionId", SES_IDENTITIES];
 
 /// `new` with what is the operators', which stays as it is.
 fn with_operators_own(tenant: &Tenant, mut new: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
@@ -225,6 +225,10 @@ fn with_operators_own(tenant: &Tenant, mut new: Map<String, Value>) -> Result<Ma
 
 fn metadata(given: Option<Map<String, Value>>) -> Result<Option<Option<String>>, Failure> {
     let Some(given) = given else { return Ok(None) };
+    let is_list = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    if given.get(SES_IDENTITIES).is_some_and(|identities| !is_list(identities)) {
+        return Err(Failure::field(format!("metadata.{SES_IDENTITIES} must be a list of addresses and domains")));
+    }
     let text = Value::Object(given).to_string();
     match text.len() > MAX_METADATA {
         true => Err(Failure::field(format!("metadata must have at most {MAX_METADATA} bytes"))),
