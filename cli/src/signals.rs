@@ -44,6 +44,13 @@ pub(crate) enum Signals {
         #[arg(long, env = "SWITCHYARD_PASSWORD", hide_env_values = true)]
         password: Option<String>,
     },
+    /// Make users of a tenant out of those of the service this one replaces: all of them, or none when one is wrong.
+    ImportUsers {
+        /// The tenant's short name.
+        tenant: String,
+        /// A file with `[{"email", "passwordHash", "role"}]`, the hashes bcrypt's.
+        file: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -262,6 +269,7 @@ pub(crate) async fn signals(target: &Target, command: Signals) -> Result<ExitCod
     let (slug, key) = match command {
         Signals::Seed { slug, key } => (slug, key),
         Signals::Bootstrap { email, password } => return bootstrap(&access, &email, password).await,
+        Signals::ImportUsers { tenant, file } => return import_users(&access, &tenant, &file).await,
     };
     let known = tenants::tenant_by_slug(&access.tenants, &slug).await?;
     let tenant = match known {
@@ -294,6 +302,22 @@ async fn bootstrap(access: &Access, email: &str, given: Option<String>) -> Resul
         say(&format!("password: {password}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn import_users(access: &Access, slug: &str, file: &Path) -> Result<ExitCode> {
+    let deps = UserDeps::from_env(&access.aws, &access.env)?;
+    let rows: Vec<Value> = serde_json::from_str(&read(file)?).context("the file is no JSON list")?;
+    match users::import(&deps, ACTOR, &access.tenant(slug).await?.id, &rows).await? {
+        users::Imported::Done(made) => {
+            say(&format!("{made} users are made"));
+            Ok(ExitCode::SUCCESS)
+        }
+        users::Imported::Wrong(rows) => {
+            rows.iter().for_each(|(index, why)| say(&format!("{index}: {why}")));
+            say("nothing is imported");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 pub(crate) async fn tenants(target: &Target, command: Tenants) -> Result<ExitCode> {

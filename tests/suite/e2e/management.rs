@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use switchyard_core::{Env, Secret};
 use switchyard_io::Aws;
-use switchyard_signals::users::{self, UserDeps};
+use switchyard_signals::users::{self, Imported, UserDeps};
 use switchyard_tests::client::{Answer, Client, poll, unique};
 
 const PASSWORD: &str = "correct-horse-1";
@@ -14,6 +14,7 @@ const PASSWORD: &str = "correct-horse-1";
 /// A tenant with an owner who is logged in.
 struct World {
     client: Client,
+    users: UserDeps,
     operator: String,
     tenant: Value,
     slug: String,
@@ -47,7 +48,7 @@ impl World {
         let slug = format!("managed-{number}");
         let owner = json!({"email": "owner@acme.test", "password": PASSWORD});
         let new = json!({"slug": slug, "name": "Acme", "owner": owner});
-        let world = Self { client, operator, tenant: Value::Null, slug, owner: String::new() };
+        let world = Self { client, users: deps, operator, tenant: Value::Null, slug, owner: String::new() };
         let made = world.call("POST", "/api/tenants", &world.operator, &new).await;
         assert_eq!(made.status, 201, "{}", made.body);
         let owner = token(&log_in(&world.client, Some(&world.slug), "Owner@Acme.test", PASSWORD).await);
@@ -333,6 +334,40 @@ async fn mail_over_ses_is_sent_as_an_operator_allows() {
     // What an owner leaves out of the metadata stays.
     assert_eq!(world.own("PATCH", "/api/tenant", &json!({"metadata": {"note": "x"}})).await.status, 200);
     assert_eq!(world.own("PUT", &path, &mail("b@acme.test")).await.status, 200);
+}
+
+#[tokio::test]
+async fn users_from_elsewhere_keep_their_passwords() {
+    let world = World::new().await;
+    let tenant = world.tenant["id"].as_str().unwrap();
+    let hash = bcrypt::hash(PASSWORD, 4).unwrap().replacen("$2b$", "$2y$", 1);
+    let row = |email: &str, role: &str| json!({"email": email, "passwordHash": hash, "role": role});
+    let wrong = [row("ann@acme.test", "admin"), row("Owner@acme.test", "member"), row("ANN@acme.test", "member")];
+    let refused = users::import(&world.users, "cli", tenant, &wrong).await.unwrap();
+    let Imported::Wrong(rows) = refused else { panic!("{refused:?}") };
+    assert_eq!(rows.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(log_in(&world.client, Some(&world.slug), "ann@acme.test", PASSWORD).await.status, 401);
+    let rows = [row("ann@acme.test", "admin"), row("bob@acme.test", "member")];
+    let made = users::import(&world.users, "cli", tenant, &rows).await.unwrap();
+    assert!(matches!(made, Imported::Done(2)), "{made:?}");
+    assert_eq!(log_in(&world.client, Some(&world.slug), "ann@acme.test", "another-horse").await.status, 401);
+    // The second time the hash is ours.
+    for _ in 0..2 {
+        let token = token(&log_in(&world.client, Some(&world.slug), "ann@acme.test", PASSWORD).await);
+        assert_eq!(world.call("GET", "/api/auth/me", &token, &Value::Null).await.body["role"], "admin");
+    }
+    let settings = world.client.settings_of("events-api").await.unwrap();
+    let query = json!({
+        "TableName": settings["SIGNALS_TABLE"],
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)",
+        "ExpressionAttributeValues": {":pk": {"S": format!("T#{tenant}")}, ":sk": {"S": "USER#"}},
+    });
+    let kept = world.client.aws("DynamoDB_20120810.Query", &query).await.unwrap();
+    for (email, form) in [("ann@acme.test", "$argon2id$"), ("bob@acme.test", "$2y$")] {
+        let rows = kept["Items"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["email"]["S"] == email).unwrap();
+        assert!(row["password_hash"]["S"].as_str().unwrap().starts_with(form), "{row}");
+    }
 }
 
 #[tokio::test]
