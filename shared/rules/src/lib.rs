@@ -58,6 +58,7 @@ pub use event::{Event, Tenant};
 pub use group::canonical_text;
 pub use issue::{Code, Issue, MAX_ISSUES};
 pub use markup::Markup;
+pub use operator::{MAX_PATTERN_BYTES, PatternSize};
 pub use parse::{MAX_DOCUMENT, Parsed, parse, parse_text};
 pub use path::{BadPath, Path, redact};
 pub use scope::Scope;

@@ -18,8 +18,8 @@ use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
-    Accepted, IngestDeps, NewEvent, NotifyDeps, RulesDeps, SweepDeps, Tenant, TenantStatus, accept, deliver,
-    deliveries, process, sweep, usage,
+    Accepted, IngestDeps, NewEvent, NotifyDeps, RuleStatus, RulesDeps, SweepDeps, Tenant, TenantStatus, accept,
+    deliver, deliveries, process, sweep, usage,
 };
 use switchyard_tests::client::{Client, unique};
 use tokio::time::Instant;
@@ -582,6 +582,36 @@ async fn whatsapps_reports_move_a_delivery_on_and_never_back() {
     let challenged = receipts::whatsapp_challenge(&world.receipts, &query("ours")).await.unwrap();
     assert_eq!(challenged.as_deref(), Some("42"));
     assert_eq!(receipts::whatsapp_challenge(&world.receipts, &query("theirs")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn patterns_of_one_tenant_take_so_much_memory_and_no_more() {
+    let world = World::new().await;
+    let patterns = |count: usize| {
+        let leaf = json!({"path": "payload.a", "op": "matches", "value": "\\w{1,5}$"});
+        let groups: Vec<_> = vec![leaf; count].chunks(50).map(|group| json!({"any": group})).collect();
+        rule("t", json!({"when": {"any": groups}, "actions": sent_by("slack", "x")}))
+    };
+    let write = async |document: &Value| {
+        rules::create(&world.tenants, "cli", &world.tenant.id, &document.to_string()).await.unwrap()
+    };
+    let refused_at = |written: Written| match written {
+        Written::Invalid(issues) => issues[0].pointer.clone(),
+        other => panic!("{other:?}"),
+    };
+    let first = world.rule(patterns(28)).await;
+    let mut second = patterns(10);
+    assert_eq!(refused_at(write(&second).await), "/definition/when/any/0/any/4/value");
+    second["status"] = "paused".into();
+    let id = world.rule(second.clone()).await;
+    let resume = || rules::set_status(&world.tenants, "cli", &world.tenant.id, &id, RuleStatus::Active);
+    refused_at(resume().await.unwrap());
+    // A rule that is replaced makes room for itself, and one that is paused for others.
+    let again = rules::replace(&world.tenants, "cli", &world.tenant.id, &first, &patterns(29).to_string(), None).await;
+    assert!(matches!(again.unwrap(), Written::Rule(..)));
+    rules::set_status(&world.tenants, "cli", &world.tenant.id, &first, RuleStatus::Paused).await.unwrap();
+    assert!(matches!(resume().await.unwrap(), Written::Rule(..)));
+    assert_eq!(refused_at(write(&patterns(33)).await), "/definition/when/any/0/any/32/value", "one rule alone");
 }
 
 #[tokio::test]
