@@ -160,7 +160,8 @@ pub async fn list(
 /// the number of its shards are in force at once, and never exceeded meanwhile.
 ///
 /// # Errors
-/// Limits that contradict each other, and paths that are none, are refused; DynamoDB could not be reached, or others kept changing it.
+/// Limits that contradict each other, and paths that are none, are refused; DynamoDB could not be reached, or others kept
+/// changing it.
 pub async fn change(
     deps: &TenantDeps,
     actor: &str,
