@@ -4,16 +4,18 @@ use crate::say;
 use crate::target::Target;
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use switchyard_core::{Env, Secret, Uuid};
 use switchyard_io::Aws;
 use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_notify::Channel;
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
 use switchyard_signals::rules::{self, Written};
-use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
+use switchyard_signals::tenants::{self, SES_IDENTITIES, TenantDeps, TenantEdit};
 use switchyard_signals::users::{self, UserDeps};
 use switchyard_signals::{
     ConfigStatus, ExportFormat, Plan, RuleStatus, Tenant, TenantStatus, export, password, reconcile, usage,
@@ -44,6 +46,13 @@ pub(crate) enum Signals {
         /// The password.
         #[arg(long, env = "SWITCHYARD_PASSWORD", hide_env_values = true)]
         password: Option<String>,
+    },
+    /// Make users of a tenant out of those of the service this one replaces: all of them, or none when one is wrong.
+    ImportUsers {
+        /// The tenant's short name.
+        tenant: String,
+        /// A file with `[{"email", "passwordHash", "role"}]`, the hashes bcrypt's.
+        file: PathBuf,
     },
 }
 
@@ -98,6 +107,12 @@ pub(crate) struct Settings {
     /// Events a month that are taken at most; `none` for all.
     #[arg(long)]
     hard_limit: Option<String>,
+    /// Events that are taken within one second at most, 1 to 1000; `none` for all.
+    #[arg(long)]
+    rate: Option<String>,
+    /// An address or a domain that it may send mail from over SES; again for each, in place of those known.
+    #[arg(long = "ses-identity")]
+    ses_identities: Vec<String>,
 }
 
 #[derive(Subcommand)]
@@ -257,6 +272,7 @@ pub(crate) async fn signals(target: &Target, command: Signals) -> Result<ExitCod
     let (slug, key) = match command {
         Signals::Seed { slug, key } => (slug, key),
         Signals::Bootstrap { email, password } => return bootstrap(&access, &email, password).await,
+        Signals::ImportUsers { tenant, file } => return import_users(&access, &tenant, &file).await,
     };
     let known = tenants::tenant_by_slug(&access.tenants, &slug).await?;
     let tenant = match known {
@@ -291,17 +307,34 @@ async fn bootstrap(access: &Access, email: &str, given: Option<String>) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
+async fn import_users(access: &Access, slug: &str, file: &Path) -> Result<ExitCode> {
+    let deps = UserDeps::from_env(&access.aws, &access.env)?;
+    let rows: Vec<Value> = serde_json::from_str(&read(file)?).context("the file is no JSON list")?;
+    match users::import(&deps, ACTOR, &access.tenant(slug).await?.id, &rows).await? {
+        users::Imported::Done(made) => {
+            say(&format!("{made} users are made"));
+            Ok(ExitCode::SUCCESS)
+        }
+        users::Imported::Wrong(rows) => {
+            rows.iter().for_each(|(index, why)| say(&format!("{index}: {why}")));
+            say("nothing is imported");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
 pub(crate) async fn tenants(target: &Target, command: Tenants) -> Result<ExitCode> {
     let access = Access::new(target).await?;
     let shown = match command {
         Tenants::Create { slug, name, settings } => {
-            tenants::create(&access.tenants, ACTOR, &slug, &name, &settings.edit()?, None)
+            tenants::create(&access.tenants, ACTOR, &slug, &name, &settings.edit(None)?, None)
                 .await?
                 .with_context(|| format!("there is a tenant {slug} already"))?
         }
         Tenants::Show { slug } => access.tenant(&slug).await?,
         Tenants::Change { slug, name, settings } => {
-            let edit = TenantEdit { name, ..settings.edit()? };
+            let known = access.tenant(&slug).await?;
+            let edit = TenantEdit { name, ..settings.edit(known.metadata.as_deref())? };
             change(&access, &slug, &edit).await?
         }
         Tenants::Suspend { slug } => change(&access, &slug, &status(TenantStatus::Suspended)).await?,
@@ -321,14 +354,10 @@ async fn change(access: &Access, slug: &str, edit: &TenantEdit) -> Result<Tenant
 }
 
 impl Settings {
-    fn edit(&self) -> Result<TenantEdit> {
-        let limit = |text: &Option<String>| -> Result<Option<Option<u64>>> {
-            Ok(match text.as_deref() {
-                None => None,
-                Some("none") => Some(None),
-                Some(text) => Some(Some(text.parse().with_context(|| format!("{text} is no limit"))?)),
-            })
-        };
+    /// `metadata` is what there is of it, as JSON.
+    fn edit(&self, metadata: Option<&str>) -> Result<TenantEdit> {
+        let mut metadata: Map<String, Value> = metadata.map_or_else(|| Ok(Map::new()), serde_json::from_str)?;
+        metadata.insert(SES_IDENTITIES.to_owned(), json!(self.ses_identities));
         let plan = self.plan.as_deref().map(|plan| match plan {
             "free" => Ok(Plan::Free),
             "pro" => Ok(Plan::Pro),
@@ -337,11 +366,22 @@ impl Settings {
         });
         Ok(TenantEdit {
             plan: plan.transpose()?,
-            monthly_soft_limit: limit(&self.soft_limit)?,
-            monthly_hard_limit: limit(&self.hard_limit)?,
+            monthly_soft_limit: limit(self.soft_limit.as_deref())?,
+            monthly_hard_limit: limit(self.hard_limit.as_deref())?,
+            rate_per_second: limit(self.rate.as_deref())?,
+            metadata: (!self.ses_identities.is_empty()).then(|| Some(Value::Object(metadata).to_string())),
             ..TenantEdit::default()
         })
     }
+}
+
+/// A limit; `none` for no limit, and nothing for the one there is.
+fn limit<T: FromStr<Err = ParseIntError>>(text: Option<&str>) -> Result<Option<Option<T>>> {
+    Ok(match text {
+        None => None,
+        Some("none") => Some(None),
+        Some(text) => Some(Some(text.parse().with_context(|| format!("{text} is no limit"))?)),
+    })
 }
 
 pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {

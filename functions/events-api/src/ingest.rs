@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
 use switchyard_lambda::{Call, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED, Reply};
@@ -27,6 +28,9 @@ const BATCH_CONCURRENCY: usize = 10;
 
 /// Largest body of a batch.
 const MAX_BATCH_BYTES: usize = 5 * 1024 * 1024;
+
+/// After so long a tenant's rate lets events pass again.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// The largest `MAX_EVENT_BYTES`: a row holds little more.
 const LARGEST_EVENT: usize = 262_144;
@@ -155,6 +159,9 @@ impl Ingest {
             }
             Accepted::HardLimit { retry_after } => {
                 Err(Failure::new(429, "hard_limit", "Hard limit reached").retry_after(retry_after))
+            }
+            Accepted::RateLimited => {
+                Err(Failure::new(429, "rate_limited", "Too many events in this second").retry_after(RATE_WINDOW))
             }
             Accepted::Suspended => Err(suspended()),
         }

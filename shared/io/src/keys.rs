@@ -545,7 +545,8 @@ fn nothing(_: &KeyAbout) -> Result<Vec<Write>, DynamoError> {
 /// The highest cost of a hash that is compared; each is twice as much work as the one below.
 const OLD_MOST_COST: u32 = 14;
 
-fn is_payable(hash: &str) -> bool {
+/// Whether a text is a bcrypt hash that does not cost too much to compare with.
+pub fn is_payable(hash: &str) -> bool {
     hash.parse::<bcrypt::HashParts>().is_ok_and(|parts| parts.get_cost() <= OLD_MOST_COST)
 }
 

@@ -1,3 +1,4 @@
+use crate::operator::PatternSize;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -88,9 +89,15 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<Issue>,
     /// Leaves so far, over all conditions of the document.
     pub(crate) leaves: usize,
+    /// Patterns so far.
+    pub(crate) patterns: Vec<PatternSize>,
 }
 
 impl Report {
+    pub(crate) fn pattern_bytes(&self) -> usize {
+        self.patterns.iter().map(|pattern| pattern.bytes).sum()
+    }
+
     pub(crate) fn issue(&mut self, at: &str, code: Code, message: impl Into<String>) {
         self.push(at, code, message.into(), None);
     }

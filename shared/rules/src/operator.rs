@@ -14,9 +14,23 @@ use std::net::IpAddr;
 
 /// Characters of a pattern.
 const MAX_PATTERN: usize = 256;
-/// Bytes of a compiled pattern, and as many again for each of its caches.
-const REGEX_BYTES: usize = 256 * 1024;
+/// Bytes of a pattern's automaton, which is tried at doubling sizes; the one that it fits in is what it is said to take.
+const REGEX_BYTES: std::ops::RangeInclusive<u32> = 11..=18;
+/// Bytes of the largest cache that comes with an automaton.
+const REGEX_CACHE: usize = 256 * 1024;
 const REGEX_NEST: u32 = 20;
+
+/// Bytes that compiled patterns may take: those of one document, and those of all of a tenant's rules in force.
+pub const MAX_PATTERN_BYTES: usize = 32 * 1024 * 1024;
+
+/// A pattern of a document, and what it may take once it is compiled and used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternSize {
+    /// JSON Pointer to it.
+    pub pointer: String,
+    /// Bytes of memory.
+    pub bytes: usize,
+}
 
 /// In the order that ties between hints are settled by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,30 +295,47 @@ pub(crate) struct Pattern {
 impl Pattern {
     fn read(value: &Value, at: &str, ci: bool, report: &mut Report) -> Option<Self> {
         let text = report.text(value, at, 0..=MAX_PATTERN)?;
-        let built = RegexBuilder::new(text)
-            .case_insensitive(ci)
-            .size_limit(REGEX_BYTES)
-            .dfa_size_limit(REGEX_BYTES)
-            .nest_limit(REGEX_NEST)
-            .build();
-        match built {
-            Ok(regex) => {
-                let places = regex_syntax::parse(text).map_or(usize::MAX, |pattern| places(&pattern));
-                Some(Self { regex, places })
-            }
-            Err(regex::Error::CompiledTooBig(_)) => {
-                report.issue(at, Code::BadRegex, "the pattern is too large once compiled");
-                None
-            }
-            Err(error) => {
-                // The last line says what is wrong; those above draw the place.
-                let text = error.to_string();
-                let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                report.issue(at, Code::BadRegex, reason);
-                None
+        if report.pattern_bytes() > MAX_PATTERN_BYTES {
+            // That has been said.
+            return None;
+        }
+        for size in REGEX_BYTES.map(|power| 1 << power) {
+            let cache = cache_of(size);
+            let built = RegexBuilder::new(text)
+                .case_insensitive(ci)
+                .size_limit(size)
+                .dfa_size_limit(cache)
+                .nest_limit(REGEX_NEST)
+                .build();
+            match built {
+                Ok(regex) => {
+                    // One automaton and one cache for each direction.
+                    report.patterns.push(PatternSize { pointer: at.to_owned(), bytes: 2 * (size + cache) });
+                    if report.pattern_bytes() > MAX_PATTERN_BYTES {
+                        report.issue(at, Code::TooLarge, "the rule's patterns are too large once compiled");
+                        return None;
+                    }
+                    let places = regex_syntax::parse(text).map_or(usize::MAX, |pattern| places(&pattern));
+                    return Some(Self { regex, places });
+                }
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                Err(error) => {
+                    // The last line says what is wrong; those above draw the place.
+                    let text = error.to_string();
+                    let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                    report.issue(at, Code::BadRegex, reason);
+                    return None;
+                }
             }
         }
+        report.issue(at, Code::BadRegex, "the pattern is too large once compiled");
+        None
     }
+}
+
+/// What an automaton of this size needs of a cache to be of use.
+fn cache_of(size: usize) -> usize {
+    (16 * 1024 + 4 * size).min(REGEX_CACHE)
 }
 
 fn places(pattern: &Hir) -> usize {

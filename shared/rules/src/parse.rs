@@ -8,6 +8,7 @@ use crate::document::{Definition, Rule, Status, TypePattern};
 use crate::duplicate::find_duplicates;
 use crate::issue::{Code, Issue, Report, child};
 use crate::legacy;
+use crate::operator::PatternSize;
 use crate::threshold::Threshold;
 use serde_json::Value;
 
@@ -24,6 +25,15 @@ pub struct Parsed {
     pub rule: Rule,
     /// What its author probably did not mean.
     pub warnings: Vec<Issue>,
+    /// Its patterns, which take memory for as long as it is in force.
+    pub patterns: Vec<PatternSize>,
+}
+
+impl Parsed {
+    /// Bytes that all its patterns may take.
+    pub fn pattern_bytes(&self) -> usize {
+        self.patterns.iter().map(|pattern| pattern.bytes).sum()
+    }
 }
 
 /// Reads a whole rule document, `{name,eventType,status?,priority?,description?,definition}`.
@@ -56,7 +66,9 @@ pub fn parse_text(text: &str) -> Result<Parsed, Vec<Issue>> {
 
 fn finish(document: &Value, mut report: Report) -> Result<Parsed, Vec<Issue>> {
     match read(document, &mut report) {
-        Some(rule) if report.issues.is_empty() => Ok(Parsed { rule, warnings: report.warnings }),
+        Some(rule) if report.issues.is_empty() => {
+            Ok(Parsed { rule, warnings: report.warnings, patterns: report.patterns })
+        }
         _ => Err(report.issues),
     }
 }
@@ -163,6 +175,21 @@ mod tests {
             Ok(_) => Vec::new(),
             Err(issues) => issues.into_iter().map(|issue| (issue.pointer, issue.code)).collect(),
         }
+    }
+
+    #[test]
+    fn patterns_say_what_memory_they_take_and_a_document_takes_so_much_at_most() {
+        let leaf = |pattern: &str| json!({"path": "payload.a", "op": "matches", "value": pattern});
+        let sizes = |patterns: &[&str]| {
+            let leaves: Vec<_> = patterns.iter().map(|pattern| leaf(pattern)).collect();
+            parse(&document(json!({"any": leaves}))).unwrap().patterns
+        };
+        let read = sizes(&["@example\\.(com|org)$", "\\w+@\\w+", "\\w{1,5}$"]);
+        assert_eq!(read[2].pointer, "/definition/when/any/2/value");
+        let kilobytes: Vec<_> = read.iter().map(|pattern| pattern.bytes / 1024).collect();
+        assert_eq!(kilobytes, [52, 768, 1024]);
+        let many = document(json!({"any": vec![leaf("\\w{1,5}$"); 34]}));
+        assert_eq!(found(&many), [("/definition/when/any/32/value".to_owned(), Code::TooLarge)]);
     }
 
     /// What is wrong with one comparison, pointers from there on.

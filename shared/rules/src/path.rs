@@ -75,6 +75,11 @@ impl Path {
         &self.text
     }
 
+    /// Whether it names something inside the payload.
+    pub fn is_below_payload(&self) -> bool {
+        self.root == Root::Payload && (self.has_wildcard() || !self.head.is_empty())
+    }
+
     pub(crate) fn has_wildcard(&self) -> bool {
         self.tail.is_some()
     }
@@ -150,6 +155,33 @@ fn walk<'a>(steps: &[Step], value: &'a Value) -> Option<&'a Value> {
         (Step::Index(index) | Step::Token(_, Some(index)), Value::Array(items)) => items.get(*index),
         _ => None,
     })
+}
+
+fn walk_mut<'a>(steps: &[Step], value: &'a mut Value) -> Option<&'a mut Value> {
+    steps.iter().try_fold(value, |value, step| match (step, value) {
+        (Step::Key(key) | Step::Token(key, _), Value::Object(map)) => map.get_mut(&**key),
+        (Step::Index(index) | Step::Token(_, Some(index)), Value::Array(items)) => items.get_mut(*index),
+        _ => None,
+    })
+}
+
+/// Puts `***` in place of everything in `payload` that `paths` name; whether there was anything.
+pub fn redact(payload: &mut Value, paths: &[Path]) -> bool {
+    let mut has_found = false;
+    let mut hide = |found: Option<&mut Value>| {
+        if let Some(found) = found {
+            *found = "***".into();
+            has_found = true;
+        }
+    };
+    for path in paths.iter().filter(|path| path.is_below_payload()) {
+        match (&path.tail, walk_mut(&path.head, payload)) {
+            (None, found) => hide(found),
+            (Some(tail), Some(Value::Array(items))) => items.iter_mut().for_each(|item| hide(walk_mut(tail, item))),
+            (Some(_), _) => {}
+        }
+    }
+    has_found
 }
 
 const ROOTS: [(&str, Root); 6] = [
@@ -278,6 +310,31 @@ mod tests {
         ] {
             let found = Path::parse(path).unwrap().find(&event("a.b", &payload)).map(|term| term.to_json());
             assert_eq!(found, wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_redacted_is_replaced_where_it_is_and_nothing_else_is_touched() {
+        let payload = json!({
+            "email": "ann@example.com", "a.b": {"deep": 1}, "plain": 2,
+            "items": [{"phone": "1", "sku": "x"}, {"sku": "y"}, 7, {"phone": ["2"]}], "type": "t",
+        });
+        let redacted = |paths: &[&str]| {
+            let (paths, mut payload) = (paths.iter().map(|path| Path::parse(path).unwrap()), payload.clone());
+            let has_found = redact(&mut payload, &paths.collect::<Vec<_>>());
+            (has_found, payload)
+        };
+        let (has_found, hidden) =
+            redacted(&["payload.email", "/payload/a.b", "payload.items[*].phone", "payload.none"]);
+        assert!(has_found);
+        let items = json!([{"phone": "***", "sku": "x"}, {"sku": "y"}, 7, {"phone": "***"}]);
+        assert_eq!(hidden, json!({"email": "***", "a.b": "***", "plain": 2, "items": items, "type": "t"}));
+        assert_eq!(redacted(&["payload.items[1]", "payload.items[9]"]).1["items"][1], "***");
+        assert_eq!(redacted(&["payload.items[*]"]).1["items"], json!(vec!["***"; 4]));
+        for nothing in
+            [&["type", "payload"][..], &["payload.plain[*].a", "payload.email.x", "payload.items.phone"], &[]]
+        {
+            assert_eq!(redacted(nothing), (false, payload.clone()), "{nothing:?}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::SignalsError;
 use crate::store::{Audit, ConfigRow, ConfigStatus, Store};
+use crate::tenants::may_send_from;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use switchyard_core::{Clock, Env, EnvError, iso_millis};
@@ -9,7 +10,7 @@ use switchyard_io::dynamo::Write;
 use switchyard_io::http::Guard;
 use switchyard_io::vault::{Sealed, Vault};
 use switchyard_io::{Aws, Secrets, Table};
-use switchyard_notify::config::{masked, merge, split, unmasked};
+use switchyard_notify::config::{EmailConfig, Transport, masked, merge, split, unmasked};
 use switchyard_notify::{Channel, Config, Issue};
 
 /// What looking after configs needs.
@@ -78,7 +79,7 @@ pub enum Written {
 /// # Errors
 /// DynamoDB or the data key could not be reached.
 pub async fn create(deps: &ConfigDeps, actor: &str, tenant: &str, new: &NewConfig) -> Result<Written, SignalsError> {
-    if let Err(issues) = Config::parse(new.channel, &new.config, &deps.guard) {
+    if let Err(issues) = check(deps, tenant, new.channel, &new.config).await? {
         return Ok(Written::Invalid(issues));
     }
     if deps.store.configs(tenant).await?.len() >= MAX_CONFIGS {
@@ -121,7 +122,7 @@ pub async fn replace(
         return Ok(Written::OtherChannel);
     }
     let config = unmasked(new.channel, &new.config, &whole(deps, &before).await?);
-    if let Err(issues) = Config::parse(new.channel, &config, &deps.guard) {
+    if let Err(issues) = check(deps, tenant, new.channel, &config).await? {
         return Ok(Written::Invalid(issues));
     }
     let (open, sealed) = seal(deps, id, new.channel, &config).await?;
@@ -181,6 +182,26 @@ pub async fn config(deps: &ConfigDeps, tenant: &str, id: &str) -> Result<Option<
         Some(row) => Ok(Some((show(deps, &row).await?, row.lock))),
         None => Ok(None),
     }
+}
+
+/// What is wrong with a channel's settings, in themselves and for this tenant.
+async fn check(
+    deps: &ConfigDeps,
+    tenant: &str,
+    channel: Channel,
+    config: &Value,
+) -> Result<Result<(), Vec<Issue>>, SignalsError> {
+    let config = match Config::parse(channel, config, &deps.guard) {
+        Ok(config) => config,
+        Err(issues) => return Ok(Err(issues)),
+    };
+    let Config::Email(EmailConfig { transport: Transport::Ses(_), from, .. }) = &config else { return Ok(Ok(())) };
+    let tenant = deps.store.tenant(tenant).await?;
+    if tenant.is_some_and(|tenant| may_send_from(&tenant, from.email.as_ref())) {
+        return Ok(Ok(()));
+    }
+    let message = "must be an address, or in a domain, that an operator entered for the tenant (sesIdentities)";
+    Ok(Err(vec![Issue { pointer: "/from".to_owned(), message: message.to_owned() }]))
 }
 
 async fn write(

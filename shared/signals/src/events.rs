@@ -3,13 +3,15 @@
 use crate::error::SignalsError;
 use crate::ingest::event_message;
 use crate::store::{Audit, DeliveryView, EventRow, EventsAt, Store, Tenant, days};
+use crate::tenants::hidden;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, error_chain, iso_millis};
 use switchyard_io::{Aws, Queue, Table};
-use switchyard_rules::TypePattern;
+use switchyard_rules::{Path, TypePattern, redact};
 
 /// Days that one look goes back at most.
 pub const MOST_DAYS: i64 = 31;
@@ -108,7 +110,7 @@ pub fn type_pattern(text: &str) -> Option<TypePattern> {
 /// Some events, newest first.
 #[derive(Debug)]
 pub struct Found {
-    /// Each as JSON, its payload byte for byte.
+    /// Each as JSON, its payload byte for byte unless something in it is hidden.
     pub events: Vec<Box<RawValue>>,
     /// Where the next look goes on, if there may be more.
     pub cursor: Option<String>,
@@ -119,9 +121,10 @@ pub struct Found {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn events(deps: &EventDeps, tenant: &str, wanted: &Wanted, limit: usize) -> Result<Found, SignalsError> {
-    let (rows, cursor) = find(deps, tenant, wanted, limit, MOST_READ).await?;
-    let events = rows.iter().map(|row| shown(row, None)).collect::<Result<_, _>>()?;
+pub async fn events(deps: &EventDeps, tenant: &Tenant, wanted: &Wanted, limit: usize) -> Result<Found, SignalsError> {
+    let hidden = hidden(tenant)?;
+    let (rows, cursor) = find(deps, &tenant.id, wanted, limit, MOST_READ).await?;
+    let events = rows.iter().map(|row| shown(row, &hidden, None)).collect::<Result<_, _>>()?;
     Ok(Found { events, cursor })
 }
 
@@ -173,10 +176,10 @@ fn fits(row: &EventRow, wanted: &Wanted) -> bool {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn event(deps: &EventDeps, tenant: &str, id: &str) -> Result<Option<Box<RawValue>>, SignalsError> {
-    let Some(row) = deps.store.event(tenant, id).await? else { return Ok(None) };
-    let deliveries = deps.store.deliveries(tenant, id).await?;
-    shown(&row, Some(deliveries)).map(Some)
+pub async fn event(deps: &EventDeps, tenant: &Tenant, id: &str) -> Result<Option<Box<RawValue>>, SignalsError> {
+    let Some(row) = deps.store.event(&tenant.id, id).await? else { return Ok(None) };
+    let deliveries = deps.store.deliveries(&tenant.id, id).await?;
+    shown(&row, &hidden(tenant)?, Some(deliveries)).map(Some)
 }
 
 #[derive(Serialize)]
@@ -199,14 +202,19 @@ struct Shown<'a> {
 }
 
 /// As JSON; in full when the deliveries are given.
-fn shown(row: &EventRow, deliveries: Option<Vec<DeliveryView>>) -> Result<Box<RawValue>, SignalsError> {
+fn shown(
+    row: &EventRow,
+    hidden: &[Path],
+    deliveries: Option<Vec<DeliveryView>>,
+) -> Result<Box<RawValue>, SignalsError> {
     let raw = |text| serde_json::from_str::<&RawValue>(text).map_err(SignalsError::Json);
     let outcomes = row.outcomes.as_deref().filter(|_| deliveries.is_some());
+    let redacted = redacted(&row.payload, hidden)?;
     let shown = Shown {
         id: &row.id,
         r#type: &row.kind,
         source: row.source.as_deref(),
-        payload: raw(&row.payload)?,
+        payload: redacted.as_deref().map_or_else(|| raw(&row.payload), Ok)?,
         occurred_at: iso_millis(row.occurred_at),
         received_at: iso_millis(row.received_at),
         status: EventStatus::of(row).name(),
@@ -216,6 +224,18 @@ fn shown(row: &EventRow, deliveries: Option<Vec<DeliveryView>>) -> Result<Box<Ra
         deliveries,
     };
     serde_json::value::to_raw_value(&shown).map_err(SignalsError::Json)
+}
+
+/// A payload without what is hidden; `None` when that is not in it.
+fn redacted(payload: &str, hidden: &[Path]) -> Result<Option<Box<RawValue>>, SignalsError> {
+    if hidden.is_empty() {
+        return Ok(None);
+    }
+    let mut payload: Value = serde_json::from_str(payload).map_err(SignalsError::Json)?;
+    if !redact(&mut payload, hidden) {
+        return Ok(None);
+    }
+    serde_json::value::to_raw_value(&payload).map(Some).map_err(SignalsError::Json)
 }
 
 /// Has an event weighed again, by the rules as they are now: a copy of it with an id of its own, which counts for nothing.

@@ -43,6 +43,8 @@ pub struct IngestDeps {
 #[derive(Clone, Default)]
 pub(crate) struct MonthKnown {
     full_until: Option<Timestamp>,
+    /// The last second, since 1970, in which the tenant had no place left under its rate.
+    full_second: Option<i64>,
     summed: Option<(Timestamp, u64)>,
     /// Events refused since the store was told of any.
     refused: u64,
@@ -119,6 +121,8 @@ pub enum Accepted {
         /// Until the next month begins.
         retry_after: Duration,
     },
+    /// The tenant's rate is reached, for this second.
+    RateLimited,
     /// The tenant may do nothing.
     Suspended,
 }
@@ -126,10 +130,10 @@ pub enum Accepted {
 /// Takes one event of `tenant`: counted, written with its unsent mark, and sent to the rules.
 ///
 /// Without a key that is one counter, one put, one send; with one, a read before and a transaction in place of the put. A
-/// send that fails is made up for by the sweep.
+/// tenant with a rate costs one write more. A send that fails is made up for by the sweep.
 ///
-/// Repetitions are counted as they come, on rows of their own. Events beyond the limit are counted whenever the store is asked
-/// about it, every five seconds at most, so that a flood of them costs no writes; the last few of a process that ends may
+/// Repetitions are counted as they come, on rows of their own. Events beyond the limit or the rate are counted whenever the store
+/// is asked about it, every five seconds or each second at most, so that a flood of them costs few writes; the last few of a process that ends may
 /// stay uncounted.
 ///
 /// # Errors
@@ -151,15 +155,18 @@ pub async fn accept(
         return Ok(replayed(deps, tenant, known, new).await);
     }
     let id = deps.clock.new_id().to_string();
-    let Some((shard, count)) = reserve(deps, tenant, &id, now).await? else {
-        // Perhaps the same request took the last place meanwhile.
-        if let Some(key) = idempotency_key
-            && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
-        {
-            return Ok(replayed(deps, tenant, known, new).await);
+    let (shard, count) = match admit(deps, tenant, &id, now).await? {
+        Ok(counted) => counted,
+        Err(refusal) => {
+            // Perhaps the same request took the last place meanwhile.
+            if let Some(key) = idempotency_key
+                && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
+            {
+                return Ok(replayed(deps, tenant, known, new).await);
+            }
+            metric::count("rejected", 1);
+            return Ok(refusal);
         }
-        metric::count("rejected", 1);
-        return Ok(Accepted::HardLimit { retry_after: until_next_month(now) });
     };
     let event = EventRow::new(&tenant.id, id.clone(), new, idempotency_key, tenant.plan.kept_days(), now);
     match deps.store.add_event(&event, &new.fingerprint, deps.key_kept_for).await {
@@ -208,6 +215,44 @@ async fn count(deps: &IngestDeps, tenant: &Tenant, what: &str, amount: u64) {
     if let Err(error) = deps.store.count_apart(&tenant.id, deps.clock.now(), &[(what, amount)]).await {
         tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "what was not taken is not counted");
     }
+}
+
+/// Holds an event to the tenant's rate, then to its limit; answers as [`reserve`] does, or why the event is refused.
+async fn admit(
+    deps: &IngestDeps,
+    tenant: &Tenant,
+    event_id: &str,
+    at: Timestamp,
+) -> Result<Result<(u32, u64), Accepted>, SignalsError> {
+    if let Some(rate) = tenant.rate_per_second
+        && !is_within_rate(deps, tenant, rate, at).await?
+    {
+        return Ok(Err(Accepted::RateLimited));
+    }
+    let counted = reserve(deps, tenant, event_id, at).await?;
+    Ok(counted.ok_or_else(|| Accepted::HardLimit { retry_after: until_next_month(at) }))
+}
+
+/// Whether the second has a place left. Once it has none, this process asks no more until the next.
+async fn is_within_rate(deps: &IngestDeps, tenant: &Tenant, rate: u32, at: Timestamp) -> Result<bool, SignalsError> {
+    let (month, second) = (Month::of(at), Some(at.as_second()));
+    let is_known_full = deps.known(&tenant.id, &month, |known| {
+        let is_full = known.full_second == second;
+        known.refused += u64::from(is_full);
+        is_full
+    });
+    if is_known_full {
+        return Ok(false);
+    }
+    if deps.store.take_turn(&tenant.id, rate, at).await? {
+        return Ok(true);
+    }
+    let refused = deps.known(&tenant.id, &month, |known| {
+        known.full_second = second;
+        std::mem::take(&mut known.refused) + 1
+    });
+    count(deps, tenant, REJECTED, refused).await;
+    Ok(false)
 }
 
 /// Counts the event; answers on which shard, and how many that has. `None` when the limit is reached.

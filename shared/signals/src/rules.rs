@@ -6,7 +6,7 @@ use crate::tenants::TenantDeps;
 use serde_json::{Value, json};
 use switchyard_core::iso_millis;
 use switchyard_io::dynamo::Write;
-use switchyard_rules::{Code, Issue, Parsed, Status, parse_text};
+use switchyard_rules::{Code, Issue, MAX_PATTERN_BYTES, Parsed, Status, parse_text};
 
 /// Rules in force that a tenant has at most.
 pub const MAX_ACTIVE: usize = 500;
@@ -40,12 +40,17 @@ pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str
         Err(issues) => return Ok(Written::Invalid(issues)),
     };
     let rows = deps.store.rules(tenant).await?;
-    let status = status_of(&parsed).unwrap_or(RuleStatus::Active);
-    if rows.len() >= MAX_RULES || (status == RuleStatus::Active && count_active(&rows) >= MAX_ACTIVE) {
+    if rows.len() >= MAX_RULES {
         return Ok(Written::TooMany);
     }
-    let id = deps.clock.new_id().to_string();
-    let row = RuleRow::new(tenant, &id, status, document, deps.clock.now());
+    let (id, status) = (deps.clock.new_id().to_string(), status_of(&parsed).unwrap_or(RuleStatus::Active));
+    let row = RuleRow {
+        pattern_bytes: parsed.pattern_bytes(),
+        ..RuleRow::new(tenant, &id, status, document, deps.clock.now())
+    };
+    if let Some(refusal) = crowded(&rows, &row, &parsed) {
+        return Ok(refusal);
+    }
     let record = record(deps, actor, tenant, "rule.create", None, &row)?;
     deps.store.add_rule(tenant, &row, record).await?;
     Ok(Written::Rule(show(&row), row.lock, warnings))
@@ -73,18 +78,18 @@ pub async fn replace(
         Err(issues) => return Ok(Written::Invalid(issues)),
     };
     let status = status_of(&parsed).unwrap_or(before.status);
-    let becomes_active = status == RuleStatus::Active && before.status != RuleStatus::Active;
-    if becomes_active && is_full(deps, tenant).await? {
-        return Ok(Written::TooMany);
-    }
     let after = RuleRow {
         status,
         version: before.newest + 1,
         newest: before.newest + 1,
         document: document.to_owned(),
+        pattern_bytes: parsed.pattern_bytes(),
         updated_at: deps.clock.now(),
         ..before.clone()
     };
+    if let Some(refusal) = crowded(&deps.store.rules(tenant).await?, &after, &parsed) {
+        return Ok(refusal);
+    }
     let record = record(deps, actor, tenant, "rule.replace", Some(&before), &after)?;
     Ok(match deps.store.change_rule(tenant, &before, &after, true, record).await? {
         true => Written::Rule(show(&after), before.lock + 1, warnings),
@@ -112,7 +117,7 @@ pub async fn activate(
         updated_at: deps.clock.now(),
         ..before.clone()
     };
-    change(deps, actor, tenant, &before, &after).await
+    change(deps, actor, tenant, &before, after).await
 }
 
 /// Pauses a rule, has it go on, or archives it.
@@ -128,7 +133,7 @@ pub async fn set_status(
 ) -> Result<Written, SignalsError> {
     let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
     let after = RuleRow { status, updated_at: deps.clock.now(), ..before.clone() };
-    change(deps, actor, tenant, &before, &after).await
+    change(deps, actor, tenant, &before, after).await
 }
 
 async fn change(
@@ -136,15 +141,21 @@ async fn change(
     actor: &str,
     tenant: &str,
     before: &RuleRow,
-    after: &RuleRow,
+    mut after: RuleRow,
 ) -> Result<Written, SignalsError> {
-    let becomes_active = after.status == RuleStatus::Active && before.status != RuleStatus::Active;
-    if becomes_active && is_full(deps, tenant).await? {
-        return Ok(Written::TooMany);
+    if after.status == RuleStatus::Active {
+        let parsed = match parse_text(&after.document) {
+            Ok(parsed) => parsed,
+            Err(issues) => return Ok(Written::Invalid(issues)),
+        };
+        after.pattern_bytes = parsed.pattern_bytes();
+        if let Some(refusal) = crowded(&deps.store.rules(tenant).await?, &after, &parsed) {
+            return Ok(refusal);
+        }
     }
-    let record = record(deps, actor, tenant, "rule.change", Some(before), after)?;
-    Ok(match deps.store.change_rule(tenant, before, after, false, record).await? {
-        true => Written::Rule(show(after), before.lock + 1, Vec::new()),
+    let record = record(deps, actor, tenant, "rule.change", Some(before), &after)?;
+    Ok(match deps.store.change_rule(tenant, before, &after, false, record).await? {
+        true => Written::Rule(show(&after), before.lock + 1, Vec::new()),
         false => Written::Stale,
     })
 }
@@ -205,12 +216,23 @@ pub async fn version(deps: &TenantDeps, tenant: &str, id: &str, version: u64) ->
     Ok(deps.store.rule_version(tenant, id, version).await?.as_ref().map(show_version))
 }
 
-async fn is_full(deps: &TenantDeps, tenant: &str) -> Result<bool, SignalsError> {
-    Ok(count_active(&deps.store.rules(tenant).await?) >= MAX_ACTIVE)
-}
-
-fn count_active(rows: &[RuleRow]) -> usize {
-    rows.iter().filter(|row| row.status == RuleStatus::Active).count()
+/// Why a rule cannot be in force beside a tenant's others: there are too many, or their patterns together take too much of
+/// a memory that the tenant shares with others.
+fn crowded(rows: &[RuleRow], rule: &RuleRow, parsed: &Parsed) -> Option<Written> {
+    if rule.status != RuleStatus::Active {
+        return None;
+    }
+    let others = || rows.iter().filter(|row| row.status == RuleStatus::Active && row.id != rule.id);
+    if others().count() >= MAX_ACTIVE {
+        return Some(Written::TooMany);
+    }
+    let mut bytes = others().map(|row| row.pattern_bytes).sum::<usize>();
+    let beyond = parsed.patterns.iter().find(|pattern| {
+        bytes += pattern.bytes;
+        bytes > MAX_PATTERN_BYTES
+    })?;
+    let message = "with this pattern those of all rules in force are too large once compiled";
+    Some(Written::Invalid(vec![issue(beyond.pointer.clone(), Code::TooLarge, message.to_owned())]))
 }
 
 async fn known(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {

@@ -7,13 +7,20 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_notify::Channel;
-use switchyard_rules::{Rule, parse_text};
+use switchyard_rules::{MAX_PATTERN_BYTES, Rule, parse_text};
 use tokio::time::Instant;
 
 /// How long rules are taken to be as they were.
 const KEEP: Duration = Duration::from_secs(5);
 
 const CACHED: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+
+/// Bytes that all rulesets that are remembered may take together; two tenants may fill it, and others do not notice but by
+/// loading theirs again.
+const CACHED_BYTES: usize = 2 * MAX_PATTERN_BYTES;
+
+/// Bytes that a rule takes for each byte of its document, patterns apart.
+const BYTES_EACH: usize = 8;
 
 /// A rule in force.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub(crate) struct Ruleset {
     /// By priority, then by age.
     pub(crate) rules: Vec<ActiveRule>,
     configs: Vec<ConfigRow>,
+    /// What it may take of memory, roughly.
+    bytes: usize,
 }
 
 impl Ruleset {
@@ -57,20 +66,43 @@ impl Ruleset {
 
 /// Loads rulesets, and remembers them.
 #[derive(Clone)]
-pub(crate) struct Rulesets(Arc<Mutex<LruCache<String, Known>>>);
+pub(crate) struct Rulesets(Arc<Mutex<Cache>>);
 
 /// A ruleset, and when it was looked at.
 type Known = (Instant, Arc<Ruleset>);
 
+/// The rulesets that were looked at last, as many as fit.
+struct Cache {
+    known: LruCache<String, Known>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn keep(&mut self, tenant: &str, at: Instant, ruleset: Arc<Ruleset>) {
+        self.bytes += ruleset.bytes;
+        // What had the tenant's place, or the last one.
+        if let Some((_, (_, gone))) = self.known.push(tenant.to_owned(), (at, ruleset)) {
+            self.bytes -= gone.bytes;
+        }
+        // The one in use stays, however large.
+        while self.bytes > CACHED_BYTES
+            && self.known.len() > 1
+            && let Some((_, (_, gone))) = self.known.pop_lru()
+        {
+            self.bytes -= gone.bytes;
+        }
+    }
+}
+
 impl Rulesets {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(LruCache::new(CACHED))))
+        Self(Arc::new(Mutex::new(Cache { known: LruCache::new(CACHED), bytes: 0 })))
     }
 
     /// `None` when there is no such tenant.
     pub(crate) async fn of(&self, store: &Store, tenant: &str) -> Result<Option<Arc<Ruleset>>, SignalsError> {
         let now = Instant::now();
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).known.get(tenant).cloned();
         if let Some((at, ruleset)) = &known
             && now - *at < KEEP
         {
@@ -82,18 +114,19 @@ impl Rulesets {
             Some((_, known)) if known.rev == rev && known.tenant == row => known,
             _ => Arc::new(load(store, row, rev).await?),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(tenant.to_owned(), (now, ruleset.clone()));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keep(tenant, now, ruleset.clone());
         Ok(Some(ruleset))
     }
 }
 
 async fn load(store: &Store, tenant: Tenant, rev: i64) -> Result<Ruleset, SignalsError> {
     let (rows, configs) = (store.rules(&tenant.id).await?, store.configs(&tenant.id).await?);
-    let mut rules = Vec::new();
+    let (mut rules, mut bytes) = (Vec::new(), 0);
     for row in rows.into_iter().filter(|row| row.status == RuleStatus::Active) {
         match parse_text(&row.document) {
             // Whether it is paused is the row's to say: the document says it only of the time when it was written.
             Ok(parsed) => {
+                bytes += parsed.pattern_bytes() + BYTES_EACH * row.document.len();
                 let rule = Rule { status: None, ..parsed.rule };
                 rules.push(ActiveRule { id: row.id, version: row.version, rule });
             }
@@ -102,5 +135,30 @@ async fn load(store: &Store, tenant: Tenant, rev: i64) -> Result<Ruleset, Signal
         }
     }
     rules.sort_by(|one, other| other.rule.priority.cmp(&one.rule.priority).then_with(|| one.id.cmp(&other.id)));
-    Ok(Ruleset { rev, tenant, rules, configs })
+    Ok(Ruleset { rev, tenant, rules, configs, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn rulesets_are_remembered_as_far_as_memory_goes() {
+        let ruleset = |bytes| {
+            let tenant = Tenant::new("t", "acme", "Acme", Timestamp::UNIX_EPOCH);
+            Arc::new(Ruleset { rev: 1, tenant, rules: Vec::new(), configs: Vec::new(), bytes })
+        };
+        let mut cache = Cache { known: LruCache::new(NonZeroUsize::new(3).unwrap()), bytes: 0 };
+        let mut kept = |tenant: &str, bytes: usize| {
+            cache.keep(tenant, Instant::now(), ruleset(bytes));
+            assert_eq!(cache.bytes, cache.known.iter().map(|(_, (_, ruleset))| ruleset.bytes).sum::<usize>());
+            cache.known.iter().map(|(tenant, _)| tenant.as_str()).collect::<String>()
+        };
+        assert_eq!([kept("a", 10), kept("b", 20), kept("c", 30)], ["a", "ba", "cba"]);
+        assert_eq!(kept("d", 40), "dcb", "no more than three");
+        assert_eq!(kept("b", CACHED_BYTES - 60), "bd", "the oldest goes");
+        assert_eq!(kept("a", CACHED_BYTES + 1), "a", "the one in use stays");
+        assert_eq!(kept("b", 1), "b");
+    }
 }

@@ -9,12 +9,22 @@ use switchyard_core::{Clock, Env, EnvError, iso_millis};
 use switchyard_io::dynamo::{DynamoError, Write};
 use switchyard_io::keys::KeyAbout;
 use switchyard_io::{Aws, Table};
+use switchyard_rules::Path;
 
 /// Attempts at a change that others get in the way of.
 const ATTEMPTS: u32 = 5;
 
 /// Most rows that a tenant's usage may be spread over.
 pub const MAX_USAGE_SHARDS: u32 = 64;
+
+/// Most events that a tenant may be held to within a second: they are counted on one row, which takes so many writes.
+pub const MAX_RATE: u32 = 1_000;
+
+/// Most paths that are hidden from readers of a tenant's events.
+pub const MAX_REDACTED: usize = 50;
+
+/// In a tenant's metadata: the addresses and domains that it may send mail from over SES.
+pub const SES_IDENTITIES: &str = "sesIdentities";
 
 /// What looking after tenants needs.
 #[derive(Clone)]
@@ -52,16 +62,20 @@ pub struct TenantEdit {
     pub monthly_soft_limit: Option<Option<u64>>,
     /// `Some(None)` for no limit.
     pub monthly_hard_limit: Option<Option<u64>>,
+    /// 1 to [`MAX_RATE`]; `Some(None)` for no limit.
+    pub rate_per_second: Option<Option<u32>>,
     /// 1 to [`MAX_USAGE_SHARDS`].
     pub usage_shards: Option<u32>,
     /// A JSON object.
     pub metadata: Option<Option<String>>,
+    /// Paths below `payload` that readers of events do not see, at most [`MAX_REDACTED`].
+    pub redact: Option<Vec<String>>,
 }
 
 /// Makes a tenant, with its first user if one is named; `None` when its slug is taken. `actor` is who did it.
 ///
 /// # Errors
-/// Limits that contradict each other are refused; DynamoDB could not be reached.
+/// Limits that contradict each other, and paths that are none, are refused; DynamoDB could not be reached.
 pub async fn create(
     deps: &TenantDeps,
     actor: &str,
@@ -77,7 +91,7 @@ pub async fn create(
         // Nobody asked for the usual soft limit.
         tenant.monthly_soft_limit = tenant.monthly_soft_limit.map(|soft| soft.min(hard));
     }
-    check_limits(&tenant)?;
+    check(&tenant)?;
     let mut writes = vec![record(deps, actor, "tenant.create", None, &tenant)?];
     if let Some(owner) = owner {
         let user = users::prepare(&tenant.id, &deps.clock.new_id().to_string(), owner, now).await?;
@@ -145,8 +159,8 @@ pub async fn list(
 /// the number of its shards are in force at once, and never exceeded meanwhile.
 ///
 /// # Errors
-/// Limits that contradict each other are refused, and so is another status of a tenant that is deleted; DynamoDB could not be
-/// reached, or others kept changing it.
+/// Limits that contradict each other and paths that are none are refused, and so is another status of a tenant that is deleted;
+/// DynamoDB could not be reached, or others kept changing it.
 pub async fn change(
     deps: &TenantDeps,
     actor: &str,
@@ -157,7 +171,7 @@ pub async fn change(
         let Some(before) = deps.store.tenant(id).await? else { return Ok(None) };
         let mut after = before.clone();
         apply(&mut after, edit);
-        check_limits(&after)?;
+        check(&after)?;
         // The change is made only to the tenant as it was read here: one that is deleted meanwhile stays so.
         if before.status == TenantStatus::Deleted && after.status != before.status {
             return Err(SignalsError::TenantDeleted);
@@ -188,8 +202,10 @@ pub fn show(tenant: &Tenant) -> Value {
         "plan": tenant.plan,
         "monthlySoftLimit": tenant.monthly_soft_limit,
         "monthlyHardLimit": tenant.monthly_hard_limit,
+        "ratePerSecond": tenant.rate_per_second,
         "usageShards": tenant.usage_shards,
         "metadata": metadata.unwrap_or(Value::Null),
+        "redact": tenant.redact,
         "createdAt": iso_millis(tenant.created_at),
         "updatedAt": iso_millis(tenant.updated_at),
     })
@@ -203,17 +219,73 @@ fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
     tenant.plan = edit.plan.unwrap_or(tenant.plan);
     tenant.monthly_soft_limit = edit.monthly_soft_limit.unwrap_or(tenant.monthly_soft_limit);
     tenant.monthly_hard_limit = edit.monthly_hard_limit.unwrap_or(tenant.monthly_hard_limit);
+    tenant.rate_per_second = edit.rate_per_second.unwrap_or(tenant.rate_per_second);
     tenant.set_usage_shards(edit.usage_shards.unwrap_or(tenant.usage_shards).clamp(1, MAX_USAGE_SHARDS));
     if let Some(metadata) = &edit.metadata {
         tenant.metadata.clone_from(metadata);
     }
+    if let Some(redact) = &edit.redact {
+        tenant.redact.clone_from(redact);
+    }
 }
 
-fn check_limits(tenant: &Tenant) -> Result<(), SignalsError> {
+/// What readers of a tenant's events do not see.
+pub(crate) fn hidden(tenant: &Tenant) -> Result<Vec<Path>, SignalsError> {
+    let read = |text: &String| match Path::parse(text) {
+        Ok(path) if path.is_below_payload() => Ok(path),
+        Ok(_) => Err(SignalsError::refused("redact", format!("must name what is in payload; {text:?} does not"))),
+        Err(why) => Err(SignalsError::refused("redact", format!("must hold paths; {text:?} is none: {why}"))),
+    };
+    tenant.redact.iter().map(read).collect()
+}
+
+/// Whether a tenant may send mail from an address over SES, which sends for everybody in the account: the address or its
+/// domain has to be among the tenant's own.
+pub(crate) fn may_send_from(tenant: &Tenant, address: &str) -> bool {
+    let metadata: Value =
+        tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let domain = address.rsplit('@').next().unwrap_or_default();
+    let identities = metadata[SES_IDENTITIES].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut identities = identities.iter().filter_map(Value::as_str);
+    identities.any(|known| known.eq_ignore_ascii_case(address) || known.eq_ignore_ascii_case(domain))
+}
+
+fn check(tenant: &Tenant) -> Result<(), SignalsError> {
+    if tenant.rate_per_second.is_some_and(|rate| !(1..=MAX_RATE).contains(&rate)) {
+        return Err(SignalsError::refused("ratePerSecond", format!("must be 1 to {MAX_RATE}, or null")));
+    }
+    if tenant.redact.len() > MAX_REDACTED {
+        return Err(SignalsError::refused("redact", format!("must have at most {MAX_REDACTED} paths")));
+    }
+    hidden(tenant)?;
     match (tenant.monthly_soft_limit, tenant.monthly_hard_limit) {
         (Some(soft), Some(hard)) if soft > hard => {
             Err(SignalsError::refused("monthlySoftLimit", format!("must be at most the hard limit, {hard}")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchyard_core::Timestamp;
+
+    #[test]
+    fn mail_is_sent_from_a_tenants_own_addresses_and_domains_alone() {
+        let mut tenant = Tenant::new("1", "acme", "Acme", Timestamp::UNIX_EPOCH);
+        assert!(!may_send_from(&tenant, "a@acme.test"));
+        tenant.metadata = Some(r#"{"sesIdentities": ["acme.test", "news@example.com", 7]}"#.to_owned());
+        for (address, may) in [
+            ("a@acme.test", true),
+            ("B@ACME.test", true),
+            ("news@example.com", true),
+            ("other@example.com", false),
+            ("a@sub.acme.test", false),
+            ("a@notacme.test", false),
+            ("acme.test@example.com", false),
+        ] {
+            assert_eq!(may_send_from(&tenant, address), may, "{address}");
+        }
     }
 }

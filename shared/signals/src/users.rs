@@ -7,9 +7,11 @@ use crate::store::{Audit, OPERATORS, Role, Store, Tenant, UserRow, UserWrite};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::time::Duration;
 use switchyard_core::jwt::{self, Issuer, JwtKey};
 use switchyard_core::{Clock, Env, EnvError, Secret, error_chain, iso_millis};
+use switchyard_io::keys::is_payable;
 use switchyard_io::{Aws, Secrets, Table};
 
 /// Attempts at one account that are answered within [`SPAN`].
@@ -228,6 +230,78 @@ pub enum Password {
     Bcrypt(String),
 }
 
+/// Longest address, in characters.
+pub const MAX_EMAIL: usize = 254;
+
+/// Whether a text may be an address; the rest shows when mail is sent to it.
+pub fn is_email(text: &str) -> bool {
+    let is_address = text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
+    let is_plain = !text.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+    is_address && is_plain && text.chars().count() <= MAX_EMAIL
+}
+
+/// A user of the service this one replaces.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ImportedRow {
+    email: String,
+    password_hash: String,
+    role: Role,
+}
+
+/// What became of [`import`].
+#[derive(Debug)]
+pub enum Imported {
+    /// So many users were made.
+    Done(usize),
+    /// These rows are wrong, each with why, and nothing was made.
+    Wrong(Vec<(usize, String)>),
+}
+
+/// Makes users of rows `{email,passwordHash,role}`, whose bcrypt hashes are replaced when they log in: all of them, or none
+/// when one is wrong.
+///
+/// # Errors
+/// DynamoDB could not be reached, or another took an address meanwhile; then the rows before are made.
+pub async fn import(deps: &UserDeps, actor: &str, tenant: &str, rows: &[Value]) -> Result<Imported, SignalsError> {
+    let known = deps.store.users(tenant).await?;
+    let mut taken: HashSet<String> = known.iter().map(|user| user.email.to_lowercase()).collect();
+    let (mut users, mut wrong) = (Vec::new(), Vec::new());
+    for (index, row) in rows.iter().enumerate() {
+        match imported(row) {
+            Ok(user) if !taken.insert(user.email.to_lowercase()) => {
+                wrong.push((index, "the address is taken".to_owned()));
+            }
+            Ok(user) => users.push(user),
+            Err(why) => wrong.push((index, why)),
+        }
+    }
+    if !wrong.is_empty() {
+        return Ok(Imported::Wrong(wrong));
+    }
+    for user in &users {
+        let Written::User(_) = create(deps, actor, tenant, user).await? else {
+            return Err(SignalsError::Contended { what: "a user's address" });
+        };
+    }
+    Ok(Imported::Done(users.len()))
+}
+
+/// What a row stands for, or what is wrong with it, without what it says.
+fn imported(row: &Value) -> Result<NewUser, String> {
+    let row = ImportedRow::deserialize(row).map_err(|_| "expected email, passwordHash and role alone".to_owned())?;
+    if !is_email(&row.email) {
+        return Err("email must be an e-mail address".to_owned());
+    }
+    if !password::is_imported(&row.password_hash) || !is_payable(&row.password_hash) {
+        return Err("passwordHash must be a bcrypt hash ($2a$, $2b$ or $2y$) of a cost up to 14".to_owned());
+    }
+    if row.role == Role::Operator {
+        return Err("role must be member, admin or owner".to_owned());
+    }
+    Ok(NewUser { email: row.email, password: Password::Bcrypt(row.password_hash), role: row.role })
+}
+
 /// What became of a change of a user.
 #[derive(Debug)]
 pub enum Written {
@@ -407,4 +481,32 @@ pub(crate) fn show(user: &UserRow) -> Value {
         "createdAt": iso_millis(user.created_at),
         "updatedAt": iso_millis(user.updated_at),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_other_services_are_read_strictly() {
+        let hash = "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+        let row = |email: &str, hash: &str, role: &str| json!({"email": email, "passwordHash": hash, "role": role});
+        for form in ["$2a$", "$2b$", "$2y$"] {
+            let read = imported(&row("a@acme.test", &hash.replacen("$2b$", form, 1), "owner")).unwrap();
+            assert!(matches!(read, NewUser { role: Role::Owner, password: Password::Bcrypt(_), .. }), "{read:?}");
+        }
+        for (wrong, about) in [
+            (row("acme.test", hash, "member"), "email"),
+            (row("a@acme.test", "$argon2id$v=19", "member"), "passwordHash"),
+            (row("a@acme.test", &hash[..40], "member"), "passwordHash"),
+            (row("a@acme.test", &hash.replacen("$10$", "$20$", 1), "member"), "passwordHash"),
+            (row("a@acme.test", hash, "operator"), "role"),
+            (row("a@acme.test", hash, "king"), "role"),
+            (json!({"email": "a@acme.test"}), "passwordHash"),
+            (json!([]), "email"),
+        ] {
+            let why = imported(&wrong).unwrap_err();
+            assert!(why.contains(about), "{wrong}: {why}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use switchyard_core::{Env, Secret};
 use switchyard_io::Aws;
-use switchyard_signals::users::{self, UserDeps};
+use switchyard_signals::users::{self, Imported, UserDeps};
 use switchyard_tests::client::{Answer, Client, poll, unique};
 
 const PASSWORD: &str = "correct-horse-1";
@@ -16,6 +16,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// A tenant with an owner who is logged in.
 struct World {
     client: Client,
+    users: UserDeps,
     operator: String,
     tenant: Value,
     slug: String,
@@ -49,7 +50,7 @@ impl World {
         let slug = format!("managed-{number}");
         let owner = json!({"email": "owner@acme.test", "password": PASSWORD});
         let new = json!({"slug": slug, "name": "Acme", "owner": owner});
-        let world = Self { client, operator, tenant: Value::Null, slug, owner: String::new() };
+        let world = Self { client, users: deps, operator, tenant: Value::Null, slug, owner: String::new() };
         let made = world.call("POST", "/api/tenants", &world.operator, &new).await;
         assert_eq!(made.status, 201, "{}", made.body);
         let owner = token(&log_in(&world.client, Some(&world.slug), "Owner@Acme.test", PASSWORD).await);
@@ -448,6 +449,129 @@ async fn nobody_takes_an_operators_address_or_a_secret_away() {
     );
     let billed = json!({"metadata": {"stripeCustomerId": "cus_another"}});
     assert_eq!(world.own("PATCH", "/api/tenant", &billed).await.status, 400);
+}
+
+#[tokio::test]
+async fn mail_over_ses_is_sent_as_an_operator_allows() {
+    let world = World::new().await;
+    let mail = |from: &str| {
+        let config = json!({"transport": "ses", "from": from, "ses": {"region": "us-east-1"}});
+        json!({"name": "m", "channel": "email", "config": config})
+    };
+    let path = format!("/api/tenants/{}", world.tenant["id"].as_str().unwrap());
+    let allowed = json!({"metadata": {"sesIdentities": ["acme.test"]}});
+    let refused = world.own("POST", "/api/notification-configs", &mail("Acme <a@acme.test>")).await;
+    assert_eq!((refused.status, &refused.body["details"][0]["pointer"]), (400, &json!("/from")), "{}", refused.body);
+    assert_eq!(world.own("PATCH", "/api/tenant", &allowed).await.status, 400);
+    let strange = json!({"metadata": {"sesIdentities": "acme.test"}});
+    assert_eq!(world.call("PATCH", &path, &world.operator, &strange).await.status, 400);
+    assert_eq!(world.call("PATCH", &path, &world.operator, &allowed).await.status, 200);
+    let made = world.own("POST", "/api/notification-configs", &mail("Acme <a@acme.test>")).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let path = format!("/api/notification-configs/{}", made.body["id"].as_str().unwrap());
+    assert_eq!(world.own("PUT", &path, &mail("a@globex.test")).await.status, 400);
+    // What an owner leaves out of the metadata stays.
+    assert_eq!(world.own("PATCH", "/api/tenant", &json!({"metadata": {"note": "x"}})).await.status, 200);
+    assert_eq!(world.own("PUT", &path, &mail("b@acme.test")).await.status, 200);
+}
+
+#[tokio::test]
+async fn users_from_elsewhere_keep_their_passwords() {
+    let world = World::new().await;
+    let tenant = world.tenant["id"].as_str().unwrap();
+    let hash = bcrypt::hash(PASSWORD, 4).unwrap().replacen("$2b$", "$2y$", 1);
+    let row = |email: &str, role: &str| json!({"email": email, "passwordHash": hash, "role": role});
+    let wrong = [row("ann@acme.test", "admin"), row("Owner@acme.test", "member"), row("ANN@acme.test", "member")];
+    let refused = users::import(&world.users, "cli", tenant, &wrong).await.unwrap();
+    let Imported::Wrong(rows) = refused else { panic!("{refused:?}") };
+    assert_eq!(rows.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(log_in(&world.client, Some(&world.slug), "ann@acme.test", PASSWORD).await.status, 401);
+    let rows = [row("ann@acme.test", "admin"), row("bob@acme.test", "member")];
+    let made = users::import(&world.users, "cli", tenant, &rows).await.unwrap();
+    assert!(matches!(made, Imported::Done(2)), "{made:?}");
+    assert_eq!(log_in(&world.client, Some(&world.slug), "ann@acme.test", "another-horse").await.status, 401);
+    // The second time the hash is ours.
+    for _ in 0..2 {
+        let token = token(&log_in(&world.client, Some(&world.slug), "ann@acme.test", PASSWORD).await);
+        assert_eq!(world.call("GET", "/api/auth/me", &token, &Value::Null).await.body["role"], "admin");
+    }
+    let settings = world.client.settings_of("events-api").await.unwrap();
+    let query = json!({
+        "TableName": settings["SIGNALS_TABLE"],
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)",
+        "ExpressionAttributeValues": {":pk": {"S": format!("T#{tenant}")}, ":sk": {"S": "USER#"}},
+    });
+    let kept = world.client.aws("DynamoDB_20120810.Query", &query).await.unwrap();
+    for (email, form) in [("ann@acme.test", "$argon2id$"), ("bob@acme.test", "$2y$")] {
+        let rows = kept["Items"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["email"]["S"] == email).unwrap();
+        assert!(row["password_hash"]["S"].as_str().unwrap().starts_with(form), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_owner_hides_is_seen_by_rules_alone() {
+    let world = World::new().await;
+    for wrong in ["email", "payload", "type", "payload.a[*][*]"] {
+        let answer = world.own("PATCH", "/api/tenant", &json!({"redact": ["payload.a", wrong]})).await;
+        assert_eq!(answer.status, 400, "{wrong}: {}", answer.body);
+        let message = answer.body["message"][0].as_str().unwrap();
+        assert!(message.starts_with("redact must") && message.contains(wrong), "{message}");
+    }
+    let (_, admin) = world.user("admin").await;
+    let hidden = json!({"redact": ["payload.name"]});
+    assert_eq!(world.call("PATCH", "/api/tenant", &admin, &hidden).await.status, 403);
+    let set = world.own("PATCH", "/api/tenant", &hidden).await;
+    assert_eq!((set.status, &set.body["redact"]), (200, &hidden["redact"]), "{}", set.body);
+    let mut by_name = rule("hi");
+    by_name["definition"]["when"] = json!({"path": "payload.name", "op": "eq", "value": "Canaryperson"});
+    assert_eq!(world.own("POST", "/api/rules", &by_name).await.status, 201);
+
+    let (_, key) = world.key(&json!({"label": "p", "scopes": ["events:write", "events:read"]})).await;
+    let headers = [("content-type", "application/json"), ("x-api-key", key.as_str())];
+    let event = json!({"type": "user.signup", "payload": {"name": "Canaryperson", "n": 1}}).to_string();
+    let taken = world.client.send("POST", "/api/events", &headers, event).await.unwrap();
+    let path = format!("/api/events/{}", taken.body["id"].as_str().unwrap());
+    let read = async || world.client.send("GET", &path, &headers[1..], String::new()).await.unwrap().body;
+    let processed =
+        poll(Duration::from_secs(20), Duration::from_millis(100), async || Ok(read().await["status"] == "processed"));
+    processed.await.unwrap();
+    let read = read().await;
+    assert_eq!(read["payload"], json!({"name": "***", "n": 1}), "{read}");
+    let outcome = read["outcomes"].as_object().unwrap().values().next().unwrap();
+    assert_eq!(outcome["outcome"], "fired", "{read}");
+    let listed = world.own("GET", "/api/events", &Value::Null).await.body;
+    assert_eq!(listed["items"][0]["payload"], read["payload"]);
+    if let Some(logs) = &world.client.stack().logs {
+        assert!(logs.kept().iter().all(|(_, line)| !line.contains("Canaryperson")));
+    }
+}
+
+#[tokio::test]
+async fn a_rate_is_set_by_operators_and_refuses_what_comes_too_fast() {
+    let world = World::new().await;
+    let path = format!("/api/tenants/{}", world.tenant["id"].as_str().unwrap());
+    assert_eq!(world.own("PATCH", "/api/tenant", &json!({"ratePerSecond": 1})).await.status, 400);
+    let wrong = world.call("PATCH", &path, &world.operator, &json!({"ratePerSecond": 0})).await;
+    assert_eq!(wrong.body["message"], json!(["ratePerSecond must be 1 to 1000, or null"]));
+    let set = world.call("PATCH", &path, &world.operator, &json!({"ratePerSecond": 1})).await;
+    assert_eq!((set.status, &set.body["ratePerSecond"]), (200, &json!(1)), "{}", set.body);
+    let (_, key) = world.key(&json!({"label": "p"})).await;
+    let headers = [("content-type", "application/json"), ("x-api-key", key.as_str())];
+    let event = json!({"type": "t", "payload": {}});
+    let batch = json!({"events": vec![event; 20]}).to_string();
+    let items = world.client.send("POST", "/api/events/batch", &headers, batch).await.unwrap().body;
+    let items = items["items"].as_array().unwrap();
+    let refused = items.iter().find(|item| item["status"] == 429).unwrap();
+    assert_eq!(refused["error"]["code"], "rate_limited", "{refused}");
+    assert!(items.iter().any(|item| item["status"] == 201));
+    let mut answers = Vec::new();
+    while answers.len() < 20 {
+        answers.push(world.event(&key).await);
+    }
+    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.body["code"], "rate_limited");
 }
 
 #[tokio::test]

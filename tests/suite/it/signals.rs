@@ -442,7 +442,7 @@ async fn a_replay_is_listed_when_it_was_asked_for_and_weighed_as_of_the_first_re
     world.work().await;
     assert_eq!(world.bot.got("1"), ["1 of 2026-01-05T10:00:00.000Z"; 2]);
     // The first one's id is of today, its receipt of another day; a copy is of today in every way.
-    let listed = events::events(&events, &world.tenant.id, &Wanted::default(), 10).await.unwrap();
+    let listed = events::events(&events, &world.tenant, &Wanted::default(), 10).await.unwrap();
     let listed: Vec<Value> = listed.events.iter().map(|event| serde_json::from_str(event.get()).unwrap()).collect();
     let [listed] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!((&listed["id"], &listed["replayOf"]), (&json!(copy), &json!(first)));
@@ -688,8 +688,41 @@ async fn whatsapps_reports_move_a_delivery_on_and_never_back() {
 }
 
 #[tokio::test]
+async fn patterns_of_one_tenant_take_so_much_memory_and_no_more() {
+    let world = World::new().await;
+    let patterns = |count: usize| {
+        let leaf = json!({"path": "payload.a", "op": "matches", "value": "\\w{1,5}$"});
+        let groups: Vec<_> = vec![leaf; count].chunks(50).map(|group| json!({"any": group})).collect();
+        rule("t", json!({"when": {"any": groups}, "actions": sent_by("slack", "x")}))
+    };
+    let write = async |document: &Value| {
+        rules::create(&world.tenants, "cli", &world.tenant.id, &document.to_string()).await.unwrap()
+    };
+    let refused_at = |written: Written| match written {
+        Written::Invalid(issues) => issues[0].pointer.clone(),
+        other => panic!("{other:?}"),
+    };
+    let first = world.rule(patterns(28)).await;
+    let mut second = patterns(10);
+    assert_eq!(refused_at(write(&second).await), "/definition/when/any/0/any/4/value");
+    second["status"] = "paused".into();
+    let id = world.rule(second.clone()).await;
+    let resume = || rules::set_status(&world.tenants, "cli", &world.tenant.id, &id, RuleStatus::Active);
+    refused_at(resume().await.unwrap());
+    // A rule that is replaced makes room for itself, and one that is paused for others.
+    let again = rules::replace(&world.tenants, "cli", &world.tenant.id, &first, &patterns(29).to_string(), None).await;
+    assert!(matches!(again.unwrap(), Written::Rule(..)));
+    rules::set_status(&world.tenants, "cli", &world.tenant.id, &first, RuleStatus::Paused).await.unwrap();
+    assert!(matches!(resume().await.unwrap(), Written::Rule(..)));
+    assert_eq!(refused_at(write(&patterns(33)).await), "/definition/when/any/0/any/32/value", "one rule alone");
+}
+
+#[tokio::test]
 async fn an_address_that_bounced_is_not_written_to_until_it_is_taken_off_the_list() {
     let world = World::new().await;
+    let metadata = json!({"sesIdentities": ["acme.test"]}).to_string();
+    let edit = TenantEdit { metadata: Some(Some(metadata)), ..TenantEdit::default() };
+    tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await.unwrap().unwrap();
     world
         .config(Channel::Email, json!({"transport": "ses", "from": "a@acme.test", "ses": {"region": "us-east-1"}}))
         .await;

@@ -39,6 +39,7 @@ enum Said {
     Replayed,
     Mismatch,
     Full,
+    TooFast,
 }
 
 fn limits(soft: Option<u64>, hard: Option<u64>, shards: u32) -> TenantEdit {
@@ -118,6 +119,7 @@ impl World {
             Accepted::Replayed { .. } => Said::Replayed,
             Accepted::Mismatch => Said::Mismatch,
             Accepted::HardLimit { .. } => Said::Full,
+            Accepted::RateLimited => Said::TooFast,
             Accepted::Suspended => panic!("suspended"),
         })
     }
@@ -178,6 +180,33 @@ async fn a_flood_at_the_limit_costs_no_writes_and_is_counted_when_the_store_is_a
     world.pass(6);
     assert_eq!(world.post(None).await, Said::Full);
     assert_eq!(world.usage().await["eventsRejected"], 101);
+}
+
+#[tokio::test]
+async fn a_rate_is_held_to_over_all_processes_and_repetitions_pass_it() {
+    let rate = |rate| TenantEdit { rate_per_second: Some(rate), ..limits(None, Some(10), 1) };
+    let world = World::new(rate(Some(5))).await;
+    assert_eq!(world.post(Some("k")).await, Said::Taken);
+    world.pass(1);
+    let processes: Vec<_> = (0..4).map(|_| world.process()).collect();
+    let flood = async || {
+        let posts = (0..20).map(|number| world.post_as(&processes[number % 4], &world.tenant, None, "x"));
+        let said: Vec<_> = join_all(posts).await.into_iter().map(Result::unwrap).collect();
+        [Said::Taken, Said::TooFast, Said::Full].map(|kind| said.iter().filter(|said| **said == kind).count())
+    };
+    assert_eq!(flood().await, [5, 15, 0]);
+    assert_eq!((world.post(Some("k")).await, world.post(Some("new")).await), (Said::Replayed, Said::TooFast));
+    let used = world.usage().await;
+    assert_eq!((&used["eventsIngested"], &used["duplicates"]), (&json!(6), &json!(1)));
+    assert!(used["eventsRejected"].as_u64().unwrap() > 0, "{used}");
+    world.pass(1);
+    assert_eq!(flood().await, [4, 15, 1], "the month's limit holds as well");
+    for wrong in [0, 1_001] {
+        let refused = tenants::change(&world.tenants, "cli", &world.tenant.id, &rate(Some(wrong))).await.unwrap_err();
+        assert!(matches!(refused, SignalsError::Refused { field: "ratePerSecond", .. }), "{refused}");
+    }
+    let free = world.change(rate(None)).await;
+    assert_eq!(world.post_as(&world.process(), &free, None, "x").await.unwrap(), Said::Full);
 }
 
 #[tokio::test]

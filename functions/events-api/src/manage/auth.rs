@@ -10,11 +10,8 @@ use serde_json::json;
 use std::time::Duration;
 use switchyard_core::Secret;
 use switchyard_lambda::{Call, Reply};
-use switchyard_signals::users::{self, LoggedIn, PasswordChange};
+use switchyard_signals::users::{self, LoggedIn, MAX_EMAIL, PasswordChange, is_email};
 use switchyard_signals::{password, tenants};
-
-/// Longest address, in characters.
-const MAX_EMAIL: usize = 254;
 
 /// Who logs in.
 #[derive(Deserialize, JsonSchema)]
@@ -91,9 +88,7 @@ pub fn checked_password(name: &str, text: String) -> Result<Secret<String>, Fail
 
 /// An address that may be one; the rest shows when mail is sent to it.
 pub fn checked_email(name: &str, text: &str) -> Result<(), Failure> {
-    let is_address = text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
-    let is_plain = !text.chars().any(|letter| letter.is_control() || letter.is_whitespace());
-    match is_address && is_plain && text.chars().count() <= MAX_EMAIL {
+    match is_email(text) {
         true => Ok(()),
         false => Err(Failure::field(format!("{name} must be an e-mail address"))),
     }

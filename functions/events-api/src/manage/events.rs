@@ -68,13 +68,13 @@ pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
     });
     let before = before.transpose()?;
     let wanted = Wanted { kind, source: query.get("source").cloned(), status, from, to, before };
-    let found = events::events(&request.deps.events, request.tenant()?, &wanted, limit).await?;
+    let found = events::events(&request.deps.events, request.caller.tenant()?, &wanted, limit).await?;
     Ok(Reply::json(200, &Page { items: found.events, next_cursor: found.cursor }))
 }
 
 /// `GET /api/events/{id}`.
 pub async fn find(request: &Request<'_>) -> Result<Reply, Failure> {
-    let event = events::event(&request.deps.events, request.tenant()?, request.id()).await?;
+    let event = events::event(&request.deps.events, request.caller.tenant()?, request.id()).await?;
     Ok(Reply::json(200, &event.ok_or_else(Failure::not_found)?))
 }
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use switchyard_lambda::Reply;
-use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
+use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, SES_IDENTITIES, TenantEdit};
 use switchyard_signals::users::{NewUser, Password};
 use switchyard_signals::{Plan, Role, Tenant, TenantStatus};
 
@@ -54,7 +54,12 @@ pub struct TenantBody {
     /// Events a month that are taken at most; null for all.
     #[serde(default, deserialize_with = "present")]
     monthly_hard_limit: Option<Option<u64>>,
+    /// Events that are taken within one second at most, 1 to 1000; null for all.
+    #[serde(default, deserialize_with = "present")]
+    rate_per_second: Option<Option<u32>>,
     metadata: Option<Map<String, Value>>,
+    /// Paths such as `payload.items[*].phone`, at most 50; readers of events see `***` there.
+    redact: Option<Vec<String>>,
     owner: Option<Owner>,
 }
 
@@ -68,9 +73,14 @@ pub struct TenantChange {
     monthly_soft_limit: Option<Option<u64>>,
     #[serde(default, deserialize_with = "present")]
     monthly_hard_limit: Option<Option<u64>>,
+    /// Events that are taken within one second at most, 1 to 1000; null for all.
+    #[serde(default, deserialize_with = "present")]
+    rate_per_second: Option<Option<u32>>,
     /// Rows that its usage is spread over, 1 to 64.
     usage_shards: Option<u32>,
     metadata: Option<Map<String, Value>>,
+    /// Paths such as `payload.items[*].phone`, at most 50; readers of events see `***` there.
+    redact: Option<Vec<String>>,
 }
 
 /// What its owner may change about a tenant.
@@ -79,6 +89,8 @@ pub struct TenantChange {
 pub struct OwnTenantChange {
     name: Option<String>,
     metadata: Option<Map<String, Value>>,
+    /// Paths such as `payload.items[*].phone`, at most 50; readers of events see `***` there.
+    redact: Option<Vec<String>>,
 }
 
 /// `POST /api/tenants`.
@@ -90,7 +102,9 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
         plan: body.plan.map(Plan::from),
         monthly_soft_limit: body.monthly_soft_limit,
         monthly_hard_limit: body.monthly_hard_limit,
+        rate_per_second: body.rate_per_second,
         metadata: metadata(body.metadata)?,
+        redact: body.redact,
         ..TenantEdit::default()
     };
     let owner = body.owner.map(|Owner { email, password }| -> Result<_, Failure> {
@@ -134,8 +148,10 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
         plan: body.plan.map(Plan::from),
         monthly_soft_limit: body.monthly_soft_limit,
         monthly_hard_limit: body.monthly_hard_limit,
+        rate_per_second: body.rate_per_second,
         usage_shards: body.usage_shards,
         metadata: metadata(body.metadata)?,
+        redact: body.redact,
         ..TenantEdit::default()
     };
     apply(request, request.id(), &edit, 200).await
@@ -154,12 +170,12 @@ pub async fn own(request: &Request<'_>) -> Result<Reply, Failure> {
 
 /// `PATCH /api/tenant`.
 pub async fn change_own(request: &Request<'_>) -> Result<Reply, Failure> {
-    let OwnTenantChange { name, metadata: new } = body::fields(request.call)?;
+    let OwnTenantChange { name, metadata: new, redact } = body::fields(request.call)?;
     if let Some(name) = &name {
         check_text("name", name, MAX_NAME)?;
     }
     let new = new.map(|new| with_operators_own(request.caller.tenant()?, new)).transpose()?;
-    let edit = TenantEdit { name, metadata: metadata(new)?, ..TenantEdit::default() };
+    let edit = TenantEdit { name, metadata: metadata(new)?, redact, ..TenantEdit::default() };
     apply(request, request.tenant()?, &edit, 200).await
 }
 
@@ -180,8 +196,8 @@ fn check_slug(slug: &str) -> Result<(), Failure> {
     }
 }
 
-/// What only operators set in a tenant's metadata: who is billed.
-const OPERATORS_OWN: [&str; 2] = ["stripeCustomerId", "lagoSubscriptionId"];
+/// What only operators set in a tenant's metadata: who is billed, and who it may send mail as.
+const OPERATORS_OWN: [&str; 3] = ["stripeCustomerId", "lagoSubscriptionId", SES_IDENTITIES];
 
 /// `new` with what is the operators', which stays as it is.
 fn with_operators_own(tenant: &Tenant, mut new: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
@@ -200,6 +216,10 @@ fn with_operators_own(tenant: &Tenant, mut new: Map<String, Value>) -> Result<Ma
 
 fn metadata(given: Option<Map<String, Value>>) -> Result<Option<Option<String>>, Failure> {
     let Some(given) = given else { return Ok(None) };
+    let is_list = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    if given.get(SES_IDENTITIES).is_some_and(|identities| !is_list(identities)) {
+        return Err(Failure::field(format!("metadata.{SES_IDENTITIES} must be a list of addresses and domains")));
+    }
     let text = Value::Object(given).to_string();
     match text.len() > MAX_METADATA {
         true => Err(Failure::field(format!("metadata must have at most {MAX_METADATA} bytes"))),

@@ -17,6 +17,7 @@
 //! | delivery | `D#<tenant>#<event>` | `<delivery id>` | 400 days |
 //! | dead letter | `X#<tenant>`, `X#-` of nobody | `<uuid>` | 90 days |
 //! | pace of a far side | `P#<digest>` | `P` | a day |
+//! | events of a second, held to the rate | `P#<digest of tenant and second>` | `R` | a minute |
 //! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
 //! | user | `T#<tenant>` | `USER#<user>` | until removed |
 //! | number of a tenant's owners | `T#<tenant>` | `OWNERS` | for ever |

@@ -31,6 +31,9 @@ pub(crate) struct RuleRow {
     pub(crate) newest: u64,
     /// That version's document, as JSON.
     pub(crate) document: String,
+    /// What that document's patterns may take once they are compiled.
+    #[serde(default)]
+    pub(crate) pattern_bytes: usize,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
 }
@@ -47,6 +50,7 @@ impl RuleRow {
             version: 1,
             newest: 1,
             document: document.to_owned(),
+            pattern_bytes: 0,
             created_at: now,
             updated_at: now,
         }

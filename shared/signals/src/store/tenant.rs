@@ -33,6 +33,9 @@ pub struct Tenant {
     /// Events a month that are taken at most; absent for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_hard_limit: Option<u64>,
+    /// Events that are taken within one second at most; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<u32>,
     /// Rows that its events are counted on.
     pub usage_shards: u32,
     /// The most it ever had: past months are still there.
@@ -41,6 +44,9 @@ pub struct Tenant {
     /// JSON, as it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
+    /// Paths into payloads; readers of events see `***` there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was changed last.
@@ -62,9 +68,11 @@ impl Tenant {
             plan: Plan::Free,
             monthly_soft_limit: Some(100_000),
             monthly_hard_limit: Some(120_000),
+            rate_per_second: None,
             usage_shards: 1,
             most_usage_shards: 1,
             metadata: None,
+            redact: Vec::new(),
             created_at: now,
             updated_at: now,
         }

@@ -1,10 +1,12 @@
 //! The benchmark: release binaries, through the local host, on this machine. Prints a table and writes
 //! `target/bench.json`.
 //!
-//! `cargo run --release --package switchyard-tests --bin bench [-- --events 10000]`
+//! `cargo run --release --package switchyard-tests --bin bench [-- --events 10000]`; with `-- signals-cpu` only what rules and
+//! keys cost, without any process.
 
 mod adt;
 mod alone;
+mod cpu;
 mod orders;
 mod signals;
 
@@ -38,6 +40,10 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     let words: Vec<String> = std::env::args().collect();
+    if words.iter().any(|word| word == "signals-cpu") {
+        cpu::figures()?.iter().for_each(tell);
+        return Ok(());
+    }
     let events = words.iter().position(|word| word == "--events").and_then(|at| words.get(at + 1)?.parse().ok());
     let events = events.unwrap_or(10_000);
     let binaries = build(Profile::Release, &[])?;
@@ -70,10 +76,9 @@ async fn run() -> Result<()> {
     figures.extend(signals::calls(&host.client()?).await?);
     host.kill().await?;
 
+    figures.extend(cpu::figures()?);
     figures.push(adt::cost(&figures));
-    for (figure, value) in &figures {
-        say(&format!("{figure:52} {value}"));
-    }
+    figures.iter().for_each(tell);
     let file = root().join("target/bench.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&figures.into_iter().collect::<Map<_, _>>())?)?;
     say(&format!("written to {}", file.display()));
@@ -168,6 +173,10 @@ fn percentile(values: &mut [f64], percent: usize) -> Value {
 
 fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
+}
+
+fn tell((figure, value): &(String, Value)) {
+    say(&format!("{figure:52} {value}"));
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command's own output")]
