@@ -10,8 +10,8 @@ use switchyard_core::Channel;
 
 const MAX_ACTIONS: usize = 10;
 const MAX_FALLBACKS: usize = 3;
-/// A fallback has none of its own: every recipient of every level would bring its own copy of those below.
-const MAX_DEPTH: usize = 1;
+/// One fallback after another over all five channels.
+const MAX_DEPTH: usize = 4;
 const MAX_RECIPIENTS: usize = 20;
 const MAX_PARAMS: usize = 50;
 
@@ -148,7 +148,7 @@ fn read_list(
     report: &mut Report,
 ) -> Option<Vec<Action>> {
     if depth > MAX_DEPTH {
-        report.issue(at, Code::TooDeep, "a fallback has no fallback of its own");
+        report.issue(at, Code::TooDeep, format!("fallbacks are nested more than {MAX_DEPTH} deep"));
         return None;
     }
     let items = report.array(value, at, 1..=most)?;

@@ -373,7 +373,10 @@ mod tests {
         assert_eq!(with(template), wanted);
         let backed = |inner: Value| json!({"type": "notify", "channel": "email", "fallback": [inner]});
         assert_eq!(with(json!([backed(mail.clone())])), []);
-        assert_eq!(with(json!([backed(backed(mail.clone()))])), [(at("/0/fallback/0/fallback"), Code::TooDeep)]);
+        let deepest = backed(backed(backed(backed(mail.clone()))));
+        assert_eq!(with(json!([deepest.clone()])), []);
+        let too_deep = at("/0/fallback/0/fallback/0/fallback/0/fallback/0/fallback");
+        assert_eq!(with(json!([backed(deepest)])), [(too_deep, Code::TooDeep)]);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(crate) struct DeliveryJob {
 /// The largest intent, with what stands in for it, in bytes: a row holds 400 KB.
 const LARGEST: usize = 250_000;
 
+/// Messages that stand in for one that fails, at most: they are started in one transaction.
+const MOST_FALLBACKS: usize = 90;
+
 /// What a rule sends for an event.
 pub(crate) struct WorkedOut {
     pub(crate) intents: Vec<Intent>,
@@ -37,8 +40,7 @@ pub(crate) struct WorkedOut {
 pub(crate) fn work_out(ruleset: &Ruleset, rule: &Rule, scope: &Scope<'_>) -> WorkedOut {
     let mut worked_out = WorkedOut { intents: Vec::new(), warnings: Vec::new() };
     for action in rule.actions_for(scope.event) {
-        let intents = intents_of(ruleset, action, scope, &mut worked_out.warnings);
-        worked_out.intents.extend(intents.into_iter().map(within_bounds));
+        worked_out.intents.extend(intents_of(ruleset, action, scope, &mut worked_out.warnings));
     }
     worked_out
 }
@@ -47,10 +49,12 @@ pub(crate) fn work_out(ruleset: &Ruleset, rule: &Rule, scope: &Scope<'_>) -> Wor
 fn within_bounds(intent: Intent) -> Intent {
     match serde_json::to_string(&intent) {
         Ok(text) if text.len() <= LARGEST => intent,
-        _ => {
-            Intent { content: Content::default(), failed: Some("too_large".to_owned()), fallback: Vec::new(), ..intent }
-        }
+        _ => too_large(intent),
     }
+}
+
+fn too_large(intent: Intent) -> Intent {
+    Intent { content: Content::default(), failed: Some("too_large".to_owned()), fallback: Vec::new(), ..intent }
 }
 
 fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Intent> {
@@ -64,14 +68,14 @@ fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &
         .filter(|fallback| fallback.applies(scope.event))
         .flat_map(|fallback| intents_of(ruleset, fallback, scope, warnings))
         .collect();
-    let intent = |recipient: &str, content: Content, failed: Option<&str>| Intent {
-        action: action.path.clone(),
-        channel,
-        config: config.map(|config| config.id.clone()),
-        recipient: recipient.to_owned(),
-        content,
-        failed: failed.map(str::to_owned),
-        fallback: fallback.clone(),
+    // Each recipient has a copy of what stands in for it, which has copies of its own: looked at on each level, that stays
+    // small.
+    let bytes = serde_json::to_string(&fallback).map_or(usize::MAX, |text| text.len());
+    let is_too_much = bytes > LARGEST || fallback.len() > MOST_FALLBACKS;
+    let intent = |recipient: &str, content: Content, failed: Option<&str>| {
+        let (action, config) = (action.path.clone(), config.map(|config| config.id.clone()));
+        let (recipient, failed) = (recipient.to_owned(), failed.map(str::to_owned));
+        within_bounds(Intent { action, channel, config, recipient, content, failed, fallback: fallback.clone() })
     };
     let failing = |recipient: &str, reason: &str| {
         // Nothing is tried here, so that what stands in for it goes at once.
@@ -79,6 +83,9 @@ fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &
         intents.extend(fallback.iter().cloned());
         intents
     };
+    if is_too_much {
+        return vec![too_large(intent("", Content::default(), None))];
+    }
     let Some(config) = config else { return failing("", "no_active_config") };
     let message = match action.render(scope, markup) {
         Ok(message) => message,
@@ -103,14 +110,21 @@ fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &
     if to.is_empty() {
         return failing("", "no_recipient");
     }
-    let mut seen = HashSet::new();
-    to.iter()
-        .flat_map(|given| match recipient::normalise(channel, given) {
-            Ok(recipient) if seen.insert(recipient.clone()) => vec![intent(&recipient, content.clone(), None)],
-            Ok(_) => Vec::new(),
-            Err(_) => failing(given, "invalid_recipient"),
-        })
-        .collect()
+    let (mut seen, mut intents, mut has_failed) = (HashSet::new(), Vec::new(), false);
+    for given in &to {
+        match recipient::normalise(channel, given) {
+            Ok(recipient) if seen.insert(recipient.clone()) => intents.push(intent(&recipient, content.clone(), None)),
+            Ok(_) => {}
+            Err(_) => {
+                intents.push(intent(given, Content::default(), Some("invalid_recipient")));
+                has_failed = true;
+            }
+        }
+    }
+    if has_failed {
+        intents.extend(fallback.iter().cloned());
+    }
+    intents
 }
 
 /// The config's own recipients: one, or several.

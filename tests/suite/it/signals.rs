@@ -381,6 +381,54 @@ async fn v34_v36_what_is_hopeless_is_given_up_and_its_fallback_sent() {
 }
 
 #[tokio::test]
+async fn a_fallback_has_its_own_fallback_and_no_depth_makes_it_large() {
+    let world = World::with_bot().await;
+    let to = |chats: Vec<String>, fallback: Option<Value>| {
+        let mut action = json!({"type": "notify", "channel": "telegram", "to": chats, "text": "x".repeat(2_000)});
+        if let Some(fallback) = fallback {
+            action["fallback"] = json!([fallback]);
+        }
+        action
+    };
+    let chat = |chat: &str| vec![chat.to_owned()];
+    let chain = to(chat("1"), Some(to(chat("2"), Some(to(chat("3"), None)))));
+    world.rule(rule("chain", json!({"when": true, "actions": [chain]}))).await;
+    let many = || (100..120).map(|number| number.to_string()).collect::<Vec<_>>();
+    let wide = to(many(), Some(to(many(), Some(to(many(), Some(to(many(), None)))))));
+    world.rule(rule("wide", json!({"when": true, "actions": [wide]}))).await;
+
+    let blocked = json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"});
+    world.bot.says("1", 403, blocked.clone());
+    world.bot.says("2", 403, blocked);
+    let event = world.event("chain", json!({})).await;
+    world.work().await;
+    assert_eq!(world.bot.got("3").len(), 1);
+    let mut found: Vec<_> = world.deliveries(&event).await.iter().map(|row| row["action"].clone()).collect();
+    found.sort_by_key(Value::to_string);
+    assert_eq!(found, [json!("0"), json!("0.fallback.0"), json!("0.fallback.0.fallback.0")]);
+
+    // Of 160,000 messages, those that would be too many to keep are not: what they stand in for is sent all the same.
+    let event = world.event("wide", json!({})).await;
+    world.work().await;
+    assert_eq!(world.deliveries(&event).await.len(), 20);
+    // A bot's pace lets some through at once.
+    assert!(many().iter().any(|chat| !world.bot.got(chat).is_empty()));
+    world.pass(2);
+    for chat in many() {
+        world.bot.says(
+            &chat,
+            403,
+            json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked"}),
+        );
+    }
+    let event = world.event("wide", json!({})).await;
+    world.work().await;
+    let rows = world.deliveries(&event).await;
+    let cut = rows.iter().find(|row| row["action"] == "0.fallback.0").unwrap();
+    assert_eq!(cut["lastError"], "too_large", "{cut}");
+}
+
+#[tokio::test]
 async fn v38_the_version_in_force_is_the_one_that_fires() {
     let world = World::with_bot().await;
     let document = |text: &str| rule("*", json!({"when": true, "actions": telegram(text)}));
