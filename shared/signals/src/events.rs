@@ -2,7 +2,7 @@
 
 use crate::error::SignalsError;
 use crate::ingest::event_message;
-use crate::store::{Audit, DeliveryView, EventRow, EventsAt, Store, Tenant, days};
+use crate::store::{Audit, DeliveryView, EventRow, EventsAt, Store, Tenant, days_of_events};
 use crate::tenants::hidden;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -140,7 +140,7 @@ pub(crate) async fn find(
     let from = wanted.from.unwrap_or(to - Duration::from_secs(86_400));
     let (mut found, mut read, mut bytes) = (Vec::new(), 0, 0);
     let mut before = wanted.before.clone();
-    for day in days(from, to).into_iter().rev() {
+    for day in days_of_events(from, to).into_iter().rev() {
         loop {
             let at = EventsAt { tenant, day: &day, before: before.as_deref(), limit: limit.max(READ_TOGETHER) };
             let (page, has_more) = deps.store.events_of_day(at).await?;

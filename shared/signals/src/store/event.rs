@@ -145,6 +145,13 @@ fn partition(tenant: &str, day: &str, shard: u32) -> String {
     format!("E#{tenant}#{day}#{shard}")
 }
 
+/// The days on which events lie that were received from one time to another, the oldest first: an id may be made just after a
+/// midnight before which its event was received.
+pub(crate) fn days_of_events(from: Timestamp, to: Timestamp) -> Vec<String> {
+    // What is asked for may be the end of time.
+    days(from, to.checked_add(LATE).unwrap_or(to))
+}
+
 /// The partitions of a tenant's events of one day.
 pub(super) fn day_partitions(tenant: &str, day: &str) -> Vec<String> {
     (0..SHARDS).map(|shard| partition(tenant, day, shard)).collect()
@@ -273,7 +280,7 @@ impl Store {
     ) -> Result<BTreeMap<Hour, u64>, SignalsError> {
         let mut by_hour = BTreeMap::new();
         let (first, last) = ids_of(from, to + LATE);
-        let days = days(from, to + LATE);
+        let days = days_of_events(from, to);
         for (day, shard) in days.iter().flat_map(|day| (0..SHARDS).map(move |shard| (day, shard))) {
             let mut after = None;
             loop {
@@ -340,6 +347,14 @@ mod tests {
         assert_eq!((copy.received_at, copy.listed_at(), event.listed_at()), (first, now, first));
         assert_eq!(copy.expires_at, now.as_second() + 180 * 86_400);
         assert_eq!(copy.pk, event_key("t", id).pk);
+    }
+
+    #[test]
+    fn an_event_received_before_midnight_may_lie_on_the_next_day() {
+        let days = |to: &str| days_of_events("2026-11-25T10:00:00Z".parse().unwrap(), to.parse().unwrap());
+        assert_eq!(days("2026-11-25T23:59:00Z"), ["20261125", "20261126"]);
+        assert_eq!(days("2026-11-25T23:57:00Z"), ["20261125"]);
+        assert_eq!(days_of_events(Timestamp::MAX, Timestamp::MAX).len(), 1);
     }
 
     #[test]

@@ -65,9 +65,9 @@ pub use rule::RuleStatus;
 pub(crate) use rule::{RuleRow, VersionRow};
 pub(crate) use state::{DueState, StateKey, Stepped};
 
-pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written, event_key};
+pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written, days_of_events, event_key};
 pub(crate) use listed::listed_partition;
-pub(crate) use period::{Hour, Month, days};
+pub(crate) use period::{Hour, Month};
 pub(crate) use quota::{Reserved, hour_counted};
 pub(crate) use receipt::{ReceiptRow, SuppressionRow};
 pub use tenant::Tenant;

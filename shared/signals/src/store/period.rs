@@ -116,7 +116,7 @@ pub(crate) fn digits(at: Timestamp, most: usize) -> String {
 }
 
 /// The days from one time to another, as keys have them: `20261125`, the oldest first.
-pub(crate) fn days(from: Timestamp, to: Timestamp) -> Vec<String> {
+pub(super) fn days(from: Timestamp, to: Timestamp) -> Vec<String> {
     let first = digits(from, 8);
     let (mut days, mut at) = (vec![digits(to, 8)], to);
     while days.last() > Some(&first) {

@@ -1,12 +1,12 @@
 use super::audit::audit_partition;
 use super::dead_letter::dead_letter_partition;
 use super::delivery::DeliveryStatus;
-use super::event::day_partitions;
+use super::event::{day_partitions, days_of_events};
 use super::listed::listed_partition;
 use super::tenant::{slug_key, tenant_key};
 use super::usage::month_partitions;
 use super::user::address_key;
-use super::{Audit, Month, Store, Tenant, TenantEntry, UserRow, days, tenant_partition};
+use super::{Audit, Month, Store, Tenant, TenantEntry, UserRow, tenant_partition};
 use crate::error::SignalsError;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ impl Store {
             }
         }
         let first = tenant.created_at.max(now - OLDEST);
-        let by_day = days(first, now).into_iter().flat_map(|day| day_partitions(&tenant.id, &day));
+        let by_day = days_of_events(first, now).into_iter().flat_map(|day| day_partitions(&tenant.id, &day));
         let last = Month::of(now);
         let months = std::iter::successors(Some(Month::of(first)), |month| Some(month.next()));
         let by_month = months.take_while(|month| *month <= last).flat_map(|month| {
