@@ -55,6 +55,11 @@ impl Ingest {
         Ok(Self { deps: IngestDeps::from_env(aws, env)?, max_bytes })
     }
 
+    /// Fetches what the first event would have to wait for.
+    pub async fn warm_up(&self) -> Result<(), EnvError> {
+        self.deps.warm_up().await
+    }
+
     /// Takes one event.
     pub async fn event(&self, call: &Call) -> Result<Reply, Failure> {
         check_size(call, self.max_bytes)?;

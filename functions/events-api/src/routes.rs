@@ -31,15 +31,15 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Reads the settings of all parts, and the secret for tokens.
+    /// Reads the settings of all parts, and the secrets for tokens and keys.
     ///
     /// # Errors
-    /// A setting is missing or wrong, or the secret is weak or could not be had.
+    /// A setting is missing or wrong, or a secret is weak or could not be had.
     pub async fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
-        let deps = Deps::from_env(aws, env)?;
-        deps.users.check_secret().await?;
+        let (ingest, deps) = (Ingest::from_env(aws, env)?, Deps::from_env(aws, env)?);
+        tokio::try_join!(ingest.warm_up(), deps.users.check_secret())?;
         Ok(Self {
-            ingest: Ingest::from_env(aws, env)?,
+            ingest,
             deps,
             keys: Idempotency::from_env(aws, env, "SIGNALS_TABLE")?,
             docs: Docs::from_env(env)?,

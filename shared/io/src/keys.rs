@@ -13,7 +13,7 @@ use crate::{Aws, SecretError, SecretValues, Secrets, Table};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::api_key::{ApiKey, digest, is_of_our_form};
-use switchyard_core::{Classify, Clock, Disposition, Env, EnvError, Secret, Timestamp, hex_sha256};
+use switchyard_core::{Classify, Clock, Disposition, Env, EnvError, Secret, Timestamp, error_chain, hex_sha256};
 
 /// Characters of an old key by which it is looked up.
 const OLD_PREFIX: usize = 16;
@@ -499,6 +499,15 @@ impl ApiKeys {
         match self.table.update(&owner_key(&known.tenant, &known.id), used).await? {
             Update::Applied(_) | Update::Refused(_) => Ok(()),
         }
+    }
+
+    /// Fetches the pepper ahead of the first key, at start-up.
+    ///
+    /// # Errors
+    /// It could not be had.
+    pub async fn warm_up(&self) -> Result<(), EnvError> {
+        let unusable = |error| EnvError::Invalid { name: "API_KEY_SECRET".to_owned(), reason: error_chain(&error) };
+        self.pepper().await.map(drop).map_err(unusable)
     }
 
     async fn pepper(&self) -> Result<std::sync::Arc<SecretValues>, KeyError> {

@@ -76,6 +76,14 @@ impl IngestDeps {
         Self { clock, ..self }
     }
 
+    /// Fetches at start-up what the first event would have to wait for.
+    ///
+    /// # Errors
+    /// The secret of keys could not be had.
+    pub async fn warm_up(&self) -> Result<(), EnvError> {
+        self.producers.warm_up().await
+    }
+
     /// Whose key this is.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use switchyard_core::{Clock, error_chain, hex_sha256};
+use switchyard_core::{Clock, EnvError, error_chain, hex_sha256};
 use switchyard_io::keys::{ApiKeys, KnownKey};
 use tokio::time::Instant;
 
@@ -64,6 +64,10 @@ struct Known {
 impl Producers {
     pub(crate) fn new(keys: ApiKeys, clock: Clock) -> Self {
         Self { keys, clock, known: Arc::new(Mutex::new(LruCache::new(CACHED))) }
+    }
+
+    pub(crate) async fn warm_up(&self) -> Result<(), EnvError> {
+        self.keys.warm_up().await
     }
 
     pub(crate) async fn identify(&self, store: &Store, key: &str) -> Result<Identified, SignalsError> {
