@@ -80,7 +80,7 @@ pub enum Imported {
 /// organisation the caller `may` not act for does not exist.
 ///
 /// The receipt is claimed before the marketplace is asked; then guard, log and store are written in one transaction. A
-/// process that dies in between leaves a claim that another may take over after [`crate::store::CLAIM`].
+/// process that dies in between leaves a claim that another may take over half a minute later.
 ///
 /// # Errors
 /// DynamoDB could not be reached; nothing is lost, and the same call may be made again.

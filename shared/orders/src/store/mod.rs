@@ -1,0 +1,81 @@
+//! Every row of the orders table, a file for each entity: its row, its keys, its conditions.
+//!
+//! | Row | `pk` | `sk` | Lives |
+//! |---|---|---|---|
+//! | store | `S#<store id>` | `META` | for ever |
+//! | log of one receipt | `S#<store id>` | `L#<log id>` | for ever |
+//! | receipt guard | `S#<store id>` | `R#<digest of the receipt>` | for ever; holds the log's id, and the claim while it is new |
+//! | event for the callbacks | `S#<store id>` | `B#<event id>` | 30 days |
+//! | store by its natural key | `SU#<digest of organisation, marketplace, external id>` | `U` | for ever |
+//! | store by its marketplace's own id | `SX#<digest of marketplace, external id>` | `S#<store id>` | for ever |
+//! | store by its token | `ST#<digest of the token>` | `T` | for ever |
+//! | lease of the sync | `LOCK#sync-store:<store id>` | `L` | until given back |
+//! | answer kept for its `Idempotency-Key` (`switchyard_io::idempotency`) | `IDEM#<digest>` | `I` | a day |
+//! | API key (`switchyard_io::keys`) | `K#<digest>` | `K` | for ever |
+//! | claim on replacing the token | `LOCK#refresh:<store id>` | `L` | until given back |
+//!
+//! | Question | Answered by |
+//! |---|---|
+//! | the store of a token | `ST#…`, which a process reads once, then its `META` |
+//! | which stores is a marketplace's notice for? | `SX#…`, then each `META` |
+//! | a store's status | columns of `META`, kept up by every transaction that changes a log |
+//! | was this receipt imported before? | the guard's own create |
+//! | which receipts of a store may be tried again? | index `unfinished` (`unfinished_pk` = store, `unfinished_sk` = when, log) |
+//! | which receipts of a store did the sync give up? | index `unfinished` (`unfinished_pk` = `exhausted#` and the store) |
+//! | which stores, which unsent events are due? | index `due`, marked rows only |
+//!
+//! Counters and status change only in the transaction that changes a log; that transaction is conditional on the log's
+//! and the store's `version`, so they always agree with the logs.
+
+mod event;
+mod lease;
+mod receipt;
+mod registered;
+
+pub(crate) use event::{EventRow, is_event};
+pub(crate) use receipt::{LogRow, ReceiptClaim, public_log};
+pub(crate) use registered::StoreRow;
+pub use registered::{Registration, StoreIds};
+
+use crate::error::OrdersError;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use switchyard_io::Table;
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Write};
+
+/// The workflow's name in the index `due`.
+pub(crate) const WORKFLOW: &str = "orders";
+
+/// Attempts at a change that others get in the way of.
+const ATTEMPTS: u32 = 20;
+
+/// Tokens whose store this process remembers.
+const TOKENS_KNOWN: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// The workflow's table.
+#[derive(Clone)]
+pub(crate) struct Store {
+    table: Table,
+    /// Store ids by the digest of their token: a token is one store's for ever, so that it is looked up once.
+    by_token: Arc<Mutex<LruCache<String, String>>>,
+}
+
+impl Store {
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table, by_token: Arc::new(Mutex::new(LruCache::new(TOKENS_KNOWN))) }
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn replace(&self, before: &StoreRow, after: &StoreRow) -> Result<Write, OrdersError> {
+        let condition = Changes::new().only_if("#version = ?", [before.version.into_attribute()]);
+        Ok(Write::PutIf(self.table.to_item(after)?, condition))
+    }
+}
+
+fn partition(store_id: &str) -> String {
+    format!("S#{store_id}")
+}

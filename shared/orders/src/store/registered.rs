@@ -1,0 +1,333 @@
+use super::{ATTEMPTS, Store, WORKFLOW, partition};
+use crate::decide::{WINDOW, sync_status};
+use crate::error::OrdersError;
+use crate::model::{LogState, LogStatus, Marketplace, SyncStatus};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::PoisonError;
+use std::time::Duration;
+use switchyard_core::{Classify as _, Clock, Disposition, hex_sha256};
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
+use switchyard_io::outbox::{Due, DueRow};
+use switchyard_io::vault::{Sealed, Vault};
+
+/// A store in one of these states is synced again this long after the last time.
+pub(crate) const EVERY: Duration = Duration::from_secs(60);
+
+/// A store that was queued is not queued again for so long, unless its job ends before.
+pub(crate) const QUEUED_FOR: Duration = Duration::from_secs(900);
+
+/// A receipt's place among the newest ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recent {
+    pub(crate) id: String,
+    pub(crate) status: LogStatus,
+}
+
+/// A store's row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoreRow {
+    pk: String,
+    sk: String,
+    /// Changes with every write.
+    pub(crate) version: i64,
+    pub(crate) id: String,
+    pub(crate) sync_token: String,
+    pub(crate) organization_id: String,
+    pub(crate) marketplace: Marketplace,
+    pub(crate) external_store_id: String,
+    pub(crate) store_name: String,
+    /// Sealed for [`StoreRow::token_context`].
+    pub(crate) access_token: Sealed,
+    pub(crate) currency: String,
+    pub(crate) sync_status: SyncStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_sync_at: Option<Timestamp>,
+    /// Success rows.
+    pub(crate) imported_success_count: i64,
+    /// Rows that are rate limited now.
+    pub(crate) rate_limited_count: i64,
+    /// Rows that the sync still has to do with.
+    pub(crate) unfinished_count: i64,
+    /// The newest receipts, newest first.
+    pub(crate) recent: Vec<Recent>,
+    /// Whether the sync has run once; its first run announces itself even with nothing to do.
+    #[serde(default)]
+    pub(crate) has_run: bool,
+    /// Set when the marketplace refuses the token; a new token clears it.
+    #[serde(default)]
+    pub(crate) is_paused: bool,
+    /// The sync leaves the store alone until then: its marketplace wants no calls for its account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) not_before: Option<Timestamp>,
+    /// Until then a job is in the queue or at work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queued_until: Option<i64>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    /// When the sync should look at it; absent when there is nothing to do.
+    #[serde(flatten)]
+    pub(crate) due: Option<Due>,
+}
+
+impl StoreRow {
+    /// What the store's token is sealed for: nobody can give it to another store.
+    pub(crate) fn token_context(&self) -> String {
+        natural_key(&self.organization_id, self.marketplace, &self.external_store_id).pk
+    }
+
+    /// The row after `edit`: next version, later `updated_at`. When it is due is for `edit` to say.
+    pub(crate) fn next(&self, now: Timestamp, edit: impl FnOnce(&mut Self)) -> Self {
+        let mut next = self.clone();
+        edit(&mut next);
+        next.version += 1;
+        next.updated_at = now.max(self.updated_at + Duration::from_millis(1));
+        next
+    }
+
+    /// Leaves the store alone while it has the token that its marketplace refuses; one given to it since is to be tried.
+    pub(crate) fn pause_for(&mut self, refused: Option<&Sealed>) {
+        self.is_paused |= refused == Some(&self.access_token);
+    }
+
+    /// Takes a log's change into counters, newest receipts and status.
+    pub(crate) fn count(&mut self, id: &str, before: Option<&LogState>, after: &LogState) {
+        let one = |holds: bool| i64::from(holds);
+        let is = |state: Option<&LogState>, status| one(state.is_some_and(|state| state.status == status));
+        self.imported_success_count += is(Some(after), LogStatus::Success) - is(before, LogStatus::Success);
+        self.rate_limited_count += is(Some(after), LogStatus::RateLimited) - is(before, LogStatus::RateLimited);
+        self.unfinished_count += one(after.is_unfinished()) - one(before.is_some_and(LogState::is_unfinished));
+        match self.recent.iter_mut().find(|recent| recent.id == id) {
+            Some(recent) => recent.status = after.status,
+            // Ids sort by creation. A row that is older than all of a full window stays out of view.
+            None if before.is_none() => {
+                let place = self.recent.partition_point(|recent| recent.id.as_str() > id);
+                self.recent.insert(place, Recent { id: id.to_owned(), status: after.status });
+                self.recent.truncate(WINDOW);
+            }
+            None => {}
+        }
+        let window: Vec<_> = self.recent.iter().map(|recent| recent.status).collect();
+        self.sync_status = sync_status(&window);
+    }
+
+    /// Sets when the sync should look at the store. `next_retry` is the earliest time one of its receipts may be tried
+    /// again, as far as is known.
+    pub(crate) fn schedule(&mut self, next_retry: Option<Timestamp>, only_due: bool) {
+        let is_open = self.sync_status != SyncStatus::Success;
+        let every = self.last_sync_at.map_or(self.created_at, |last| last + EVERY);
+        let retry = (self.unfinished_count > 0).then(|| next_retry.unwrap_or(every));
+        let at = match (is_open && !(only_due && self.has_run), retry) {
+            (true, Some(retry)) => Some(retry.min(every)),
+            (true, None) => Some(every),
+            (false, retry) => retry,
+        };
+        self.due = at.filter(|_| !self.is_paused).map(|at| {
+            let at = at.max(self.not_before.unwrap_or(at));
+            let at = at.as_millisecond().max(self.queued_until.unwrap_or_default());
+            Due::at(WORKFLOW, &hex_sha256(&[&self.id]), at)
+        });
+    }
+}
+
+/// What registering a store takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Whose store it is.
+    pub organization_id: String,
+    /// Where it sells.
+    pub marketplace: Marketplace,
+    /// The marketplace's id of it.
+    pub external_store_id: String,
+    /// What people call it.
+    pub store_name: String,
+    /// A bare token, or a JSON credential.
+    pub access_token: String,
+    /// As sent.
+    pub currency: String,
+}
+
+/// What names a registered store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreIds {
+    /// UUID v7.
+    pub store_id: String,
+    /// UUID v7; whoever has it may import for the store.
+    pub sync_token: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LookupRow {
+    pk: String,
+    sk: String,
+    #[serde(flatten)]
+    ids: StoreIds,
+}
+
+pub(crate) fn store_key(store_id: &str) -> Key {
+    Key { pk: partition(store_id), sk: "META".into() }
+}
+
+fn natural_key(organization_id: &str, marketplace: Marketplace, external_store_id: &str) -> Key {
+    let digest = hex_sha256(&[organization_id, marketplace.name(), external_store_id]);
+    Key { pk: format!("SU#{digest}"), sk: "U".into() }
+}
+
+/// Several organisations may have registered the same shop.
+fn shop_key(marketplace: Marketplace, external_store_id: &str, store_id: &str) -> Key {
+    let digest = hex_sha256(&[marketplace.name(), external_store_id]);
+    Key { pk: format!("SX#{digest}"), sk: format!("S#{store_id}") }
+}
+
+fn token_key(sync_token: &str) -> Key {
+    Key { pk: format!("ST#{}", hex_sha256(&[&sync_token.to_ascii_lowercase()])), sk: "T".into() }
+}
+
+impl Store {
+    /// Creates the store, or gives the one with the same natural key its new name, token and currency.
+    pub(crate) async fn register(
+        &self,
+        new: &Registration,
+        vault: &Vault,
+        clock: &Clock,
+    ) -> Result<StoreIds, OrdersError> {
+        let now = clock.now();
+        let ids = StoreIds { store_id: clock.new_id().to_string(), sync_token: clock.new_id().to_string() };
+        let natural = natural_key(&new.organization_id, new.marketplace, &new.external_store_id);
+        let access_token = vault.seal(&natural.pk, &new.access_token).await?;
+        let Key { pk, sk } = store_key(&ids.store_id);
+        let mut row = StoreRow {
+            pk,
+            sk,
+            version: 1,
+            id: ids.store_id.clone(),
+            sync_token: ids.sync_token.clone(),
+            organization_id: new.organization_id.clone(),
+            marketplace: new.marketplace,
+            external_store_id: new.external_store_id.clone(),
+            store_name: new.store_name.clone(),
+            access_token: access_token.clone(),
+            currency: new.currency.clone(),
+            sync_status: SyncStatus::Pending,
+            last_sync_at: None,
+            imported_success_count: 0,
+            rate_limited_count: 0,
+            unfinished_count: 0,
+            recent: Vec::new(),
+            has_run: false,
+            is_paused: false,
+            not_before: None,
+            queued_until: None,
+            created_at: now,
+            updated_at: now,
+            due: None,
+        };
+        row.schedule(None, false);
+        let lookup = |key: Key| LookupRow { pk: key.pk, sk: key.sk, ids: ids.clone() };
+        let writes = vec![
+            Write::Create(self.table.to_item(&lookup(natural))?),
+            Write::Create(self.table.to_item(&lookup(token_key(&ids.sync_token)))?),
+            Write::Create(self.table.to_item(&lookup(shop_key(
+                new.marketplace,
+                &new.external_store_id,
+                &ids.store_id,
+            )))?),
+            Write::Create(self.table.to_item(&row)?),
+        ];
+        match self.table.transact(writes).await? {
+            Transact::Done => Ok(ids),
+            Transact::Refused { row: Some(known), .. } => {
+                let known: LookupRow = self.table.read(known)?;
+                let is_same = match self.by_id(&known.ids.store_id).await? {
+                    Some(row) => match vault.open(&row.token_context(), &row.access_token).await {
+                        Ok(token) => *token.expose() == new.access_token,
+                        // What no longer opens is what registering anew is to mend.
+                        Err(error) if error.disposition() == Disposition::Permanent => false,
+                        Err(error) => return Err(error.into()),
+                    },
+                    None => false,
+                };
+                self.change(
+                    &known.ids.store_id,
+                    || clock.now(),
+                    |row| {
+                        row.store_name.clone_from(&new.store_name);
+                        row.currency.clone_from(&new.currency);
+                        // Another token is a reason to ask again.
+                        if !is_same {
+                            row.access_token.clone_from(&access_token);
+                            row.is_paused = false;
+                            row.schedule(None, false);
+                        }
+                    },
+                )
+                .await?;
+                Ok(known.ids)
+            }
+            Transact::Refused { row: None, .. } => Err(OrdersError::Contended { store: ids.store_id }),
+        }
+    }
+
+    /// Every store that is this shop of a marketplace.
+    pub(crate) async fn of_shop(&self, marketplace: Marketplace, shop: &str) -> Result<Vec<StoreRow>, OrdersError> {
+        let mut stores = Vec::new();
+        for item in self.table.rows(&shop_key(marketplace, shop, "").pk, "").await? {
+            let lookup: LookupRow = self.table.read(item)?;
+            stores.extend(self.by_id(&lookup.ids.store_id).await?);
+        }
+        Ok(stores)
+    }
+
+    /// The store of a token, whatever the case of its letters.
+    pub(crate) async fn by_token(&self, sync_token: &str) -> Result<Option<StoreRow>, OrdersError> {
+        let key = token_key(sync_token);
+        let known = self.by_token.lock().unwrap_or_else(PoisonError::into_inner).get(&key.pk).cloned();
+        let store_id = match known {
+            Some(store_id) => store_id,
+            None => {
+                let Some(item) = self.table.get(&key).await? else { return Ok(None) };
+                let lookup: LookupRow = self.table.read(item)?;
+                let store_id = lookup.ids.store_id;
+                self.by_token.lock().unwrap_or_else(PoisonError::into_inner).put(key.pk, store_id.clone());
+                store_id
+            }
+        };
+        self.by_id(&store_id).await
+    }
+
+    pub(crate) async fn by_id(&self, store_id: &str) -> Result<Option<StoreRow>, OrdersError> {
+        let item = self.table.get(&store_key(store_id)).await?;
+        Ok(item.map(|item| self.table.read(item)).transpose()?)
+    }
+
+    /// Rereads and changes a store until nobody else changed it in between; `None` when there is no such store.
+    pub(crate) async fn change(
+        &self,
+        store_id: &str,
+        now: impl Fn() -> Timestamp,
+        edit: impl Fn(&mut StoreRow),
+    ) -> Result<Option<StoreRow>, OrdersError> {
+        for _ in 0..ATTEMPTS {
+            let Some(row) = self.by_id(store_id).await? else { return Ok(None) };
+            let next = row.next(now(), &edit);
+            if let Transact::Done = self.table.transact(vec![self.replace(&row, &next)?]).await? {
+                return Ok(Some(next));
+            }
+        }
+        Err(OrdersError::Contended { store: store_id.to_owned() })
+    }
+
+    /// Marks a due store as queued, so that it is queued once. Answers its id, or `None` when another was faster.
+    pub(crate) async fn mark_queued(&self, row: &DueRow, now: Timestamp) -> Result<Option<String>, OrdersError> {
+        let until = (now + QUEUED_FOR).as_millisecond();
+        let changes = Changes::new()
+            .set("due_at", until)
+            .set("queued_until", until)
+            .add("version", 1)
+            .only_if("#due_at = ?", [row.due.due_at.into_attribute()]);
+        match self.table.update(&row.key(), changes).await? {
+            Update::Applied(item) => Ok(Some(self.table.read::<StoreRow>(item)?.id)),
+            Update::Refused(_) => Ok(None),
+        }
+    }
+}
