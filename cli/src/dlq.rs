@@ -7,17 +7,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 use switchyard_core::Clock;
 use switchyard_io::dlq::{Dlq, Dlqs};
-use switchyard_signals::dead_letters::{self, ARCHIVED, WantedLetters};
-use switchyard_signals::{QueueDeps, Whose};
+use switchyard_signals::{ARCHIVED, QueueDeps, WantedLetters, Whose, dead_letters};
 
 /// Dead letters that are looked at or sent again together.
 const TOGETHER: usize = 200;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// List dead-letter queues and how many messages wait in each; of signals' queues, how many letters were not sent again.
+    /// List dead-letter queues and how many messages wait in each; of signals' queues, those too that are kept and were not sent again.
     List,
-    /// Show messages of one dead-letter queue, or signals' letters; they stay there.
+    /// Show messages of one dead-letter queue, or those of signals' that are kept; they stay there.
     Show {
         /// Its name, such as adt.
         name: String,
@@ -81,25 +80,41 @@ fn is_archived(name: &str) -> bool {
     ARCHIVED.contains(&name)
 }
 
+/// The messages of a queue that are kept, at most `limit`. Notifications that were given up are their tenants' affair.
 async fn find_letters(deps: &QueueDeps, queue: &str, is_open: bool, limit: usize) -> Result<Vec<Value>> {
-    let wanted = WantedLetters { queue: Some(queue.to_owned()), is_open, ..WantedLetters::default() };
-    Ok(dead_letters::list(deps, Whose::Everybody, &wanted, None, limit).await?.0)
-}
-
-/// Sends letters again until those that are open cannot be.
-async fn redrive_letters(deps: &QueueDeps, queue: &str) -> Result<()> {
-    // What dies again meanwhile is another time's.
-    let older_than = Some(Clock::system().now());
-    let wanted = WantedLetters { queue: Some(queue.to_owned()), is_open: true, older_than, reason: None };
-    let mut sent = 0;
+    let wanted = WantedLetters { is_open, ..messages_of(queue) };
+    let (mut found, mut cursor) = (Vec::new(), None);
     loop {
-        match dead_letters::redrive_all(deps, "cli", Whose::Everybody, &wanted, TOGETHER).await? {
-            0 => break,
-            matched => sent += matched,
+        let left = limit - found.len();
+        let (some, next) = dead_letters::list(deps, Whose::Everybody, &wanted, cursor.as_deref(), left).await?;
+        found.extend(some);
+        cursor = next;
+        if found.len() >= limit || cursor.is_none() {
+            return Ok(found);
         }
     }
-    say(&format!("{sent} letters of {queue} sent again"));
+}
+
+/// Sends messages again that were not sent again before.
+async fn redrive_letters(deps: &QueueDeps, queue: &str) -> Result<()> {
+    // What dies again meanwhile is another time's.
+    let wanted = WantedLetters { is_open: true, older_than: Some(Clock::system().now()), ..messages_of(queue) };
+    let (mut sent, mut cursor) = (0, None);
+    loop {
+        let before = cursor.as_deref();
+        let (some, next) = dead_letters::redrive_all(deps, "cli", Whose::Everybody, &wanted, before, TOGETHER).await?;
+        sent += some;
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    say(&format!("{sent} messages of {queue} sent again"));
     Ok(())
+}
+
+fn messages_of(queue: &str) -> WantedLetters {
+    WantedLetters { queue: Some(queue.to_owned()), is_given_up: Some(false), ..WantedLetters::default() }
 }
 
 async fn redrive(dlqs: &Dlqs, dlq: &Dlq) -> Result<()> {

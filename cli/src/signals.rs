@@ -4,7 +4,7 @@ use crate::say;
 use crate::target::Target;
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_notify::Channel;
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
 use switchyard_signals::rules::{self, Written};
-use switchyard_signals::tenants::{self, SES_IDENTITIES, TenantDeps, TenantEdit};
+use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::users::{self, UserDeps};
 use switchyard_signals::{
     ConfigStatus, ExportFormat, Plan, RuleStatus, Tenant, TenantStatus, export, password, reconcile, usage,
@@ -327,14 +327,13 @@ pub(crate) async fn tenants(target: &Target, command: Tenants) -> Result<ExitCod
     let access = Access::new(target).await?;
     let shown = match command {
         Tenants::Create { slug, name, settings } => {
-            tenants::create(&access.tenants, ACTOR, &slug, &name, &settings.edit(None)?, None)
+            tenants::create(&access.tenants, ACTOR, &slug, &name, &settings.edit()?, None)
                 .await?
                 .with_context(|| format!("there is a tenant {slug} already"))?
         }
         Tenants::Show { slug } => access.tenant(&slug).await?,
         Tenants::Change { slug, name, settings } => {
-            let known = access.tenant(&slug).await?;
-            let edit = TenantEdit { name, ..settings.edit(known.metadata.as_deref())? };
+            let edit = TenantEdit { name, ..settings.edit()? };
             change(&access, &slug, &edit).await?
         }
         Tenants::Suspend { slug } => change(&access, &slug, &status(TenantStatus::Suspended)).await?,
@@ -354,10 +353,7 @@ async fn change(access: &Access, slug: &str, edit: &TenantEdit) -> Result<Tenant
 }
 
 impl Settings {
-    /// `metadata` is what there is of it, as JSON.
-    fn edit(&self, metadata: Option<&str>) -> Result<TenantEdit> {
-        let mut metadata: Map<String, Value> = metadata.map_or_else(|| Ok(Map::new()), serde_json::from_str)?;
-        metadata.insert(SES_IDENTITIES.to_owned(), json!(self.ses_identities));
+    fn edit(&self) -> Result<TenantEdit> {
         let plan = self.plan.as_deref().map(|plan| match plan {
             "free" => Ok(Plan::Free),
             "pro" => Ok(Plan::Pro),
@@ -369,7 +365,7 @@ impl Settings {
             monthly_soft_limit: limit(self.soft_limit.as_deref())?,
             monthly_hard_limit: limit(self.hard_limit.as_deref())?,
             rate_per_second: limit(self.rate.as_deref())?,
-            metadata: (!self.ses_identities.is_empty()).then(|| Some(Value::Object(metadata).to_string())),
+            ses_identities: (!self.ses_identities.is_empty()).then(|| self.ses_identities.clone()),
             ..TenantEdit::default()
         })
     }

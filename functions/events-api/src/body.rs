@@ -81,13 +81,16 @@ pub fn limit(query: &BTreeMap<String, String>) -> Result<usize, Failure> {
 
 /// Where a page is to go on, as a page before it said.
 pub fn cursor(query: &BTreeMap<String, String>) -> Result<Option<&str>, Failure> {
-    let is_place = |text: &str| {
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) || byte == b'-';
-        (1..=MAX_ID + 14).contains(&text.len()) && text.bytes().all(is_digit)
-    };
-    match query.get("cursor") {
-        Some(text) if !is_place(text) => Err(Failure::field("cursor must be one that a page before ended with")),
-        cursor => Ok(cursor.map(String::as_str)),
+    query.get("cursor").map(|text| place(text)).transpose()
+}
+
+/// The same as a text.
+pub fn place(text: &str) -> Result<&str, Failure> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let is_place = text.bytes().next().is_some_and(is_digit) && text.bytes().all(|byte| is_digit(byte) || byte == b'-');
+    match is_place && text.len() <= MAX_ID + 14 {
+        true => Ok(text),
+        false => Err(Failure::field("cursor must be one that a page before ended with")),
     }
 }
 

@@ -300,7 +300,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(GET, "/api/deliveries/{id}", Op::DeliveryShow, member("deliveries:read"), 200, "Show its attempts"),
     Route::new(POST, "/api/deliveries/{id}/retry", Op::DeliveryRetry, ADMIN, 202, "Begin it again after it failed"),
     Route::new(GET, "/api/dlq", Op::LetterList, KEEPER, 200, "List dead letters, newest first")
-        .asks(&["queue", "reason", "limit", "cursor"]),
+        .asks(&["queue", "kind", "reason", "limit", "cursor"]),
     Route::new(POST, "/api/dlq/redrive", Op::LetterRedriveAll, KEEPER, 202, "Send several again")
         .takes(schema::<dead_letters::RedriveBody>),
     Route::new(GET, "/api/dlq/{id}", Op::LetterShow, KEEPER, 200, "Show a dead letter with its message"),

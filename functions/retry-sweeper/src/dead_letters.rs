@@ -5,7 +5,7 @@ use switchyard_core::{Env, EnvError, error_chain};
 use switchyard_io::Aws;
 use switchyard_io::dlq::Dlqs;
 use switchyard_io::operator::{Notice, Operator};
-use switchyard_signals::dead_letters::ARCHIVED;
+use switchyard_signals::ARCHIVED;
 
 /// Tells the operator of messages in dead-letter queues: when there are more than the time before, and once more after
 /// every start of this function. Those that signals empties it tells of itself.

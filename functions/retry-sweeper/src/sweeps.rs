@@ -11,7 +11,7 @@ pub struct Sweeps {
     orders: switchyard_orders::SyncDeps,
     callbacks: switchyard_callbacks::CallbacksDeps,
     signals: switchyard_signals::QueueDeps,
-    archive: switchyard_signals::dead_letters::ArchiveDeps,
+    archive: switchyard_signals::ArchiveDeps,
     dead_letters: DeadLetters,
 }
 
@@ -26,7 +26,7 @@ impl Sweeps {
             orders: switchyard_orders::SyncDeps::from_env(aws, env)?,
             callbacks: switchyard_callbacks::CallbacksDeps::from_env(aws, env)?,
             signals: switchyard_signals::QueueDeps::from_env(aws, env)?,
-            archive: switchyard_signals::dead_letters::ArchiveDeps::from_env(aws, env)?,
+            archive: switchyard_signals::ArchiveDeps::from_env(aws, env)?,
             dead_letters: DeadLetters::from_env(aws, env)?,
         })
     }
@@ -41,7 +41,7 @@ impl Sweeps {
             switchyard_orders::sweep(&self.orders, deadline),
             switchyard_callbacks::sweep(&self.callbacks, deadline),
             switchyard_signals::sweep(&self.signals, deadline),
-            switchyard_signals::dead_letters::archive(&self.archive, deadline),
+            switchyard_signals::archive(&self.archive, deadline),
             self.dead_letters.look(),
         );
         Ok(json!({"adt": adt?, "orders": orders?, "callbacks": callbacks?, "signals": signals?, "archived": archived?}))

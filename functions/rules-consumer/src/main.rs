@@ -16,5 +16,5 @@ async fn main() -> Result<(), Error> {
         retry_base: Duration::from_millis(env.parsed("QUEUE_RETRY_BASE_MS", 4_000)?),
     };
     let deps = &RulesDeps::from_env(&aws, &env)?;
-    run_batch(settings, |Delivery { body, .. }| async move { process(deps, &body).await }).await
+    run_batch(settings, |Delivery { body, owner, .. }| async move { process(deps, &body, &owner).await }).await
 }

@@ -5,10 +5,13 @@
 //! | key, by what is kept of it | `K#<digest>` | `K` |
 //! | key, as its owner lists it | `KEYS#<tenant>` | `<id>` |
 //! | old key, of which only a bcrypt hash is known | `KL#<digest of its first 16 characters>` | `<id>` |
+//! | the same, by its owner | `OLDKEYS#<tenant>` | the other's `pk` and `sk` |
 //!
 //! Whatever changes a key changes both of its rows in one transaction.
 
-use crate::dynamo::{AttributeValue, Changes, Create, DynamoError, IntoAttribute as _, Key, Transact, Update, Write};
+use crate::dynamo::{
+    AttributeValue, Changes, Create, DynamoError, IntoAttribute as _, Item, Key, Transact, Update, Write,
+};
 use crate::{Aws, SecretError, SecretValues, Secrets, Table};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -171,6 +174,22 @@ struct OldRow {
     expires_at: Option<Timestamp>,
 }
 
+/// Where an old key is, so that whoever removes its owner finds it.
+#[derive(Serialize, Deserialize)]
+struct OldOwnedRow {
+    pk: String,
+    sk: String,
+    old_pk: String,
+    old_sk: String,
+}
+
+impl OldOwnedRow {
+    fn new(row: &OldRow) -> Self {
+        let (old_pk, old_sk) = (row.pk.clone(), row.sk.clone());
+        Self { pk: old_owner_partition(&row.tenant), sk: format!("{old_pk}#{old_sk}"), old_pk, old_sk }
+    }
+}
+
 /// What is written in one transaction with a key that is made or changed: of the key as it will be.
 pub type With<'a> = &'a (dyn Fn(&KeyAbout) -> Result<Vec<Write>, DynamoError> + Sync);
 
@@ -256,7 +275,8 @@ impl ApiKeys {
             scopes: new.scopes.clone(),
             expires_at: new.expires_at,
         };
-        Ok(matches!(self.table.create(&row).await?, Create::Created))
+        let owned = OldOwnedRow::new(&row);
+        Ok(matches!(self.table.create_with(&row, &[owned]).await?, Create::Created))
     }
 
     async fn add(&self, new: &NewKey, text: &str, prefix: &str, with: With<'_>) -> Result<Option<KeyAbout>, KeyError> {
@@ -351,6 +371,7 @@ impl ApiKeys {
             if !fits_bcrypt(text.to_owned(), row.hash.clone()).await {
                 continue;
             }
+            let owned = OldOwnedRow::new(&row);
             let new = NewKey {
                 tenant: row.tenant,
                 label: row.label,
@@ -360,6 +381,7 @@ impl ApiKeys {
             };
             self.take_in(&new, &Secret::new(text.to_owned())).await?;
             self.table.delete(&Key { pk: row.pk, sk: row.sk }).await?;
+            self.table.delete(&Key { pk: owned.pk, sk: owned.sk }).await?;
             let digest = digest(text, &pepper(&*self.pepper().await?)?);
             let item = self.table.get(&key_of(&digest)).await?;
             return Ok(item.map(|item| self.table.read(item)).transpose()?);
@@ -572,17 +594,18 @@ fn pepper(values: &SecretValues) -> Result<Secret<String>, KeyError> {
     values.required("API_KEY_PEPPER").map_err(KeyError::Value)
 }
 
-/// Removes all keys of a tenant that is gone.
-///
-/// # Errors
-/// DynamoDB could not be reached; what was not removed is found the next time.
-pub async fn remove_all(table: &Table, tenant: &str) -> Result<(), DynamoError> {
-    for item in table.rows(&owner_partition(tenant), "").await? {
-        let about: KeyAbout = table.read(item)?;
-        table.delete(&key_of(&about.digest)).await?;
-        table.delete(&owner_key(tenant, &about.id)).await?;
+/// The rows by which a tenant's keys are found. Who removes a tenant removes what [`key_row_of`] says of each, then the row.
+pub fn owner_partitions(tenant: &str) -> [String; 2] {
+    [owner_partition(tenant), old_owner_partition(tenant)]
+}
+
+/// The key that a row of [`owner_partitions`] stands for.
+pub fn key_row_of(row: &Item) -> Option<Key> {
+    let text = |name: &str| row.get(name)?.as_s().ok().cloned();
+    match text("digest") {
+        Some(digest) => Some(key_of(&digest)),
+        None => Some(Key { pk: text("old_pk")?, sk: text("old_sk")? }),
     }
-    Ok(())
 }
 
 fn key_of(digest: &str) -> Key {
@@ -591,6 +614,10 @@ fn key_of(digest: &str) -> Key {
 
 fn owner_partition(tenant: &str) -> String {
     format!("KEYS#{tenant}")
+}
+
+fn old_owner_partition(tenant: &str) -> String {
+    format!("OLDKEYS#{tenant}")
 }
 
 fn owner_key(tenant: &str, id: &str) -> Key {

@@ -1,4 +1,4 @@
-use crate::dead_letters::{given_up, or_bury};
+use crate::archive::{given_up, or_bury};
 use crate::error::SignalsError;
 use crate::model::TenantStatus;
 use crate::notify::{DELIVERY_KIND, DeliveryJob, distinct, message, queue_deliveries};
@@ -75,7 +75,7 @@ impl NotifyDeps {
 /// Transient faults of DynamoDB or SQS: the message should come again.
 pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), SignalsError> {
     let outcome = take(deps, text, owner).await;
-    or_bury(&deps.store, &deps.clock, NOTIFY, text, outcome).await
+    or_bury(&deps.store, &deps.clock, NOTIFY, (text, owner), outcome).await
 }
 
 async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), SignalsError> {
@@ -124,10 +124,14 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
         return end(deps, &row, untried(DeliveryStatus::Failed, "config_invalid")).await;
     };
     let slot = match &mut circuit {
-        Some(circuit) => webhooks::hold_back(&deps.store, &config_row, &row.tenant, circuit, deps.clock.now()).await?,
+        Some(circuit) => {
+            webhooks::kept_back_until(&deps.store, &config_row, &row.tenant, circuit, deps.clock.now()).await?
+        }
         None => hold_back(deps, &config, &row, now_ms).await?,
     };
-    if let Some(wait) = slot.map(|slot| slot - now_ms).filter(|wait| *wait <= SHORT_MS) {
+    // Behind a circuit, one request alone goes ahead.
+    let is_turn = |wait: &i64| circuit.is_none() && *wait <= SHORT_MS;
+    if let Some(wait) = slot.map(|slot| slot - now_ms).filter(is_turn) {
         #[expect(clippy::disallowed_methods, reason = "shorter than the shortest delay of a message")]
         tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default())).await;
     } else if let Some(slot) = slot {
@@ -327,7 +331,7 @@ async fn end(deps: &NotifyDeps, row: &DeliveryRow, end: End<'_>) -> Result<(), S
     // A recipient who wants no more mail is nobody's fault, and nothing to be sent again.
     let letter = match end.status {
         DeliveryStatus::Suppressed => None,
-        _ => Some(given_up(row, &message(row, row.attempts)?, end.reason, deps.clock.new_id().to_string(), now)),
+        _ => Some(given_up(row, &message(row, row.attempts)?, end.reason, now)),
     };
     let started = deps.store.end_delivery(row, &end, letter.as_ref(), fallback, now).await?;
     if let Some(started) = started {

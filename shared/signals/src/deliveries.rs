@@ -4,16 +4,12 @@ use crate::error::SignalsError;
 use crate::notify::message;
 use crate::queues::{NOTIFY, QueueDeps};
 use crate::store::{
-    Audit, BeginAgain, DeliveryInFull, DeliveryRow, DeliveryStatus, DeliveryView, dead_letter_key, listed_partition,
+    Audit, BeginAgain, DeliveryInFull, DeliveryRow, DeliveryStatus, DeliveryView, Rows, dead_letter_key,
+    listed_partition, text,
 };
 use crate::tenants::TenantDeps;
 use switchyard_core::error_chain;
-
-/// Deliveries that one look reads at most, before it says where the next should go on.
-const MOST_READ: usize = 2_000;
-
-/// Deliveries that are read at a time.
-const READ_TOGETHER: usize = 200;
+use switchyard_io::dynamo::{Item, Key};
 
 /// Which deliveries are looked for.
 #[derive(Clone, Debug, Default)]
@@ -46,22 +42,10 @@ pub async fn list(
 ) -> Result<(Vec<DeliveryView>, Option<String>), SignalsError> {
     let statuses = wanted.status.map_or(DeliveryStatus::ALL.to_vec(), |status| vec![status]);
     let partitions: Vec<_> = statuses.iter().map(|status| listed_partition(tenant, status.name())).collect();
-    let fits = |view: &DeliveryView| wanted.rule_id.as_ref().is_none_or(|rule| *rule == view.rule_id);
-    let (mut found, mut before) = (Vec::new(), cursor.map(str::to_owned));
-    for _ in 0..MOST_READ / READ_TOGETHER {
-        // No more than are wanted, so that a page ends where the next one begins.
-        let together = READ_TOGETHER.min(limit - found.len());
-        let (items, next) = deps.store.listed(&partitions, before.as_deref(), together).await?;
-        for item in items {
-            let view = deps.store.table().read::<DeliveryView>(item)?;
-            found.extend(Some(view).filter(fits));
-        }
-        before = next;
-        if found.len() >= limit || before.is_none() {
-            break;
-        }
-    }
-    Ok((found, before))
+    let fits = |row: &Item| wanted.rule_id.as_deref().is_none_or(|rule| text(row, "rule_id") == Some(rule));
+    let (items, next) = deps.store.look(&Rows::Listed(partitions), cursor, limit, &fits).await?;
+    let views = items.into_iter().map(|item| deps.store.table().read(item)).collect::<Result<_, _>>()?;
+    Ok((views, next))
 }
 
 /// A delivery with its attempts; `None` when the tenant has no such delivery.
@@ -100,18 +84,28 @@ pub(crate) async fn retry_row(deps: &QueueDeps, actor: &str, row: &DeliveryRow) 
     if row.intent.failed.is_some() {
         return Ok(Retried::Refused("it was never composed; replay its event instead"));
     }
+    let letter = row.dead_letter.as_ref().map(|id| dead_letter_key(Some(&row.tenant), id));
+    begin(deps, actor, row, letter).await
+}
+
+/// Begins a delivery anew, with its dead letter if there is one, and sends its message.
+pub(crate) async fn begin(
+    deps: &QueueDeps,
+    actor: &str,
+    row: &DeliveryRow,
+    mut letter: Option<Key>,
+) -> Result<Retried, SignalsError> {
     let now = deps.clock.now();
-    let mut letter = row.dead_letter.as_ref().map(|id| dead_letter_key(Some(&row.tenant), id));
     loop {
-        let audit =
-            Audit { tenant: &row.tenant, actor, action: "delivery.retry", subject: &row.id, before: None, after: None };
-        match deps.store.begin_again(row, letter.as_ref(), deps.store.audit(audit, now)?, now).await? {
+        let (tenant, action, subject) = (row.tenant.as_str(), "delivery.retry", row.id.as_str());
+        let record = deps.store.audit(Audit { tenant, actor, action, subject, before: None, after: None }, now)?;
+        match deps.store.begin_again(row, letter.as_ref(), record, now).await? {
             BeginAgain::Done => break,
-            BeginAgain::NotGivenUp => return Ok(Retried::Refused("it was begun again before")),
+            BeginAgain::TooLate => return Ok(Retried::Refused("it was begun again before")),
             BeginAgain::LetterGone => letter = None,
         }
     }
-    let sent = match message(row, 0) {
+    let sent = match message(row, row.attempts_when_begun_again()) {
         Ok(text) => deps.send(NOTIFY, &text).await,
         Err(error) => Err(error),
     };

@@ -1,12 +1,14 @@
 //! Signals: tenants' events, weighed by the tenants' rules, told of by notifications, counted as usage.
 //!
 //! Read in this order: [`accept`] takes an event of an identified producer; [`process`] weighs it by the rules of a
-//! `ruleset` and writes deliveries, which `notify` works out; [`deliver`] attempts one; [`sweep`] sends whatever is overdue.
+//! `ruleset` and writes deliveries, which `notify` works out; [`deliver`] attempts one; [`sweep`] sends whatever is overdue, [`archive()`]
+//! keeps what died.
 //! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events; `crossing`
 //! tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed; [`deliveries`] and [`dead_letters`] tell what became of it, [`receipts`] what providers report later; [`dry_runs`] try a rule,
 //! [`trials`] a config. `model` reads what producers send, `store` holds every row, key and condition. The contract is
 //! `docs/signals.md`.
 
+mod archive;
 pub mod configs;
 mod crossing;
 pub mod dead_letters;
@@ -36,6 +38,7 @@ mod usage;
 pub mod users;
 mod webhooks;
 
+pub use archive::{ARCHIVED, ArchiveDeps, archive};
 pub use deliver::{NotifyDeps, deliver};
 pub use error::SignalsError;
 pub use ingest::{Accepted, IngestDeps, MAX_IDEMPOTENCY_KEY, accept};
@@ -43,6 +46,6 @@ pub use model::{BadEvent, NewEvent, Plan, RESERVED, TenantStatus};
 pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
 pub use queues::QueueDeps;
-pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, Tenant, Usage, Whose};
+pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, Tenant, Usage, WantedLetters, Whose};
 pub use sweep::{Swept, sweep};
 pub use usage::{Correction, Export, ExportFormat, export, reconcile, usage, usage_between};

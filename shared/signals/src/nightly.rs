@@ -21,7 +21,9 @@ pub(crate) async fn nightly(deps: &TenantDeps, entry: &TenantEntry, deadline: In
     let Some(tenant) = deps.store.tenant(&entry.id).await? else { return Ok(()) };
     match tenant.status {
         TenantStatus::Active | TenantStatus::Suspended => reconcile_nightly(deps, entry, &tenant, deadline).await,
-        TenantStatus::Deleted if now < tenant.updated_at + KEPT_FOR => deps.store.due_next_night(entry, now).await,
+        TenantStatus::Deleted if tenant.deleted_at.is_none_or(|at| now < at + KEPT_FOR) => {
+            deps.store.due_next_night(entry, now).await
+        }
         TenantStatus::Deleted => {
             if deps.store.remove_tenant(&tenant, entry, now, deadline).await? {
                 tracing::info!(tenant_id = tenant.id, "a deleted tenant was removed");

@@ -1,4 +1,4 @@
-use crate::dead_letters::or_bury;
+use crate::archive::or_bury;
 use crate::error::SignalsError;
 use crate::ingest::{EVENT_KIND, EventJob};
 use crate::model::TenantStatus;
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Envelope, EnvelopeError, error_chain, metric};
 use switchyard_io::dynamo::{Item, Write};
+use switchyard_io::once::Owner;
 use switchyard_io::{Aws, Queue, Table};
 use switchyard_rules::{
     Batch, CooldownState, Cooled, Counted, DigestState, Digested, Event, Sample, Scope, ThresholdState,
@@ -77,9 +78,9 @@ pub(crate) struct DigestJob {
 ///
 /// # Errors
 /// Transient faults of DynamoDB or SQS: the message should come again.
-pub async fn process(deps: &RulesDeps, message: &str) -> Result<(), SignalsError> {
+pub async fn process(deps: &RulesDeps, message: &str, owner: &Owner) -> Result<(), SignalsError> {
     let outcome = take(deps, message).await;
-    or_bury(&deps.store, &deps.clock, RULES, message, outcome).await
+    or_bury(&deps.store, &deps.clock, RULES, (message, owner), outcome).await
 }
 
 async fn take(deps: &RulesDeps, message: &str) -> Result<(), SignalsError> {

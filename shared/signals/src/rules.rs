@@ -1,7 +1,7 @@
 //! Making rules and changing them.
 
 use crate::error::SignalsError;
-use crate::store::{Audit, ConfigStatus, RuleRow, RuleStatus, VersionRow};
+use crate::store::{Audit, ConfigStatus, RuleChange, RuleRow, RuleStatus, VersionRow};
 use crate::tenants::TenantDeps;
 use serde_json::{Value, json};
 use switchyard_core::iso_millis;
@@ -13,6 +13,11 @@ pub const MAX_ACTIVE: usize = 500;
 
 /// Rules that a tenant has at most, those paused included.
 pub const MAX_RULES: usize = 1_000;
+
+/// Attempts at a change that others get in the way of.
+const ATTEMPTS: u32 = 5;
+
+const OTHERS_CHANGED: SignalsError = SignalsError::Contended { what: "the tenant's rules" };
 
 /// What became of a rule that was written.
 #[derive(Debug)]
@@ -39,21 +44,26 @@ pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str
         Ok(checked) => checked,
         Err(issues) => return Ok(Written::Invalid(issues)),
     };
-    let rows = deps.store.rules(tenant).await?;
-    if rows.len() >= MAX_RULES {
-        return Ok(Written::TooMany);
-    }
     let (id, status) = (deps.clock.new_id().to_string(), status_of(&parsed).unwrap_or(RuleStatus::Active));
     let row = RuleRow {
         pattern_bytes: parsed.pattern_bytes(),
         ..RuleRow::new(tenant, &id, status, document, deps.clock.now())
     };
-    if let Some(refusal) = crowded(&rows, &row, &parsed) {
-        return Ok(refusal);
+    for _ in 0..ATTEMPTS {
+        let rev = deps.store.ruleset_rev(tenant).await?;
+        let rows = deps.store.rules(tenant).await?;
+        if rows.len() >= MAX_RULES {
+            return Ok(Written::TooMany);
+        }
+        if let Some(refusal) = crowded(&rows, &row, &parsed) {
+            return Ok(refusal);
+        }
+        let record = record(deps, actor, tenant, "rule.create", None, &row)?;
+        if deps.store.add_rule(tenant, &row, rev, record).await? {
+            return Ok(Written::Rule(show(&row), row.lock, warnings));
+        }
     }
-    let record = record(deps, actor, tenant, "rule.create", None, &row)?;
-    deps.store.add_rule(tenant, &row, record).await?;
-    Ok(Written::Rule(show(&row), row.lock, warnings))
+    Err(OTHERS_CHANGED)
 }
 
 /// Makes a document the next version of a rule, and puts it in force, unless the rule is paused and the document says nothing
@@ -87,14 +97,7 @@ pub async fn replace(
         updated_at: deps.clock.now(),
         ..before.clone()
     };
-    if let Some(refusal) = crowded(&deps.store.rules(tenant).await?, &after, &parsed) {
-        return Ok(refusal);
-    }
-    let record = record(deps, actor, tenant, "rule.replace", Some(&before), &after)?;
-    Ok(match deps.store.change_rule(tenant, &before, &after, true, record).await? {
-        true => Written::Rule(show(&after), before.lock + 1, warnings),
-        false => Written::Stale,
-    })
+    write(deps, (actor, "rule.replace"), tenant, &before, after, Some(&parsed), warnings).await
 }
 
 /// Puts an earlier version of a rule in force again.
@@ -143,21 +146,47 @@ async fn change(
     before: &RuleRow,
     mut after: RuleRow,
 ) -> Result<Written, SignalsError> {
-    if after.status == RuleStatus::Active {
-        let parsed = match parse_text(&after.document) {
-            Ok(parsed) => parsed,
-            Err(issues) => return Ok(Written::Invalid(issues)),
-        };
-        after.pattern_bytes = parsed.pattern_bytes();
-        if let Some(refusal) = crowded(&deps.store.rules(tenant).await?, &after, &parsed) {
-            return Ok(refusal);
+    let by = (actor, "rule.change");
+    if after.status != RuleStatus::Active {
+        return write(deps, by, tenant, before, after, None, Vec::new()).await;
+    }
+    // A later release may know better than the one it was written by.
+    let parsed = match parse_text(&after.document) {
+        Ok(parsed) => parsed,
+        Err(issues) => return Ok(Written::Invalid(issues)),
+    };
+    after.pattern_bytes = parsed.pattern_bytes();
+    write(deps, by, tenant, before, after, Some(&parsed), Vec::new()).await
+}
+
+/// Replaces a rule as it was read. Of one that is in force, `parsed` is its document: it has to have room beside the others, and
+/// these have to stay as they are meanwhile.
+async fn write(
+    deps: &TenantDeps,
+    (actor, action): (&str, &str),
+    tenant: &str,
+    before: &RuleRow,
+    after: RuleRow,
+    parsed: Option<&Parsed>,
+    warnings: Vec<Issue>,
+) -> Result<Written, SignalsError> {
+    for _ in 0..ATTEMPTS {
+        let mut rev = None;
+        if let Some(parsed) = parsed.filter(|_| after.status == RuleStatus::Active) {
+            rev = Some(deps.store.ruleset_rev(tenant).await?);
+            if let Some(refusal) = crowded(&deps.store.rules(tenant).await?, &after, parsed) {
+                return Ok(refusal);
+            }
+        }
+        let record = record(deps, actor, tenant, action, Some(before), &after)?;
+        let is_new_version = after.newest != before.newest;
+        match deps.store.change_rule(tenant, before, &after, is_new_version, rev, record).await? {
+            RuleChange::Done => return Ok(Written::Rule(show(&after), before.lock + 1, warnings)),
+            RuleChange::Stale => return Ok(Written::Stale),
+            RuleChange::OthersChanged => {}
         }
     }
-    let record = record(deps, actor, tenant, "rule.change", Some(before), &after)?;
-    Ok(match deps.store.change_rule(tenant, before, &after, false, record).await? {
-        true => Written::Rule(show(&after), before.lock + 1, Vec::new()),
-        false => Written::Stale,
-    })
+    Err(OTHERS_CHANGED)
 }
 
 /// The record of a change of a rule.

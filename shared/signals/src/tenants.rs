@@ -4,7 +4,7 @@ use crate::error::SignalsError;
 use crate::model::{Plan, TenantStatus};
 use crate::store::{Audit, Store, Tenant, TenantChange};
 use crate::users::{self, NewUser};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use switchyard_core::{Clock, Env, EnvError, iso_millis};
 use switchyard_io::dynamo::{DynamoError, Write};
 use switchyard_io::keys::KeyAbout;
@@ -68,6 +68,8 @@ pub struct TenantEdit {
     pub usage_shards: Option<u32>,
     /// A JSON object.
     pub metadata: Option<Option<String>>,
+    /// Addresses and domains that mail over SES is sent from, in the metadata; the rest of it stays.
+    pub ses_identities: Option<Vec<String>>,
     /// Paths below `payload` that readers of events do not see, at most [`MAX_REDACTED`].
     pub redact: Option<Vec<String>>,
 }
@@ -223,6 +225,12 @@ fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
     tenant.set_usage_shards(edit.usage_shards.unwrap_or(tenant.usage_shards).clamp(1, MAX_USAGE_SHARDS));
     if let Some(metadata) = &edit.metadata {
         tenant.metadata.clone_from(metadata);
+    }
+    if let Some(identities) = &edit.ses_identities {
+        let known = tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let mut metadata: Map<String, Value> = known.unwrap_or_default();
+        metadata.insert(SES_IDENTITIES.to_owned(), json!(identities));
+        tenant.metadata = Some(Value::Object(metadata).to_string());
     }
     if let Some(redact) = &edit.redact {
         tenant.redact.clone_from(redact);

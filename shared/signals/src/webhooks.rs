@@ -14,7 +14,7 @@ pub(crate) const ONLY_FAILURES: &str = "only_failures";
 const SPREAD_MS: i64 = 2_000;
 
 /// Until when the circuit keeps a request back, epoch milliseconds, if it does. `circuit` is then as this request found it.
-pub(crate) async fn hold_back(
+pub(crate) async fn kept_back_until(
     store: &Store,
     config: &ConfigRow,
     tenant: &str,

@@ -293,7 +293,7 @@ async fn v40_a_dead_letter_is_sent_again_once() {
     poll(SOON, Duration::from_millis(100), is_back).await.unwrap();
     assert_eq!(world.call("GET", &path, &world.operator, &Value::Null).await.status, 200, "an operator sees all");
     let several = world.call("POST", "/api/dlq/redrive", &world.owner, &json!({"queue": "rules", "max": 5})).await;
-    assert_eq!((several.status, &several.body), (202, &json!({"matched": 1})));
+    assert_eq!((several.status, &several.body), (202, &json!({"matched": 1, "nextCursor": null})));
     assert_eq!(world.own("DELETE", &path, &Value::Null).await.status, 204);
     assert_eq!(world.own("GET", &path, &Value::Null).await.status, 404);
     for (body, message) in [
@@ -583,6 +583,10 @@ async fn what_cannot_be_is_refused_and_breaks_nothing() {
         ("/api/events?to=-009999-01-02T02:00:00Z", 400),
         ("/api/events?cursor=!", 400),
         ("/api/events?cursor=", 400),
+        ("/api/dlq?cursor=-", 400),
+        ("/api/dlq?kind=x", 400),
+        ("/api/deliveries?cursor=-", 400),
+        ("/api/deliveries?cursor=", 400),
         ("/api/users?limit=abc", 400),
         ("/api/rules/x/versions?cursor=y", 400),
         ("/api/api-keys?bogus=1", 400),

@@ -1,13 +1,14 @@
 //! What signals could not do: kept, seen by whose it is, and sent again once.
 
 use super::signals::{World, rule, telegram};
-use super::{env, operator_bus, queue, take};
+use super::{env, operator_bus, owner, queue, take};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_io::once::Owner;
-use switchyard_signals::dead_letters::{self, ArchiveDeps, WantedLetters, archive};
 use switchyard_signals::deliveries::{self, Retried, WantedDeliveries};
-use switchyard_signals::{DeliveryStatus, QueueDeps, Whose, deliver, process};
+use switchyard_signals::{
+    ArchiveDeps, DeliveryStatus, QueueDeps, WantedLetters, Whose, archive, dead_letters, deliver, process,
+};
 use tokio::time::Instant;
 
 impl World {
@@ -54,7 +55,7 @@ fn sends_again(retried: Retried) -> bool {
 async fn v40_a_message_that_cannot_succeed_is_kept_and_sent_again_once() {
     let world = World::new().await;
     let event = "019b2a3c-7c00-7a11-8b22-0c0ffee00001";
-    process(&world.rules, &world.ghost(event)).await.unwrap();
+    process(&world.rules, &world.ghost(event), &owner()).await.unwrap();
     let letter = world.letters(world.own()).await.remove(0);
     assert_eq!((&letter["queue"], &letter["eventId"]), (&json!("rules"), &json!(event)), "{letter}");
     assert_eq!((&letter["errorCode"], &letter["redrivenAt"]), (&json!("unknown_event"), &Value::Null));
@@ -121,41 +122,172 @@ async fn a_notification_that_fails_again_leaves_another_letter() {
     assert_eq!(world.bot.got("1").len(), 1);
 }
 
+/// One dead-letter queue of a world's own; the other one is not there.
+struct Dlqs {
+    deps: ArchiveDeps,
+    queue: String,
+}
+
+impl Dlqs {
+    async fn new(world: &World, name: &str) -> Self {
+        let queue = queue(&world.client, &format!("{}-dlq", world.tenant.id)).await;
+        let other = if name == "rules" { "notify" } else { "rules" };
+        let dlqs = format!("{other}={queue}-none,{name}={queue}");
+        let env = env(vec![("SIGNALS_TABLE", world.table.clone()), ("DLQS", dlqs), operator_bus()]);
+        Self { deps: ArchiveDeps::from_env(&world.aws, &env).unwrap(), queue }
+    }
+
+    /// A message dies, and is moved.
+    async fn bury(&self, world: &World, message: &str) {
+        let request = json!({"QueueUrl": self.queue, "MessageBody": message});
+        world.client.aws("AmazonSQS.SendMessage", &request).await.unwrap();
+        let moved = archive(&self.deps, Instant::now() + Duration::from_secs(20)).await;
+        assert!(moved.is_err(), "the other queue could not be read, and this one was all the same");
+        assert!(take(&world.client, &self.queue).await.is_empty());
+    }
+}
+
 #[tokio::test]
-async fn what_is_in_a_dead_letter_queue_is_moved_and_no_longer_swept() {
+async fn what_died_of_a_passing_fault_is_swept_a_few_times_and_then_waits() {
     let world = World::with_bot().await;
     world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
-    let dlq = queue(&world.client, &format!("{}-dlq", world.tenant.id)).await;
-    let dlqs = format!("rules={dlq},notify={dlq}-none");
-    // The other queue is not there: what is in this one is moved all the same.
-    let table = world.table.clone();
-    let env = env(vec![("SIGNALS_TABLE", table), ("DLQS", dlqs), operator_bus()]);
-    let deps = ArchiveDeps::from_env(&world.aws, &env).unwrap();
-    let event = world.event("t", json!({})).await;
+    let dlqs = Dlqs::new(&world, "rules").await;
+    world.event("t", json!({})).await;
     let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
-    for body in [message.as_str(), "not ours"] {
-        world.client.aws("AmazonSQS.SendMessage", &json!({"QueueUrl": dlq, "MessageBody": body})).await.unwrap();
+    let mut swept = 0;
+    for _ in 0..10 {
+        dlqs.bury(&world, &message).await;
+        world.pass(10_000);
+        swept += world.run_sweep().await;
+        take(&world.client, &world.rules_queue).await;
     }
-    let moved = archive(&deps, Instant::now() + Duration::from_secs(20)).await;
-    assert!(moved.is_err(), "one queue could not be read");
-    assert!(take(&world.client, &dlq).await.is_empty());
-    let letter = world.letters(world.own()).await.remove(0);
-    assert_eq!((&letter["errorCode"], &letter["eventId"]), (&json!("receives_exhausted"), &json!(event)));
-    let everybodys = world.letters(Whose::Everybody).await;
-    assert_eq!(everybodys.len(), 2, "{everybodys:?}");
-    assert!(everybodys.iter().any(|letter| letter["tenantId"].is_null()));
-
-    world.pass(10_000);
-    assert_eq!(world.run_sweep().await, 0, "it waits for somebody's word");
-    assert!(sends_again(world.redrive(&letter).await));
+    assert_eq!(swept, 5, "then it waits for somebody's word");
+    let letters = world.letters(world.own()).await;
+    assert_eq!((letters.len(), &letters[0]["errorCode"]), (10, &json!("receives_exhausted")));
+    assert!(sends_again(world.redrive(&letters[0]).await));
     world.work().await;
     assert_eq!(world.bot.got("1"), ["hi"]);
 }
 
 #[tokio::test]
+async fn a_message_that_is_out_of_date_takes_nothing_away() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    let dlqs = Dlqs::new(&world, "notify").await;
+    world.bot.says("1", 500, json!({"ok": false, "error_code": 500, "description": "sorry"}));
+    let event = world.event("t", json!({})).await;
+    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
+    process(&world.rules, &message, &owner()).await.unwrap();
+    let job = take(&world.client, &world.notify_queue).await.remove(0).to_string();
+    deliver(&world.notify, &job, &owner()).await.unwrap();
+    assert_eq!(world.deliveries(&event).await[0]["status"], "retry_wait");
+    for _ in 0..9 {
+        dlqs.bury(&world, &job).await;
+    }
+    world.bot.recovers("1");
+    world.pass(10_000);
+    assert!(world.run_sweep().await > 0, "its next attempt is due");
+    world.work().await;
+    assert_eq!(world.deliveries(&event).await[0]["status"], "sent");
+    let letter = world.letters(world.own()).await.remove(0);
+    assert!(!sends_again(world.redrive(&letter).await), "there is nothing to be done any more");
+}
+
+#[tokio::test]
+async fn a_notification_that_is_stuck_has_its_day_again_when_it_is_sent_again() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    let event = world.event("t", json!({})).await;
+    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
+    process(&world.rules, &message, &owner()).await.unwrap();
+    let mut job = take(&world.client, &world.notify_queue).await.remove(0);
+    job["body"]["attempts"] = json!(0);
+    job["kind"] = json!("signals.other");
+    let once = Owner { message_id: "one".to_owned(), attempt: 1 };
+    for _ in 0..2 {
+        deliver(&world.notify, &job.to_string(), &once).await.unwrap();
+    }
+    let letters = world.letters(world.own()).await;
+    assert_eq!(letters.len(), 1, "a message is kept once");
+    assert_eq!((&letters[0]["errorCode"], &letters[0]["kind"]), (&json!("malformed_message"), &json!("message")));
+    world.pass(90_000);
+    assert_eq!(world.run_sweep().await, 0, "it waits for somebody's word");
+    assert!(sends_again(world.redrive(&letters[0]).await));
+    world.work().await;
+    assert_eq!(world.deliveries(&event).await[0]["status"], "sent", "however old it is");
+    assert!(!sends_again(world.redrive(&letters[0]).await));
+}
+
+#[tokio::test]
+async fn what_is_not_of_our_form_is_nobodys_and_is_kept_too() {
+    let world = World::new().await;
+    let dlqs = Dlqs::new(&world, "notify").await;
+    for body in ["not ours", r#"{"tenant":"t","body":{"eventId":""}}"#, &"x".repeat(200_000)] {
+        dlqs.bury(&world, body).await;
+    }
+    assert!(world.letters(world.own()).await.is_empty());
+    let letters = world.letters(Whose::Everybody).await;
+    assert!(letters.len() == 3 && letters.iter().all(|letter| letter["tenantId"].is_null()), "{letters:?}");
+    // Pages of all partitions as one.
+    let (mut ids, mut cursor) = (Vec::new(), None);
+    loop {
+        let wanted = WantedLetters::default();
+        let page = dead_letters::list(&world.queues, Whose::Everybody, &wanted, cursor.as_deref(), 2).await.unwrap();
+        ids.extend(page.0.iter().map(|letter| letter["id"].clone()));
+        cursor = page.1;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(ids, letters.iter().map(|letter| letter["id"].clone()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_digest_that_cannot_be_closed_is_no_longer_due() {
+    let world = World::with_bot().await;
+    let digest = json!({"when": true, "digest": {"window": "1m"}, "actions": telegram("{{ count }}")});
+    world.rule(rule("t", digest)).await;
+    world.event("t", json!({})).await;
+    world.work().await;
+    world.pass(61);
+    assert_eq!(world.run_sweep().await, 1);
+    let mut message = take(&world.client, &world.rules_queue).await.remove(0);
+    let good = message.clone();
+    message["v"] = json!(9);
+    process(&world.rules, &message.to_string(), &owner()).await.unwrap();
+    assert_eq!(world.letters(world.own()).await[0]["errorCode"], "malformed_message");
+    world.pass(10_000);
+    assert_eq!(world.run_sweep().await, 0);
+    process(&world.rules, &good.to_string(), &owner()).await.unwrap();
+    world.work().await;
+    assert_eq!(world.bot.got("1"), ["1"]);
+}
+
+#[tokio::test]
+async fn a_fallback_that_was_started_is_not_started_again() {
+    let world = World::with_bot().await;
+    let to = (10..20).map(|chat| chat.to_string()).collect::<Vec<_>>();
+    let fallback = json!([{"type": "notify", "channel": "telegram", "to": to, "text": "instead"}]);
+    let action = json!([{"type": "notify", "channel": "telegram", "text": "hi", "fallback": fallback}]);
+    world.rule(rule("t", json!({"when": true, "actions": action}))).await;
+    world.refused().await;
+    let letter = world.letters(world.own()).await.remove(0);
+    world.pass(2);
+    assert!(sends_again(world.redrive(&letter).await));
+    world.work().await;
+    world.pass(1_000);
+    world.run_sweep().await;
+    world.work().await;
+    for chat in 10..20 {
+        assert_eq!(world.bot.got(&chat.to_string()), ["instead"], "{chat}");
+    }
+    assert_eq!(world.letters(world.own()).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_letter_that_could_not_be_sent_is_sent_by_the_sweep() {
     let world = World::new().await;
-    process(&world.rules, &world.ghost("019b2a3c-7c00-7a11-8b22-0c0ffee00001")).await.unwrap();
+    process(&world.rules, &world.ghost("019b2a3c-7c00-7a11-8b22-0c0ffee00001"), &owner()).await.unwrap();
     let letter = world.letters(world.own()).await.remove(0);
     let nowhere = format!("{}-none", world.rules_queue);
     let env = env(vec![
@@ -183,15 +315,17 @@ async fn several_are_sent_again_at_once() {
         world.refused().await;
     }
     world.pass(60);
-    process(&world.rules, &world.ghost("019b2a3c-7c00-7a11-8b22-0c0ffee00001")).await.unwrap();
+    process(&world.rules, &world.ghost("019b2a3c-7c00-7a11-8b22-0c0ffee00001"), &owner()).await.unwrap();
     world.bot.recovers("1");
-    let reason = world.letters(world.own()).await.remove(0)["errorCode"].as_str().unwrap().to_owned();
-    assert_eq!(reason, "unknown_event", "the newest is first");
+    let reason = "unknown_event".to_owned();
     let redrive = async |wanted: WantedLetters, most: usize| {
-        dead_letters::redrive_all(&world.queues, "cli", world.own(), &wanted, most).await.unwrap()
+        dead_letters::redrive_all(&world.queues, "cli", world.own(), &wanted, None, most).await.unwrap().0
     };
     let open = || WantedLetters { queue: Some("notify".to_owned()), is_open: true, ..WantedLetters::default() };
     assert_eq!(redrive(WantedLetters { reason: Some(reason), ..open() }, 10).await, 0);
+    assert_eq!(redrive(WantedLetters { is_given_up: Some(false), ..open() }, 10).await, 0, "messages alone");
+    let before = *world.now.lock().unwrap() - Duration::from_secs(3_600);
+    assert_eq!(redrive(WantedLetters { older_than: Some(before), ..open() }, 10).await, 0);
     assert_eq!(redrive(open(), 2).await, 2);
     assert_eq!(redrive(open(), 10).await, 1);
     assert_eq!(redrive(open(), 10).await, 0);
@@ -235,27 +369,4 @@ async fn deliveries_are_listed_by_state_in_pages() {
     assert!(
         deliveries::list(&world.tenants, "another", &WantedDeliveries::default(), None, 2).await.unwrap().0.is_empty()
     );
-}
-
-#[tokio::test]
-async fn a_notification_that_crashes_its_worker_keeps_its_attempts_when_it_is_sent_again() {
-    let world = World::with_bot().await;
-    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
-    let event = world.event("t", json!({})).await;
-    let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
-    process(&world.rules, &message).await.unwrap();
-    let job = take(&world.client, &world.notify_queue).await.remove(0);
-    let owner = Owner { message_id: "m".to_owned(), attempt: 1 };
-    let mut bad = job.clone();
-    bad["body"]["attempts"] = json!("many");
-    deliver(&world.notify, &bad.to_string(), &owner).await.unwrap();
-    let letter = world.letters(world.own()).await.remove(0);
-    assert_eq!(
-        (&letter["errorCode"], &letter["deliveryId"]),
-        (&json!("malformed_message"), &job["body"]["deliveryId"])
-    );
-    world.pass(10_000);
-    assert_eq!(world.run_sweep().await, 0, "it waits for somebody's word");
-    deliver(&world.notify, &job.to_string(), &owner).await.unwrap();
-    assert_eq!(world.deliveries(&event).await[0]["status"], "sent");
 }

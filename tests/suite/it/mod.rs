@@ -19,8 +19,9 @@ mod vault;
 use serde_json::{Value, json};
 use switchyard_core::Env;
 use switchyard_io::Aws;
+use switchyard_io::once::Owner;
 use switchyard_local::Template;
-use switchyard_tests::client::Client;
+use switchyard_tests::client::{Client, unique};
 use switchyard_tests::stack::Stack;
 
 /// The shared stack's AWS endpoint, for SDK clients.
@@ -31,6 +32,11 @@ async fn aws() -> (Aws, Client) {
 
 fn env(pairs: Vec<(&'static str, String)>) -> Env {
     Env::from_lookup(move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
+}
+
+/// The first receive of a message of its own.
+fn owner() -> Owner {
+    Owner { message_id: format!("m-{}", unique()), attempt: 1 }
 }
 
 /// The stack's data keys, where a part seals what it keeps.

@@ -1,6 +1,6 @@
 //! Rules and notifications against a real table and real queues, with a clock of the test's own and a bot on the wire.
 
-use super::{aws, data_key, env, queue, table, take};
+use super::{aws, data_key, env, owner, queue, table, take};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
@@ -15,14 +15,14 @@ use switchyard_io::once::Owner;
 use switchyard_notify::Channel;
 use switchyard_notify::receipts::ses::{Fate, MailReport};
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
-use switchyard_signals::dead_letters::{self, WantedLetters};
+use switchyard_signals::dead_letters;
 use switchyard_signals::events::{self, EventDeps, Wanted};
 use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
     Accepted, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RuleStatus, RulesDeps, SignalsError, Tenant, TenantStatus,
-    Whose, accept, deliver, deliveries, process, sweep, usage,
+    WantedLetters, Whose, accept, deliver, deliveries, process, sweep, usage,
 };
 use switchyard_tests::client::{Client, unique};
 use tokio::time::Instant;
@@ -213,11 +213,10 @@ impl World {
                 return self.check_faults().await;
             }
             for event in events {
-                process(&self.rules, &event.to_string()).await.unwrap();
+                process(&self.rules, &event.to_string(), &owner()).await.unwrap();
             }
-            for (number, message) in messages.iter().enumerate() {
-                let owner = Owner { message_id: format!("m{number}-{}", unique()), attempt: 1 };
-                deliver(&self.notify, &message.to_string(), &owner).await.unwrap();
+            for message in messages {
+                deliver(&self.notify, &message.to_string(), &owner()).await.unwrap();
             }
         }
     }
@@ -260,10 +259,10 @@ async fn v31_the_same_message_again_sends_and_counts_nothing_more() {
     let event = world.event("user.signup", json!({"name": "Ann"})).await;
     let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
     for _ in 0..3 {
-        process(&world.rules, &message).await.unwrap();
+        process(&world.rules, &message, &owner()).await.unwrap();
     }
     world.work().await;
-    process(&world.rules, &message).await.unwrap();
+    process(&world.rules, &message, &owner()).await.unwrap();
     world.work().await;
     assert_eq!(world.bot.got("1"), ["Hi Ann"]);
     let used = world.usage().await;
@@ -548,7 +547,7 @@ async fn what_never_reached_its_queue_is_sent_by_the_sweep() {
     world.pass(121);
     assert_eq!(world.run_sweep().await, 1);
     let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
-    process(&world.rules, &message).await.unwrap();
+    process(&world.rules, &message, &owner()).await.unwrap();
     take(&world.client, &world.notify_queue).await;
     world.pass(121);
     assert_eq!(world.run_sweep().await, 1);
@@ -615,7 +614,7 @@ async fn what_was_worked_out_for_a_tenant_suspended_since_is_not_sent() {
     world.rule(rule("*", json!({"when": true, "actions": action}))).await;
     let event = world.event("x", json!({})).await;
     let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
-    process(&world.rules, &message).await.unwrap();
+    process(&world.rules, &message, &owner()).await.unwrap();
     let suspended = TenantEdit { status: Some(TenantStatus::Suspended), ..TenantEdit::default() };
     tenants::change(&world.tenants, "cli", &world.tenant.id, &suspended).await.unwrap().unwrap();
     world.work().await;
@@ -654,7 +653,7 @@ async fn what_is_older_than_a_day_is_of_no_use_to_anybody() {
     world.rule(rule("*", json!({"when": true, "actions": telegram("x")}))).await;
     let event = world.event("x", json!({})).await;
     let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
-    process(&world.rules, &message).await.unwrap();
+    process(&world.rules, &message, &owner()).await.unwrap();
     world.pass(86_401);
     world.work().await;
     assert_eq!(world.deliveries(&event).await[0]["status"], "expired");

@@ -4,8 +4,7 @@ use super::signals::{World, rule};
 use serde_json::{Value, json};
 use switchyard_notify::Channel;
 use switchyard_signals::configs::{self, NewConfig, Written};
-use switchyard_signals::dead_letters::{self, WantedLetters};
-use switchyard_signals::{ConfigStatus, Whose, deliveries};
+use switchyard_signals::{ConfigStatus, WantedLetters, Whose, dead_letters, deliveries};
 
 const DAY: u64 = 86_400;
 

@@ -1,6 +1,6 @@
 //! What is counted, held to limits, exported and put right, against a real table and queue, with a clock of the test's own.
 
-use super::{aws, env, queue, table, take};
+use super::{aws, env, owner, queue, table, take};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::future::join_all;
@@ -283,7 +283,7 @@ async fn a_crossing_that_was_never_sent_is_sent_by_the_sweep_and_run_through_the
     let rules = RulesDeps::from_env(&world.aws, &world.env()).unwrap().with_clock(world.clock());
     let mut found = Vec::new();
     for message in take(&world.client, &world.queue).await {
-        process(&rules, &message.to_string()).await.unwrap();
+        process(&rules, &message.to_string(), &owner()).await.unwrap();
         let event = message["id"].as_str().unwrap();
         let rows = deliveries::of_event(&world.tenants, &world.tenant.id, event).await.unwrap();
         found.extend(rows.iter().map(|row| json!(row)));

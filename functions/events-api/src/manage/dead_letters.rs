@@ -2,14 +2,13 @@
 
 use super::{Request, deliveries};
 use crate::answer::Failure;
-use crate::body::{self, cursor, limit};
+use crate::body::{self, cursor, limit, place};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use switchyard_core::Timestamp;
 use switchyard_lambda::Reply;
-use switchyard_signals::Whose;
-use switchyard_signals::dead_letters::{self, ARCHIVED, WantedLetters};
+use switchyard_signals::{ARCHIVED, WantedLetters, Whose, dead_letters};
 
 /// Dead letters that one call sends again at most, and how many it does when nobody says.
 const MOST: u32 = 500;
@@ -21,12 +20,16 @@ const USUAL: u32 = 100;
 pub struct RedriveBody {
     /// `rules` or `notify`.
     queue: String,
+    /// `message` or `notification`; both when absent, for an operator messages.
+    kind: Option<String>,
     /// Those with this error code.
     reason: Option<String>,
     /// RFC 3339; those kept since before then.
     older_than: Option<String>,
     /// 1 to 500; 100 when absent.
     max: Option<u32>,
+    /// `nextCursor` of the answer before.
+    cursor: Option<String>,
 }
 
 fn whose<'a>(request: &'a Request<'_>) -> Whose<'a> {
@@ -40,12 +43,23 @@ fn check_queue(queue: &str) -> Result<(), Failure> {
     }
 }
 
+/// Whether notifications that were given up are meant, or messages.
+fn is_given_up(kind: Option<&str>) -> Result<Option<bool>, Failure> {
+    match kind {
+        None => Ok(None),
+        Some("notification") => Ok(Some(true)),
+        Some("message") => Ok(Some(false)),
+        Some(_) => Err(Failure::field("kind must be message or notification")),
+    }
+}
+
 /// `GET /api/dlq`.
 pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
-    let query = body::query(request.call, &["queue", "reason", "limit", "cursor"])?;
+    let query = body::query(request.call, &["queue", "kind", "reason", "limit", "cursor"])?;
     query.get("queue").map_or(Ok(()), |queue| check_queue(queue))?;
     let (queue, reason) = (query.get("queue").cloned(), query.get("reason").cloned());
-    let wanted = WantedLetters { queue, reason, ..WantedLetters::default() };
+    let is_given_up = is_given_up(query.get("kind").map(String::as_str))?;
+    let wanted = WantedLetters { queue, reason, is_given_up, ..WantedLetters::default() };
     let (limit, cursor) = (limit(&query)?, cursor(&query)?);
     let (items, next) = dead_letters::list(&request.deps.queues, whose(request), &wanted, cursor, limit).await?;
     Ok(Reply::json(200, &json!({"items": items, "nextCursor": next})))
@@ -75,7 +89,7 @@ pub async fn redrive(request: &Request<'_>) -> Result<Reply, Failure> {
 
 /// `POST /api/dlq/redrive`.
 pub async fn redrive_all(request: &Request<'_>) -> Result<Reply, Failure> {
-    let RedriveBody { queue, reason, older_than, max } = body::fields(request.call)?;
+    let RedriveBody { queue, kind, reason, older_than, max, cursor } = body::fields(request.call)?;
     check_queue(&queue)?;
     let most = max.unwrap_or(USUAL);
     if !(1..=MOST).contains(&most) {
@@ -83,8 +97,15 @@ pub async fn redrive_all(request: &Request<'_>) -> Result<Reply, Failure> {
     }
     let older_than = older_than.map(|text| text.parse::<Timestamp>()).transpose();
     let older_than = older_than.map_err(|_| Failure::field("olderThan must be an RFC 3339 time"))?;
-    let wanted = WantedLetters { queue: Some(queue), reason, older_than, is_open: true };
+    let cursor = cursor.as_deref().map(place).transpose()?;
+    let is_given_up = match (is_given_up(kind.as_deref())?, whose(request)) {
+        // What tenants could not deliver is for them to send again.
+        (None, Whose::Everybody) => Some(false),
+        (kind, _) => kind,
+    };
+    let wanted = WantedLetters { queue: Some(queue), reason, older_than, is_open: true, is_given_up };
     let (deps, actor) = (&request.deps.queues, &request.caller.actor);
-    let matched = dead_letters::redrive_all(deps, actor, whose(request), &wanted, most as usize).await?;
-    Ok(Reply::json(202, &json!({"matched": matched})))
+    let (matched, next) =
+        dead_letters::redrive_all(deps, actor, whose(request), &wanted, cursor, most as usize).await?;
+    Ok(Reply::json(202, &json!({"matched": matched, "nextCursor": next})))
 }

@@ -1,12 +1,12 @@
-use super::listed::{listed_at, listed_partition};
-use super::{Store, WORKFLOW};
+use super::listed::{listed_at, listed_partition, text, time_of};
+use super::{Rows, Store, WORKFLOW, delivery_key, event_key};
 use crate::error::SignalsError;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::hex_sha256;
-use switchyard_io::dynamo::{Changes, Create, Index, IntoAttribute as _, Item, Key, Page, Transact, Update, Write};
+use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Item, Key, Transact, Update, Write};
 use switchyard_io::outbox::{self, Due};
 
 /// Dead letters are kept for 90 days.
@@ -14,6 +14,12 @@ const KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
 
 /// Partitions of the list of everybody's dead letters.
 const LIST_SHARDS: u32 = 4;
+
+/// Dead letters that are fetched at a time.
+const FETCHED_TOGETHER: usize = 25;
+
+/// Longest message that is kept whole, in bytes: a row holds 400 KB. Ours have some hundred.
+const LONGEST_BODY: usize = 100_000;
 
 /// Whose a dead letter is that names no tenant.
 const NOBODY: &str = "-";
@@ -83,7 +89,7 @@ impl DeadLetterRow {
             event_id: letter.event_id.map(str::to_owned),
             delivery_id: letter.delivery_id.map(str::to_owned),
             is_given_up: letter.is_given_up,
-            body: letter.body.to_owned(),
+            body: letter.body[..letter.body.floor_char_boundary(LONGEST_BODY)].to_owned(),
             error_code: letter.error_code.to_owned(),
             error_message: letter.error_message.to_owned(),
             receives: letter.receives,
@@ -123,6 +129,60 @@ fn everybodys(shard: u32) -> String {
     listed_partition("dead", &shard.to_string())
 }
 
+/// What a message asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum About {
+    Event(Key),
+    /// With the attempts that were made when the message was sent.
+    Delivery(Key, u32),
+    Digest {
+        tenant: String,
+        rule: String,
+        group: String,
+    },
+}
+
+impl About {
+    pub(crate) fn event(tenant: &str, id: &str) -> Self {
+        Self::Event(event_key(tenant, id))
+    }
+
+    pub(crate) fn delivery(tenant: &str, event_id: &str, id: &str, attempts: u32) -> Self {
+        Self::Delivery(delivery_key(tenant, event_id, id), attempts)
+    }
+}
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, Default)]
+pub struct WantedLetters {
+    /// Of this queue: `rules` or `notify`.
+    pub queue: Option<String>,
+    /// With this error code.
+    pub reason: Option<String>,
+    /// Kept since before then.
+    pub older_than: Option<Timestamp>,
+    /// Those only that were not sent again.
+    pub is_open: bool,
+    /// `true` for notifications that were given up, `false` for messages.
+    pub is_given_up: Option<bool>,
+}
+
+impl WantedLetters {
+    /// Whether a row is one, by what of it the index `listed` holds too.
+    fn fits(&self, row: &Item) -> bool {
+        let is = |attribute, wanted: &Option<String>| {
+            wanted.as_deref().is_none_or(|wanted| text(row, attribute) == Some(wanted))
+        };
+        let kept_at = || text(row, "listed_sk").and_then(time_of);
+        let is_given_up = || row.get("is_given_up").and_then(|value| value.as_bool().ok().copied());
+        is("queue", &self.queue)
+            && is("error_code", &self.reason)
+            && self.older_than.is_none_or(|time| kept_at().is_some_and(|kept_at| kept_at < time))
+            && !(self.is_open && row.contains_key("redriven_at"))
+            && self.is_given_up.is_none_or(|wanted| is_given_up() == Some(wanted))
+    }
+}
+
 /// Whose dead letters are looked at.
 #[derive(Clone, Copy, Debug)]
 pub enum Whose<'a> {
@@ -133,47 +193,57 @@ pub enum Whose<'a> {
 }
 
 impl Store {
-    /// Keeps a dead letter; should it be known already, that one stays. What it is about is no longer due: it waits for
-    /// somebody's word.
-    pub(crate) async fn bury(&self, row: &DeadLetterRow, about: Option<Key>) -> Result<(), SignalsError> {
+    /// Keeps a dead letter; should it be known already, that one stays. What it is about is no longer due then, if the sweep has
+    /// sent it `swept` times in vain: it waits for somebody's word.
+    pub(crate) async fn bury(
+        &self,
+        row: &DeadLetterRow,
+        about: Option<&About>,
+        swept: u32,
+    ) -> Result<(), SignalsError> {
         let (Create::Created | Create::Exists(_)) = self.table.create(row).await?;
-        if let Some(key) = about {
-            let changes = outbox::settled(Changes::new()).only_if("attribute_exists(#pk)", []);
-            let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&key, changes).await?;
+        let settled = outbox::settled(Changes::new()).only_if("#due_count >= ?", [i64::from(swept).into_attribute()]);
+        let (keys, settled) = match about {
+            None => return Ok(()),
+            Some(About::Event(key)) => (vec![key.clone()], settled),
+            // It may have gone on since the message was sent.
+            Some(About::Delivery(key, attempts)) => {
+                (vec![key.clone()], settled.only_if("#attempts = ?", [i64::from(*attempts).into_attribute()]))
+            }
+            Some(About::Digest { tenant, rule, group }) => (self.due_of_digest(tenant, rule, group).await?, settled),
+        };
+        for key in keys {
+            let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&key, settled.clone()).await?;
         }
         Ok(())
     }
 
-    /// The newest dead letters, at most `limit` of those before `before`, and where the next look goes on if there are more.
+    /// The newest dead letters that are wanted, at most `limit` of those before `before`, and where the next look goes on if
+    /// there may be more.
     pub(crate) async fn dead_letters(
         &self,
         whose: Whose<'_>,
+        wanted: &WantedLetters,
         before: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<DeadLetterRow>, Option<String>), SignalsError> {
+        let fits = |row: &Item| wanted.fits(row);
         match whose {
             Whose::Tenant(tenant) => {
-                let page = Page {
-                    index: Index::Table,
-                    hash: dead_letter_partition(Some(tenant)),
-                    range: Some(("0".into_attribute(), before.unwrap_or("~").into_attribute())),
-                    newest_first: true,
-                    limit: i32::try_from(limit + 2).unwrap_or(i32::MAX),
-                    after: None,
-                };
-                let (items, _) = self.table.page(page).await?;
-                let mut rows = self.read_all::<DeadLetterRow>(items)?;
-                rows.retain(|row| Some(row.id.as_str()) != before);
-                let next = rows.get(limit).and_then(|_| rows.get(limit.checked_sub(1)?)).map(|row| row.id.clone());
-                rows.truncate(limit);
+                let rows = Rows::Of(dead_letter_partition(Some(tenant)));
+                let (items, next) = self.look(&rows, before, limit, &fits).await?;
+                let rows = items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?;
                 Ok((rows, next))
             }
             Whose::Everybody => {
-                let partitions: Vec<_> = (0..LIST_SHARDS).map(everybodys).collect();
-                let (items, next) = self.listed(&partitions, before, limit).await?;
-                let keys = self.read_all::<Key>(items)?;
-                let rows = try_join_all(keys.iter().map(|key| self.get(key))).await?;
-                Ok((rows.into_iter().flatten().collect(), next))
+                let rows = Rows::Listed((0..LIST_SHARDS).map(everybodys).collect());
+                let (items, next) = self.look(&rows, before, limit, &fits).await?;
+                let keys = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<Key>, _>>()?;
+                let mut rows = Vec::new();
+                for keys in keys.chunks(FETCHED_TOGETHER) {
+                    rows.extend(try_join_all(keys.iter().map(|key| self.get(key))).await?.into_iter().flatten());
+                }
+                Ok((rows, next))
             }
         }
     }
@@ -214,9 +284,5 @@ impl Store {
         let changes = outbox::settled(Changes::new()).only_if("attribute_exists(#pk)", []);
         let (Update::Applied(_) | Update::Refused(_)) = self.table.update(key, changes).await?;
         Ok(())
-    }
-
-    fn read_all<T: serde::de::DeserializeOwned>(&self, items: Vec<Item>) -> Result<Vec<T>, SignalsError> {
-        Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 }

@@ -178,7 +178,7 @@ pub(crate) struct Tried {
 pub struct DeliveryView {
     id: String,
     event_id: String,
-    pub(crate) rule_id: String,
+    rule_id: String,
     rule_version: u64,
     action: String,
     channel: Channel,
@@ -280,6 +280,11 @@ impl DeliveryRow {
         self.begun_at.unwrap_or(self.created_at)
     }
 
+    /// Attempts that it counts as made when it is begun again: none if it was given up, else those that were made.
+    pub(crate) fn attempts_when_begun_again(&self) -> u32 {
+        if self.is_open() { self.attempts } else { 0 }
+    }
+
     /// How long it has been under way.
     pub(crate) fn age(&self, now: Timestamp) -> Duration {
         Duration::try_from(now.duration_since(self.begun_at())).unwrap_or_default()
@@ -336,8 +341,8 @@ pub(crate) enum Claim {
 /// What became of [`Store::begin_again`].
 pub(crate) enum BeginAgain {
     Done,
-    /// It is not given up, or was begun again before.
-    NotGivenUp,
+    /// It is not as it was read, or its dead letter was redriven before.
+    TooLate,
     /// Its dead letter is not kept any more.
     LetterGone,
 }
@@ -391,8 +396,8 @@ impl Store {
         }
     }
 
-    /// Begins a delivery again that was given up, with the record of who wanted that; its dead letter, if there still is one,
-    /// is redriven by it.
+    /// Begins a delivery again that was given up, or one that is stuck, with the record of who wanted that; its dead letter, if
+    /// there still is one, is redriven by it.
     pub(crate) async fn begin_again(
         &self,
         row: &DeliveryRow,
@@ -401,23 +406,24 @@ impl Store {
         now: Timestamp,
     ) -> Result<BeginAgain, SignalsError> {
         let due = Due::at(WORKFLOW, &row.id, (now + outbox::GRACE).as_millisecond());
-        let given_up = [DeliveryStatus::Failed, DeliveryStatus::Expired].map(|status| status.name().into_attribute());
+        let as_read = [row.status.name().into_attribute(), i64::from(row.attempts).into_attribute()];
         let changes = row
             .moved(Changes::new(), DeliveryStatus::Pending, now)
-            .set("attempts", 0_i64)
+            .set("attempts", i64::from(row.attempts_when_begun_again()))
             .set("begun_at", now.to_string())
             .set("due_shard", due.due_shard)
             .set("due_at", due.due_at)
             .set("due_count", 0_i64)
+            .remove("next_attempt_at")
             .remove("slot_at")
             .remove("dead_letter")
-            .only_if("#status IN (?, ?)", given_up);
+            .only_if("#status = ? AND #attempts = ?", as_read);
         let mut writes = vec![Write::Update(row.key(), changes), record];
         writes.extend(letter.map(|key| Write::Update(key.clone(), redriven(now))));
         Ok(match self.table.transact(writes).await? {
             Transact::Done => BeginAgain::Done,
             Transact::Refused { index: 2, row: None } => BeginAgain::LetterGone,
-            Transact::Refused { .. } => BeginAgain::NotGivenUp,
+            Transact::Refused { .. } => BeginAgain::TooLate,
         })
     }
 
@@ -499,8 +505,9 @@ impl Store {
             match self.table.transact(writes).await? {
                 Transact::Done => return Ok(Some(fallback)),
                 Transact::Refused { index, .. } if (1..=fallback.len()).contains(&index) => {
-                    // Another recipient's failure started it before.
-                    fallback.remove(index - 1);
+                    // Another recipient's failure started some before, or the same one's, if it was begun again since.
+                    let known: Vec<DeliveryView> = self.deliveries(&row.tenant, &row.event_id).await?;
+                    fallback.retain(|row| known.iter().all(|known| known.id != row.id));
                 }
                 Transact::Refused { .. } => return Ok(None),
             }

@@ -55,18 +55,18 @@ mod user;
 pub(crate) use audit::Audit;
 pub(crate) use config::ConfigRow;
 pub use config::ConfigStatus;
-pub use dead_letter::Whose;
-pub(crate) use dead_letter::{DeadLetter, DeadLetterRow, dead_letter_key};
+pub(crate) use dead_letter::{About, DeadLetter, DeadLetterRow, dead_letter_key};
+pub use dead_letter::{WantedLetters, Whose};
 pub(crate) use delivery::{
     BeginAgain, Claim, Content, DeliveryRow, End, Intent, Next, Origin, SENT, Tried, delivery_key,
 };
 pub use delivery::{DeliveryInFull, DeliveryStatus, DeliveryView};
 pub use rule::RuleStatus;
-pub(crate) use rule::{RuleRow, VersionRow};
+pub(crate) use rule::{RuleChange, RuleRow, VersionRow};
 pub(crate) use state::{DueState, StateKey, Stepped};
 
 pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written, days_of_events, event_key};
-pub(crate) use listed::listed_partition;
+pub(crate) use listed::{Rows, listed_partition, text};
 pub(crate) use period::{Hour, Month};
 pub(crate) use quota::{Reserved, hour_counted};
 pub(crate) use receipt::{ReceiptRow, SuppressionRow};

@@ -11,12 +11,15 @@ use crate::error::SignalsError;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use std::time::Duration;
-use switchyard_io::dynamo::{Changes, Index, Key, Page, Transact, Write};
+use switchyard_io::dynamo::{Changes, Index, Item, Key, Page, Transact, Write};
 use switchyard_io::keys;
 use tokio::time::Instant;
 
-/// Rows that are read, and removed, at a time.
+/// Rows of a partition that are read, and removed, at a time.
 const TOGETHER: i32 = 25;
+
+/// Partitions that are looked at at a time: most are empty.
+const SIDE_BY_SIDE: usize = 20;
 
 /// Longest that events are kept: what lies further back is gone already.
 const OLDEST: Duration = Duration::from_secs(401 * 86_400);
@@ -31,40 +34,57 @@ impl Store {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<bool, SignalsError> {
-        for status in DeliveryStatus::ALL {
-            let hash = listed_partition(&tenant.id, status.name());
-            if !self.remove_partition(Index::Named("listed"), hash, deadline).await? {
+        let by_status = DeliveryStatus::ALL.map(|status| listed_partition(&tenant.id, status.name()));
+        let by_status = by_status.map(|hash| (Index::Named("listed"), hash));
+        let in_table = self.partitions_of(tenant, now).into_iter().map(|hash| (Index::Table, hash));
+        let all: Vec<_> = by_status.into_iter().chain(in_table).collect();
+        for some in all.chunks(SIDE_BY_SIDE) {
+            let removed = some.iter().map(|(index, hash)| self.remove_partition(tenant, *index, hash, deadline));
+            if try_join_all(removed).await?.contains(&false) {
                 return Ok(false);
             }
         }
-        let first = tenant.created_at.max(now - OLDEST);
-        let by_day = days_of_events(first, now).into_iter().flat_map(|day| day_partitions(&tenant.id, &day));
-        let last = Month::of(now);
-        let months = std::iter::successors(Some(Month::of(first)), |month| Some(month.next()));
-        let by_month = months.take_while(|month| *month <= last).flat_map(|month| {
-            month_partitions(tenant, &month).into_iter().chain([audit_partition(&tenant.id, &month)])
-        });
-        for hash in by_day.chain(by_month).chain([dead_letter_partition(Some(&tenant.id))]) {
-            if !self.remove_partition(Index::Table, hash, deadline).await? {
-                return Ok(false);
-            }
-        }
-        keys::remove_all(&self.table, &tenant.id).await?;
-        self.remove_owned(tenant, entry, now).await?;
+        // Last of all the tenant itself, by which the rest is found.
+        let rows = [tenant_key(&tenant.id), slug_key(&tenant.slug), entry.key()];
+        let mut writes: Vec<_> = rows.into_iter().map(|key| Write::Delete(key, Changes::new())).collect();
+        let (actor, action, subject) = ("nightly-purge", "tenant.purge", tenant.id.as_str());
+        writes.push(self.audit(Audit { tenant: subject, actor, action, subject, before: None, after: None }, now)?);
+        let (Transact::Done | Transact::Refused { .. }) = self.table.transact(writes).await?;
         Ok(true)
     }
 
-    /// Removes the rows of one partition; `false` when there is more to do at the `deadline`.
-    async fn remove_partition(&self, index: Index, hash: String, deadline: Instant) -> Result<bool, SignalsError> {
+    fn partitions_of(&self, tenant: &Tenant, now: Timestamp) -> Vec<String> {
+        let first = tenant.created_at.max(now - OLDEST);
+        let mut all: Vec<_> =
+            days_of_events(first, now).iter().flat_map(|day| day_partitions(&tenant.id, day)).collect();
+        let (mut month, last) = (Month::of(first), Month::of(now));
+        while month <= last {
+            all.extend(month_partitions(tenant, &month));
+            all.push(audit_partition(&tenant.id, &month));
+            month = month.next();
+        }
+        all.push(dead_letter_partition(Some(&tenant.id)));
+        all.extend(keys::owner_partitions(&tenant.id));
+        all.push(tenant_partition(&tenant.id));
+        all
+    }
+
+    /// Removes the rows of one partition, but the tenant's own; `false` when there is more to do at the `deadline`.
+    async fn remove_partition(
+        &self,
+        tenant: &Tenant,
+        index: Index,
+        hash: &str,
+        deadline: Instant,
+    ) -> Result<bool, SignalsError> {
         let mut after = None;
         loop {
             if Instant::now() >= deadline {
                 return Ok(false);
             }
-            let page = Page { index, hash: hash.clone(), range: None, newest_first: false, limit: TOGETHER, after };
+            let page = Page { index, hash: hash.to_owned(), range: None, newest_first: false, limit: TOGETHER, after };
             let (items, more) = self.table.page(page).await?;
-            let keys = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<Key>, _>>()?;
-            try_join_all(keys.iter().map(|key| self.table.delete(key))).await?;
+            try_join_all(items.into_iter().map(|item| self.remove(tenant, item))).await?;
             after = more;
             if after.is_none() {
                 return Ok(true);
@@ -72,23 +92,20 @@ impl Store {
         }
     }
 
-    /// Users with their addresses, rules, configs and lists; last of all the tenant itself, by which the others are found.
-    async fn remove_owned(&self, tenant: &Tenant, entry: &TenantEntry, now: Timestamp) -> Result<(), SignalsError> {
-        for item in self.table.rows(&tenant_partition(&tenant.id), "").await? {
-            let key: Key = self.table.read(item.clone())?;
-            if key.sk.starts_with("USER#") {
-                let user: UserRow = self.table.read(item)?;
-                self.table.delete(&address_key(&tenant.id, &user.email)).await?;
-            }
-            if key != tenant_key(&tenant.id) {
-                self.table.delete(&key).await?;
-            }
+    /// Removes a row, after what is found by it: a user's address, a key.
+    async fn remove(&self, tenant: &Tenant, item: Item) -> Result<(), SignalsError> {
+        let key: Key = self.table.read(item.clone())?;
+        if key == tenant_key(&tenant.id) {
+            return Ok(());
         }
-        let all = [tenant_key(&tenant.id), slug_key(&tenant.slug), entry.key()];
-        let mut writes: Vec<_> = all.into_iter().map(|key| Write::Delete(key, Changes::new())).collect();
-        let (actor, action, subject) = ("nightly-purge", "tenant.purge", tenant.id.as_str());
-        writes.push(self.audit(Audit { tenant: subject, actor, action, subject, before: None, after: None }, now)?);
-        let (Transact::Done | Transact::Refused { .. }) = self.table.transact(writes).await?;
-        Ok(())
+        if key.sk.starts_with("USER#") {
+            let user: UserRow = self.table.read(item)?;
+            self.table.delete(&address_key(&tenant.id, &user.email)).await?;
+        } else if keys::owner_partitions(&tenant.id).contains(&key.pk)
+            && let Some(found) = keys::key_row_of(&item)
+        {
+            self.table.delete(&found).await?;
+        }
+        Ok(self.table.delete(&key).await?)
     }
 }

@@ -72,6 +72,15 @@ struct RulesetRow {
     rev: i64,
 }
 
+/// What became of [`Store::change_rule`].
+pub(crate) enum RuleChange {
+    Done,
+    /// The rule is not any more as it was read.
+    Stale,
+    /// The tenant's other rules are not.
+    OthersChanged,
+}
+
 /// The highest number that sorts as text.
 const LAST_VERSION: u64 = 99_999;
 
@@ -140,28 +149,44 @@ impl Store {
         Write::Update(ruleset_key(tenant), Changes::new().add("rev", 1))
     }
 
-    /// Writes a rule that is new, with its first version and the record of that.
-    pub(crate) async fn add_rule(&self, tenant: &str, rule: &RuleRow, record: Write) -> Result<(), SignalsError> {
+    /// The same, if nothing of that changed since `rev`.
+    fn touch_ruleset_at(tenant: &str, rev: i64) -> Write {
+        let unchanged = match rev {
+            0 => Changes::new().only_if("attribute_not_exists(#rev)", []),
+            rev => Changes::new().only_if("#rev = ?", [rev.into_attribute()]),
+        };
+        Write::Update(ruleset_key(tenant), unchanged.add("rev", 1))
+    }
+
+    /// Writes a rule that is new, with its first version and the record of that; `false` when the tenant's rules are not any
+    /// more as they were at `rev`.
+    pub(crate) async fn add_rule(
+        &self,
+        tenant: &str,
+        rule: &RuleRow,
+        rev: i64,
+        record: Write,
+    ) -> Result<bool, SignalsError> {
         let writes = vec![
+            Self::touch_ruleset_at(tenant, rev),
             record,
             Write::Create(self.table.to_item(rule)?),
             Write::Create(self.table.to_item(&version_row(tenant, rule, &rule.document, rule.newest))?),
-            Self::touch_ruleset(tenant),
         ];
-        self.table.transact(writes).await?;
-        Ok(())
+        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
-    /// Replaces a rule as it was read; `false` when another change came first. With `is_new_version` its document becomes
-    /// the newest version.
+    /// Replaces a rule as it was read, in a set of rules that is as it was at `rev`, if that is given. With `is_new_version` its
+    /// document becomes the newest version.
     pub(crate) async fn change_rule(
         &self,
         tenant: &str,
         before: &RuleRow,
         after: &RuleRow,
         is_new_version: bool,
+        rev: Option<i64>,
         record: Write,
-    ) -> Result<bool, SignalsError> {
+    ) -> Result<RuleChange, SignalsError> {
         let is_same = Changes::new().only_if("#lock = ?", [before.lock.into_attribute()]);
         let after = RuleRow { lock: before.lock + 1, ..after.clone() };
         // Of an archived rule the versions stay; no evaluation reads past it.
@@ -169,12 +194,17 @@ impl Store {
             RuleStatus::Archived => Write::Delete(rule_key(tenant, &after.id), is_same),
             RuleStatus::Active | RuleStatus::Paused => Write::PutIf(self.table.to_item(&after)?, is_same),
         };
-        let mut writes = vec![head, Self::touch_ruleset(tenant), record];
+        let touched = rev.map_or_else(|| Self::touch_ruleset(tenant), |rev| Self::touch_ruleset_at(tenant, rev));
+        let mut writes = vec![head, touched, record];
         if is_new_version {
             let version = version_row(tenant, &after, &after.document, after.newest);
             writes.push(Write::Create(self.table.to_item(&version)?));
         }
-        Ok(matches!(self.table.transact(writes).await?, Transact::Done))
+        Ok(match self.table.transact(writes).await? {
+            Transact::Done => RuleChange::Done,
+            Transact::Refused { index: 1, .. } => RuleChange::OthersChanged,
+            Transact::Refused { .. } => RuleChange::Stale,
+        })
     }
 }
 

@@ -103,6 +103,15 @@ pub(crate) struct DueState {
 }
 
 impl Store {
+    /// What of a digest may be due: the window that is open, and those that closed.
+    pub(crate) async fn due_of_digest(&self, tenant: &str, rule: &str, group: &str) -> Result<Vec<Key>, SignalsError> {
+        let open = StateKey { tenant, rule, part: "DG", group }.key();
+        let closed = self.table.rows(&open.pk, "DB#").await?;
+        let mut keys = closed.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<Key>, _>>()?;
+        keys.push(open);
+        Ok(keys)
+    }
+
     /// Reads a state, has `step` make the next of it, and writes that if nobody else did meanwhile; else again.
     pub(crate) async fn step<S, T>(
         &self,

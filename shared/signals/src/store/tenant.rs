@@ -51,6 +51,9 @@ pub struct Tenant {
     pub created_at: Timestamp,
     /// When it was changed last.
     pub updated_at: Timestamp,
+    /// When it was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl Tenant {
@@ -75,6 +78,7 @@ impl Tenant {
             redact: Vec::new(),
             created_at: now,
             updated_at: now,
+            deleted_at: None,
         }
     }
 
@@ -211,6 +215,9 @@ impl Store {
         edit(&mut after);
         after.version = before.version + 1;
         after.updated_at = now;
+        if after.status == TenantStatus::Deleted {
+            after.deleted_at = after.deleted_at.or(Some(now));
+        }
         let condition = Changes::new().only_if("#version = ?", [before.version.into_attribute()]);
         let write = Write::PutIf(self.table.to_item(&after)?, condition);
         Ok((after, write))
