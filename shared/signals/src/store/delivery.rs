@@ -1,17 +1,17 @@
 use super::dead_letter::{DeadLetterRow, redriven};
+use super::delivery_view::{DeliveryView, as_iso_millis};
 use super::listed::{listed_at, listed_partition};
 use super::{Store, WORKFLOW};
 use crate::error::SignalsError;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::{hex_sha256, iso_millis};
+use switchyard_core::hex_sha256;
 use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Update, Write};
 use switchyard_io::lease::{self, Lease};
 use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due};
-use switchyard_io::pace;
 use switchyard_notify::Channel;
 
 /// A message may be so much ahead of its time, in milliseconds: clocks differ.
@@ -170,57 +170,6 @@ pub(crate) struct Tried {
     pub(crate) outcome: String,
     /// How long the far side took, in milliseconds.
     pub(crate) ms: u64,
-}
-
-/// What is shown of a delivery, read from its row or from the index `listed`. Texts and recipients are not.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all(serialize = "camelCase"))]
-pub struct DeliveryView {
-    id: String,
-    event_id: String,
-    rule_id: String,
-    rule_version: u64,
-    action: String,
-    channel: Channel,
-    #[serde(default, rename(serialize = "configId", deserialize = "config"))]
-    config: Option<String>,
-    status: DeliveryStatus,
-    attempts: u32,
-    #[serde(default, serialize_with = "ms_as_iso_millis")]
-    next_attempt_at: Option<i64>,
-    #[serde(default)]
-    last_error: Option<String>,
-    #[serde(default)]
-    provider_id: Option<String>,
-    #[serde(default, serialize_with = "some_as_iso_millis")]
-    reported_at: Option<Timestamp>,
-    #[serde(default, serialize_with = "some_as_iso_millis")]
-    read_at: Option<Timestamp>,
-    #[serde(serialize_with = "as_iso_millis")]
-    created_at: Timestamp,
-    #[serde(serialize_with = "as_iso_millis")]
-    updated_at: Timestamp,
-}
-
-/// The same with its attempts, oldest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DeliveryInFull {
-    #[serde(flatten)]
-    view: DeliveryView,
-    #[serde(default)]
-    history: Vec<Tried>,
-}
-
-fn as_iso_millis<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&iso_millis(*at))
-}
-
-fn some_as_iso_millis<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    at.map(iso_millis).serialize(serializer)
-}
-
-fn ms_as_iso_millis<S: Serializer>(ms: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
-    some_as_iso_millis(&ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()), serializer)
 }
 
 /// What a delivery belongs to.
@@ -563,30 +512,4 @@ fn settled(row: &DeliveryRow, next: &Next, now: Timestamp) -> Changes {
                 .set("due_count", 0_i64)
         }
     }
-}
-
-impl Store {
-    /// Reserves the next free place in a pace, of one every `step`; answers when that is, epoch milliseconds.
-    pub(crate) async fn reserve_slot(&self, pace: &str, step: Duration, now_ms: i64) -> Result<i64, SignalsError> {
-        Ok(pace::reserve(&self.table, &pace_key(pace), step, now_ms, &kept_past(now_ms)).await?)
-    }
-
-    /// Until when a pace is held back, whatever places it gave out before.
-    pub(crate) async fn held_until(&self, pace: &str) -> Result<Option<i64>, SignalsError> {
-        Ok(pace::held_until(&self.table, &pace_key(pace)).await?)
-    }
-
-    /// Holds everything in a pace back until then.
-    pub(crate) async fn hold_pace(&self, pace: &str, until_ms: i64) -> Result<(), SignalsError> {
-        Ok(pace::hold(&self.table, &pace_key(pace), until_ms, kept_past(until_ms)).await?)
-    }
-}
-
-fn pace_key(pace: &str) -> Key {
-    Key { pk: format!("P#{}", hex_sha256(&[pace])), sk: "P".into() }
-}
-
-/// A pace's row is kept for a day after its last use.
-fn kept_past(time_ms: i64) -> Changes {
-    Changes::new().set("expires_at", time_ms / 1_000 + 86_400)
 }

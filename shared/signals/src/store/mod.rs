@@ -40,8 +40,10 @@ mod audit;
 mod config;
 mod dead_letter;
 mod delivery;
+mod delivery_view;
 mod event;
 mod listed;
+mod pace;
 mod period;
 mod purge;
 mod quota;
@@ -57,10 +59,11 @@ pub(crate) use config::ConfigRow;
 pub use config::ConfigStatus;
 pub(crate) use dead_letter::{About, DeadLetter, DeadLetterRow, dead_letter_key};
 pub use dead_letter::{WantedLetters, Whose};
+pub use delivery::DeliveryStatus;
 pub(crate) use delivery::{
     BeginAgain, Claim, Content, DeliveryRow, End, Intent, Next, Origin, SENT, Tried, delivery_key,
 };
-pub use delivery::{DeliveryInFull, DeliveryStatus, DeliveryView};
+pub use delivery_view::{DeliveryInFull, DeliveryView};
 pub use rule::RuleStatus;
 pub(crate) use rule::{RuleChange, RuleRow, VersionRow};
 pub(crate) use state::{DueState, StateKey, Stepped};

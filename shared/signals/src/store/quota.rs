@@ -17,8 +17,7 @@ use crate::error::SignalsError;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use std::time::Duration;
-use switchyard_core::hex_sha256;
-use switchyard_io::dynamo::{Changes, IntoAttribute as _, Item, Key, Transact, Update, Write, number};
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Item, Transact, Update, Write, number};
 
 /// What became of a wish to count one more event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,18 +93,6 @@ impl Store {
             }
         }
         Ok(Reserved::Full { count })
-    }
-
-    /// Takes one of the `rate` places that the tenant has in this second; `false` when none is left. One write, on a row of the
-    /// second's own, so that there is nothing to begin anew.
-    pub(crate) async fn take_turn(&self, tenant: &str, rate: u32, at: Timestamp) -> Result<bool, SignalsError> {
-        let second = at.as_second();
-        let key = Key { pk: format!("P#{}", hex_sha256(&[tenant, &second.to_string()])), sk: "R".into() };
-        let turn = Changes::new()
-            .add("taken", 1)
-            .set("expires_at", second + 60)
-            .only_if("attribute_not_exists(#taken) OR #taken < ?", [i64::from(rate).into_attribute()]);
-        Ok(matches!(self.table.update(&key, turn).await?, Update::Applied(_)))
     }
 
     /// Takes back what [`Store::reserve`] counted at `at`. Should the counts have been moved since, from where they are now.
