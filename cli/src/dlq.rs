@@ -8,6 +8,7 @@ use std::time::Duration;
 use switchyard_core::Clock;
 use switchyard_io::dlq::{Dlq, Dlqs};
 use switchyard_signals::{ARCHIVED, QueueDeps, WantedLetters, Whose, dead_letters};
+use tokio::time::Instant;
 
 /// Dead letters that are looked at or sent again together.
 const TOGETHER: usize = 200;
@@ -101,8 +102,9 @@ async fn redrive_letters(deps: &QueueDeps, queue: &str) -> Result<()> {
     let wanted = WantedLetters { is_open: true, older_than: Some(Clock::system().now()), ..messages_of(queue) };
     let (mut sent, mut cursor) = (0, None);
     loop {
-        let before = cursor.as_deref();
-        let (some, next) = dead_letters::redrive_all(deps, "cli", Whose::Everybody, &wanted, before, TOGETHER).await?;
+        let (before, deadline) = (cursor.as_deref(), Instant::now() + Duration::from_secs(60));
+        let redriven = dead_letters::redrive_all(deps, "cli", Whose::Everybody, &wanted, before, TOGETHER, deadline);
+        let (some, next) = redriven.await?;
         sent += some;
         cursor = next;
         if cursor.is_none() {

@@ -405,7 +405,7 @@ pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {
             rules::replace(deps, ACTOR, &id_of(&tenant).await?, &id, &read(&file)?, None).await?
         }
         Rules::Activate { tenant, id, version } => {
-            rules::activate(deps, ACTOR, &id_of(&tenant).await?, &id, version).await?
+            rules::activate(deps, ACTOR, &id_of(&tenant).await?, &id, version, None).await?
         }
         Rules::Pause { tenant, id } => set(deps, &id_of(&tenant).await?, &id, RuleStatus::Paused).await?,
         Rules::Resume { tenant, id } => set(deps, &id_of(&tenant).await?, &id, RuleStatus::Active).await?,
@@ -433,7 +433,7 @@ pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {
 }
 
 async fn set(deps: &TenantDeps, tenant: &str, id: &str, status: RuleStatus) -> Result<Written> {
-    Ok(rules::set_status(deps, ACTOR, tenant, id, status).await?)
+    Ok(rules::set_status(deps, ACTOR, tenant, id, status, None).await?)
 }
 
 pub(crate) async fn notifications(target: &Target, command: Notifications) -> Result<ExitCode> {
@@ -460,7 +460,7 @@ pub(crate) async fn notifications(target: &Target, command: Notifications) -> Re
 }
 
 async fn switch(deps: &ConfigDeps, tenant: &str, id: &str, status: ConfigStatus) -> Result<ExitCode> {
-    Ok(said(configs::set_status(deps, ACTOR, tenant, id, status).await?))
+    Ok(said(configs::set_status(deps, ACTOR, tenant, id, status, None).await?))
 }
 
 fn said(written: configs::Written) -> ExitCode {

@@ -60,7 +60,12 @@ impl Failure {
         Self::new(404, "not_found", "Not found")
     }
 
-    /// Another change came first.
+    /// Another change came at the same time.
+    pub fn contended() -> Self {
+        Self::new(409, "contended", "It was changed meanwhile; try again")
+    }
+
+    /// It is not any more as the caller knows it.
     pub fn stale() -> Self {
         Self::new(412, "stale", "It was changed meanwhile")
     }
@@ -100,7 +105,7 @@ impl From<SignalsError> for Failure {
     fn from(error: SignalsError) -> Self {
         match error {
             SignalsError::Refused { field, reason } => Self::field(format!("{field} {reason}")),
-            SignalsError::Contended { .. } => Self::new(409, "contended", "It was changed meanwhile; try again"),
+            SignalsError::Contended { .. } => Self::contended(),
             SignalsError::TenantDeleted => Self::new(409, "tenant_deleted", "The tenant is deleted"),
             SignalsError::Keys(KeyError::Contended) => {
                 Self::new(409, "conflict", "The API key was changed meanwhile; try again")

@@ -59,7 +59,8 @@ pub fn query(call: &Call, known: &[&str]) -> Result<BTreeMap<String, String>, Fa
     let mut read = BTreeMap::new();
     for (name, value) in call.form() {
         if !known.contains(&name.as_str()) {
-            return Err(Failure::field(format!("{name} is no parameter; there are {}", known.join(", "))));
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(Failure::field(format!("{name} is no parameter; there are {known}")));
         }
         if read.insert(name.clone(), value).is_some() {
             return Err(Failure::field(format!("{name} must not be given twice")));
@@ -102,6 +103,14 @@ pub fn if_match(call: &Call) -> Result<Option<i64>, Failure> {
             Ok(number) => Ok(Some(number)),
             Err(_) => Err(Failure::stale()),
         },
+    }
+}
+
+/// What becomes of a change that another came before: 412 to who said what they knew.
+pub fn stale(call: &Call) -> Failure {
+    match if_match(call) {
+        Ok(None) => Failure::contended(),
+        Ok(Some(_)) | Err(_) => Failure::stale(),
     }
 }
 

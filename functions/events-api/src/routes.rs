@@ -2,7 +2,7 @@
 
 use crate::access::{Caller, Who, caller};
 use crate::answer::{Failure, identified};
-use crate::body::MAX_ID;
+use crate::body::{self, MAX_ID};
 use crate::docs::Docs;
 use crate::health::Health;
 use crate::hooks;
@@ -87,11 +87,24 @@ impl Routes {
         if !ids.iter().all(|id| is_id(id)) {
             return Err(Failure::not_found());
         }
+        check_shape(call, route)?;
         let request = Request { deps: &self.deps, call, caller: &caller, ids };
         if call.method != Method::POST || route.who == Who::User {
             return act(op, &request).await;
         }
         Ok(once(&self.keys, call, &owner_of_keys(&caller), || act(op, &request)).await??)
+    }
+}
+
+/// Whether a call has no parameters and no body but those that its route knows.
+fn check_shape(call: &Call, route: &Route) -> Result<(), Failure> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    body::query(call, route.query)?;
+    match route.body {
+        None if call.method != Method::GET => body::fields(call).map(|Nothing {}| ()),
+        _ => Ok(()),
     }
 }
 

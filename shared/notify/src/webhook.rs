@@ -2,7 +2,9 @@
 
 use crate::outcome::Outcome;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::time::Duration;
 use switchyard_core::iso_millis;
 use switchyard_io::webhook::Answered;
@@ -14,9 +16,44 @@ pub const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The request's body: `{type, timestamp, data: {event, rule, delivery}}`. It has to be the same on every attempt, as
 /// `webhook-id` is, so `at` is the event's or the delivery's time, not the attempt's.
-pub fn body(kind: &str, at: Timestamp, event: Value, rule: Value, delivery: Value) -> String {
-    let data = json!({"event": event, "rule": rule, "delivery": delivery});
-    json!({"type": kind, "timestamp": iso_millis(at), "data": data}).to_string()
+pub fn body(kind: &str, at: Timestamp, event: &EventAbout<'_>, rule: &Value, delivery: &Value) -> String {
+    let body = Body { r#type: kind, timestamp: iso_millis(at), data: Data { event, rule, delivery } };
+    // Nothing of it can fail to be JSON.
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+/// What is told of an event.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventAbout<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What happened.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'a str>,
+    /// Who told of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<&'a str>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
+    /// As it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'a str,
+    timestamp: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    event: &'a EventAbout<'a>,
+    rule: &'a Value,
+    delivery: &'a Value,
 }
 
 /// Reads a status; `retry_after` is the answer's header. Only 410 ends it.
@@ -32,6 +69,7 @@ pub fn classify(status: u16, retry_after: Option<Duration>) -> Outcome {
 mod tests {
     use super::*;
     use crate::outcome::unanswered;
+    use serde_json::json;
     use switchyard_io::http::HttpError;
 
     #[test]
@@ -51,7 +89,11 @@ mod tests {
     #[test]
     fn a_body_is_the_same_on_every_attempt() {
         let at = Timestamp::from_second(1_767_607_200).unwrap();
-        let text = body("rule.fired", at, json!({"id": "e"}), json!({"id": "r"}), json!({"id": "d"}));
-        assert!(text.contains(r#""timestamp":"2026-01-05T10:00:00.000Z""#) && text.contains(r#""type":"rule.fired""#));
+        let payload = serde_json::from_str(r#"{"n": 123456789012345678901234567890}"#).ok();
+        let event = EventAbout { id: "e", kind: Some("t"), source: None, occurred_at: None, payload };
+        let text = body("rule.fired", at, &event, &json!({"id": "r"}), &json!({"id": "d"}));
+        let event = r#"{"id":"e","type":"t","payload":{"n": 123456789012345678901234567890}}"#;
+        let data = format!(r#"{{"event":{event},"rule":{{"id":"r"}},"delivery":{{"id":"d"}}}}"#);
+        assert_eq!(text, format!(r#"{{"type":"rule.fired","timestamp":"2026-01-05T10:00:00.000Z","data":{data}}}"#));
     }
 }

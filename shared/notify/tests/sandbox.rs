@@ -161,7 +161,8 @@ async fn receiver(answer: &'static str) -> (String, tokio::task::JoinHandle<Stri
 #[tokio::test]
 async fn v37_a_webhook_is_signed_and_its_address_is_checked_on_each_attempt() {
     let world = World::start().await;
-    let body = webhook::body("rule.fired", Timestamp::UNIX_EPOCH, json!({}), json!({}), json!({"id": "d1"}));
+    let event = webhook::EventAbout { id: "e1", kind: None, source: None, occurred_at: None, payload: None };
+    let body = webhook::body("rule.fired", Timestamp::UNIX_EPOCH, &event, &json!({}), &json!({"id": "d1"}));
     let to_send = Message { webhook_body: Some(body.clone()), ..Message::default() };
     let config = |url: &str| json!({"url": url, "secret": SECRET, "headers": {"x-team": "ops"}});
     let (url, received) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;

@@ -157,31 +157,38 @@ fn walk<'a>(steps: &[Step], value: &'a Value) -> Option<&'a Value> {
     })
 }
 
-fn walk_mut<'a>(steps: &[Step], value: &'a mut Value) -> Option<&'a mut Value> {
-    steps.iter().try_fold(value, |value, step| match (step, value) {
-        (Step::Key(key) | Step::Token(key, _), Value::Object(map)) => map.get_mut(&**key),
-        (Step::Index(index) | Step::Token(_, Some(index)), Value::Array(items)) => items.get_mut(*index),
-        _ => None,
-    })
+/// Puts `***` in place of everything in `payload` that `paths` name. Where a list or an object stands in the way of a path that
+/// expects the other, it is hidden as a whole: what is secret may be in it.
+pub fn redact(payload: &mut Value, paths: &[Path]) {
+    for path in paths.iter().filter(|path| path.is_below_payload()) {
+        hide(&path.head, path.tail.as_deref(), payload);
+    }
 }
 
-/// Puts `***` in place of everything in `payload` that `paths` name; whether there was anything.
-pub fn redact(payload: &mut Value, paths: &[Path]) -> bool {
-    let mut has_found = false;
-    let mut hide = |found: Option<&mut Value>| {
-        if let Some(found) = found {
-            *found = "***".into();
-            has_found = true;
-        }
-    };
-    for path in paths.iter().filter(|path| path.is_below_payload()) {
-        match (&path.tail, walk_mut(&path.head, payload)) {
-            (None, found) => hide(found),
-            (Some(tail), Some(Value::Array(items))) => items.iter_mut().for_each(|item| hide(walk_mut(tail, item))),
+/// Hides what lies at `steps`, or in every item of the list there at `tail`.
+fn hide(steps: &[Step], tail: Option<&[Step]>, value: &mut Value) {
+    let masked = || Value::from("***");
+    let Some((step, rest)) = steps.split_first() else {
+        match (tail, value) {
+            (None, value) => *value = masked(),
+            (Some(tail), Value::Array(items)) => items.iter_mut().for_each(|item| hide(tail, None, item)),
+            (Some(_), value @ Value::Object(_)) => *value = masked(),
             (Some(_), _) => {}
         }
+        return;
+    };
+    let next = match (step, value) {
+        (Step::Key(key) | Step::Token(key, _), Value::Object(map)) => map.get_mut(&**key),
+        (Step::Index(index) | Step::Token(_, Some(index)), Value::Array(items)) => items.get_mut(*index),
+        (_, value @ (Value::Object(_) | Value::Array(_))) => {
+            *value = masked();
+            None
+        }
+        _ => None,
+    };
+    if let Some(next) = next {
+        hide(rest, tail, next);
     }
-    has_found
 }
 
 const ROOTS: [(&str, Root); 6] = [
@@ -321,21 +328,21 @@ mod tests {
         });
         let redacted = |paths: &[&str]| {
             let (paths, mut payload) = (paths.iter().map(|path| Path::parse(path).unwrap()), payload.clone());
-            let has_found = redact(&mut payload, &paths.collect::<Vec<_>>());
-            (has_found, payload)
+            redact(&mut payload, &paths.collect::<Vec<_>>());
+            payload
         };
-        let (has_found, hidden) =
-            redacted(&["payload.email", "/payload/a.b", "payload.items[*].phone", "payload.none"]);
-        assert!(has_found);
+        let hidden = redacted(&["payload.email", "/payload/a.b", "payload.items[*].phone", "payload.none"]);
         let items = json!([{"phone": "***", "sku": "x"}, {"sku": "y"}, 7, {"phone": "***"}]);
         assert_eq!(hidden, json!({"email": "***", "a.b": "***", "plain": 2, "items": items, "type": "t"}));
-        assert_eq!(redacted(&["payload.items[1]", "payload.items[9]"]).1["items"][1], "***");
-        assert_eq!(redacted(&["payload.items[*]"]).1["items"], json!(vec!["***"; 4]));
-        for nothing in
-            [&["type", "payload"][..], &["payload.plain[*].a", "payload.email.x", "payload.items.phone"], &[]]
-        {
-            assert_eq!(redacted(nothing), (false, payload.clone()), "{nothing:?}");
+        assert_eq!(redacted(&["payload.items[1]", "payload.items[9]"])["items"][1], "***");
+        assert_eq!(redacted(&["payload.items[*]"])["items"], json!(vec!["***"; 4]));
+        for nothing in [&["type", "payload"][..], &["payload.plain[*].a", "payload.email.x"], &[]] {
+            assert_eq!(redacted(nothing), payload, "{nothing:?}");
         }
+        // A list where the path has an object, an object where it has a list.
+        assert_eq!(redacted(&["payload.items.phone"])["items"], "***");
+        assert_eq!(redacted(&["/payload/a.b/deep", "/payload/a.b"])["a.b"], "***");
+        assert_eq!(redacted(&[r#"payload["a.b"][*].x"#])["a.b"], "***");
     }
 
     #[test]

@@ -153,8 +153,12 @@ pub async fn set_status(
     tenant: &str,
     id: &str,
     status: ConfigStatus,
+    if_lock: Option<i64>,
 ) -> Result<Written, SignalsError> {
     let Some(before) = deps.store.config(tenant, id).await? else { return Ok(Written::Unknown) };
+    if if_lock.is_some_and(|lock| lock != before.lock) {
+        return Ok(Written::Stale);
+    }
     let after = ConfigRow { status, reason: None, updated_at: deps.clock.now(), ..before.clone() };
     write(deps, actor, tenant, "config.change", &before, after).await
 }
@@ -163,8 +167,17 @@ pub async fn set_status(
 ///
 /// # Errors
 /// DynamoDB or the data key could not be reached.
-pub async fn remove(deps: &ConfigDeps, actor: &str, tenant: &str, id: &str) -> Result<Written, SignalsError> {
+pub async fn remove(
+    deps: &ConfigDeps,
+    actor: &str,
+    tenant: &str,
+    id: &str,
+    if_lock: Option<i64>,
+) -> Result<Written, SignalsError> {
     let Some(row) = deps.store.config(tenant, id).await? else { return Ok(Written::Unknown) };
+    if if_lock.is_some_and(|lock| lock != row.lock) {
+        return Ok(Written::Stale);
+    }
     let shown = show(deps, &row).await?;
     let record = record(deps, actor, tenant, "config.remove", id, Some(&shown), None)?;
     Ok(match deps.store.remove_config(tenant, &row, record).await? {

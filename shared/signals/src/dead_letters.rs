@@ -7,6 +7,7 @@ use crate::store::{Audit, DeadLetterRow, DeliveryRow, WantedLetters, Whose};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use switchyard_core::{error_chain, iso_millis};
+use tokio::time::Instant;
 
 /// Dead letters that are sent again at a time.
 const SENT_TOGETHER: usize = 10;
@@ -117,8 +118,8 @@ pub(crate) async fn send_again(deps: &QueueDeps, row: &DeadLetterRow) -> Result<
     deps.store.dead_letter_sent(&row.key()).await
 }
 
-/// Sends the dead letters again that are wanted, at most `most` from `cursor` on; answers how many, and where to go on if there
-/// may be more.
+/// Sends the dead letters again that are wanted, at most `most` from `cursor` on and as far as it comes by the `deadline`; answers
+/// how many, and where to go on if there may be more.
 ///
 /// # Errors
 /// DynamoDB could not be reached; those before were sent.
@@ -129,12 +130,17 @@ pub async fn redrive_all(
     wanted: &WantedLetters,
     cursor: Option<&str>,
     most: usize,
+    deadline: Instant,
 ) -> Result<(usize, Option<String>), SignalsError> {
     let (rows, next) = deps.store.dead_letters(whose, wanted, cursor, most).await?;
-    let mut matched = 0;
+    let (mut matched, mut last) = (0, None);
     for some in rows.chunks(SENT_TOGETHER) {
+        if Instant::now() >= deadline {
+            return Ok((matched, last.map(|row: &DeadLetterRow| row.place(whose))));
+        }
         let retried = try_join_all(some.iter().map(|row| redrive_row(deps, actor, row))).await?;
         matched += retried.into_iter().filter(|retried| *retried == Retried::Enqueued).count();
+        last = some.last();
     }
     Ok((matched, next))
 }

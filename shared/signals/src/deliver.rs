@@ -6,6 +6,7 @@ use crate::queues::NOTIFY;
 use crate::store::{
     Claim, ConfigRow, ConfigStatus, DeliveryRow, DeliveryStatus, End, EventRow, Next, SENT, Store, Tried, delivery_key,
 };
+use crate::trials::TRIAL;
 use crate::webhooks;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -120,6 +121,10 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     if is_suppressed {
         return end(deps, &row, untried(DeliveryStatus::Suppressed, "suppressed")).await;
     }
+    if is_webhook && event.is_none() && row.rule_id != TRIAL {
+        // It would not be the message that it was.
+        return end(deps, &row, untried(DeliveryStatus::Failed, "event_gone")).await;
+    }
     let Some(config) = open_config(deps, &config_row).await? else {
         return end(deps, &row, untried(DeliveryStatus::Failed, "config_invalid")).await;
     };
@@ -231,6 +236,8 @@ async fn attempt(
                 None => Ok(()),
             }
         }
+        // Somebody looks at it and tries again.
+        Outcome::Retry { .. } if row.rule_id == TRIAL => end(deps, row, given_up(DeliveryStatus::Failed)).await,
         Outcome::Retry { after, holds_account, .. } => {
             if let Some(circuit) = circuit
                 && webhooks::failed(&deps.store, config_row, &row.tenant, circuit, now).await?
@@ -301,21 +308,18 @@ fn compose(row: &DeliveryRow, event: Option<&EventRow>) -> Message {
     }
 }
 
-/// The same on every attempt, so that it is dated by the delivery.
+/// The same on every attempt, so that it is dated by the delivery. The payload is as it was sent, byte for byte.
 fn webhook_body(row: &DeliveryRow, event: Option<&EventRow>) -> String {
-    let about = match event {
-        Some(event) => json!({
-            "id": event.id,
-            "type": event.kind,
-            "source": event.source,
-            "occurredAt": iso_millis(event.occurred_at),
-            "payload": serde_json::from_str::<Value>(&event.payload).unwrap_or_default(),
-        }),
-        None => json!({"id": row.event_id}),
+    let about = webhook::EventAbout {
+        id: &row.event_id,
+        kind: event.map(|event| event.kind.as_str()),
+        source: event.and_then(|event| event.source.as_deref()),
+        occurred_at: event.map(|event| iso_millis(event.occurred_at)),
+        payload: event.and_then(|event| serde_json::from_str(&event.payload).ok()),
     };
     let rule = json!({"id": row.rule_id, "version": row.rule_version});
     let delivery = json!({"id": row.id, "subject": row.intent.content.subject, "text": row.intent.content.text});
-    webhook::body("signal.fired", row.created_at, about, rule, delivery)
+    webhook::body("signal.fired", row.created_at, &about, &rule, &delivery)
 }
 
 /// An end without an attempt.
@@ -331,6 +335,7 @@ async fn end(deps: &NotifyDeps, row: &DeliveryRow, end: End<'_>) -> Result<(), S
     // A recipient who wants no more mail is nobody's fault, and nothing to be sent again.
     let letter = match end.status {
         DeliveryStatus::Suppressed => None,
+        _ if row.rule_id == TRIAL => None,
         _ => Some(given_up(row, &message(row, row.attempts)?, end.reason, now)),
     };
     let started = deps.store.end_delivery(row, &end, letter.as_ref(), fallback, now).await?;

@@ -5,9 +5,10 @@ use crate::events::{EventDeps, Wanted, find};
 use crate::occurred::parse_occurred_at;
 use crate::process::{seen, view};
 use crate::store::{EventRow, RuleStatus, Tenant};
+use crate::tenants::hidden;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use switchyard_rules::{Event, Issue, Parsed, Past, Rule, Status, dry_run, parse_text};
+use switchyard_rules::{Event, Issue, Parsed, Past, Path, Rule, Status, dry_run, parse_text, redact};
 
 /// Stored events that a sample looks at, at most.
 pub const MOST_SAMPLED: usize = 1_000;
@@ -141,10 +142,10 @@ pub async fn sample(deps: &EventDeps, tenant: &Tenant, tried: Tried<'_>, count: 
     let wanted =
         Wanted { kind: Some(rule.event_type.clone()), from: Some(now - days), to: Some(now), ..Wanted::default() };
     let (rows, _) = find(deps, &tenant.id, &wanted, count.min(MOST_SAMPLED), MOST_SAMPLED * 10).await?;
-    let mut matched = Vec::new();
+    let (mut matched, hidden) = (Vec::new(), hidden(tenant)?);
     for row in &rows {
         tokio::task::yield_now().await;
-        if holds(&rule, tenant, row)? {
+        if holds(&rule, tenant, row, &hidden)? {
             matched.push(row.id.as_str());
         }
     }
@@ -152,8 +153,10 @@ pub async fn sample(deps: &EventDeps, tenant: &Tenant, tried: Tried<'_>, count: 
     Ok(Run::Ran(json!({"sampled": rows.len(), "matched": matched.len(), "matchedIds": named})))
 }
 
-fn holds(rule: &Rule, tenant: &Tenant, row: &EventRow) -> Result<bool, SignalsError> {
-    let payload: Value = serde_json::from_str(&row.payload).map_err(SignalsError::Json)?;
+/// What readers do not see, they cannot find out by rules either.
+fn holds(rule: &Rule, tenant: &Tenant, row: &EventRow, hidden: &[Path]) -> Result<bool, SignalsError> {
+    let mut payload: Value = serde_json::from_str(&row.payload).map_err(SignalsError::Json)?;
+    redact(&mut payload, hidden);
     Ok(rule.definition.when.holds(&view(row, &payload, tenant)))
 }
 

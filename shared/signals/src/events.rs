@@ -226,15 +226,14 @@ fn shown(
     serde_json::value::to_raw_value(&shown).map_err(SignalsError::Json)
 }
 
-/// A payload without what is hidden; `None` when that is not in it.
+/// A payload without what is hidden, written anew: of a key that it has twice, the text would show both. `None` when nothing is
+/// to be hidden.
 fn redacted(payload: &str, hidden: &[Path]) -> Result<Option<Box<RawValue>>, SignalsError> {
     if hidden.is_empty() {
         return Ok(None);
     }
     let mut payload: Value = serde_json::from_str(payload).map_err(SignalsError::Json)?;
-    if !redact(&mut payload, hidden) {
-        return Ok(None);
-    }
+    redact(&mut payload, hidden);
     serde_json::value::to_raw_value(&payload).map(Some).map_err(SignalsError::Json)
 }
 

@@ -225,6 +225,14 @@ async fn count(deps: &IngestDeps, tenant: &Tenant, what: &str, amount: u64) {
     }
 }
 
+/// Counts what this process refused and did not count yet.
+async fn count_refused(deps: &IngestDeps, tenant: &Tenant, month: &Month) {
+    let refused = deps.known(&tenant.id, month, |known| std::mem::take(&mut known.refused));
+    if refused > 0 {
+        count(deps, tenant, REJECTED, refused).await;
+    }
+}
+
 /// Holds an event to the tenant's rate, then to its limit; answers as [`reserve`] does, or why the event is refused.
 async fn admit(
     deps: &IngestDeps,
@@ -253,6 +261,7 @@ async fn is_within_rate(deps: &IngestDeps, tenant: &Tenant, rate: u32, at: Times
         return Ok(false);
     }
     if deps.store.take_turn(&tenant.id, rate, at).await? {
+        count_refused(deps, tenant, &month).await;
         return Ok(true);
     }
     let refused = deps.known(&tenant.id, &month, |known| {
@@ -281,7 +290,10 @@ async fn reserve(
     }
     let first = fastrand::u32(0..tenant.usage_shards.max(1));
     match deps.store.reserve(tenant, event_id, at, first).await? {
-        Reserved::Counted { shard, count } => Ok(Some((shard, count))),
+        Reserved::Counted { shard, count } => {
+            count_refused(deps, tenant, &month).await;
+            Ok(Some((shard, count)))
+        }
         Reserved::Full { count: total } => {
             let refused = deps.known(&tenant.id, &month, |known| {
                 known.full_until = Some(at + FULL_FOR);

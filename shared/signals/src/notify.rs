@@ -36,13 +36,45 @@ pub(crate) struct WorkedOut {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Works out every message of the rule's actions. What cannot be sent is an intent that has failed, so that it shows.
-pub(crate) fn work_out(ruleset: &Ruleset, rule: &Rule, scope: &Scope<'_>) -> WorkedOut {
-    let mut worked_out = WorkedOut { intents: Vec::new(), warnings: Vec::new() };
-    for action in rule.actions_for(scope.event) {
-        worked_out.intents.extend(intents_of(ruleset, action, scope, &mut worked_out.warnings));
+/// What the deliveries of one event may still be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    deliveries: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// For the first rule that fires.
+    pub(crate) const ALL: Self = Self { deliveries: 1_000, bytes: 4_000_000 };
+
+    /// Takes the room of these; `false` when there is not as much.
+    fn take(&mut self, intents: &[Intent]) -> bool {
+        let bytes = |intent: &Intent| serde_json::to_string(intent).map_or(usize::MAX, |text| text.len());
+        let (Some(deliveries), Some(bytes)) = (
+            self.deliveries.checked_sub(intents.len()),
+            intents.iter().map(bytes).try_fold(self.bytes, usize::checked_sub),
+        ) else {
+            return false;
+        };
+        *self = Self { deliveries, bytes };
+        true
     }
-    worked_out
+}
+
+/// Works out every message of the rule's actions. What cannot be sent is an intent that has failed, so that it shows. `None`
+/// when there is no room for all of them: then nothing is sent, and nothing of the room taken.
+pub(crate) fn work_out(ruleset: &Ruleset, rule: &Rule, scope: &Scope<'_>, room: &mut Room) -> Option<WorkedOut> {
+    let mut worked_out = WorkedOut { intents: Vec::new(), warnings: Vec::new() };
+    let mut left = *room;
+    for action in rule.actions_for(scope.event) {
+        let intents = intents_of(ruleset, action, scope, &mut worked_out.warnings);
+        if !left.take(&intents) {
+            return None;
+        }
+        worked_out.intents.extend(intents);
+    }
+    *room = left;
+    Some(worked_out)
 }
 
 /// An intent that a row can hold; one that is too large has failed.

@@ -2,7 +2,7 @@ use crate::archive::or_bury;
 use crate::error::SignalsError;
 use crate::ingest::{EVENT_KIND, EventJob};
 use crate::model::TenantStatus;
-use crate::notify::{distinct, queue_deliveries, work_out};
+use crate::notify::{Room, distinct, queue_deliveries, work_out};
 use crate::queues::RULES;
 use crate::ruleset::{ActiveRule, Ruleset, Rulesets};
 use crate::store::{DeliveryRow, DueState, EventRow, Intent, Origin, RuleStatus, StateKey, Stepped, Store, Tenant};
@@ -23,9 +23,6 @@ pub(crate) const DIGEST_KIND: &str = "signals.digest";
 
 /// Deliveries that go into the event's own transaction; what is beyond them is written before.
 const WITH_EVENT: usize = 90;
-
-/// Deliveries that one event may bring; what is beyond them is not sent, and the outcome says so.
-const MOST_DELIVERIES: usize = 1_000;
 
 /// Bytes of deliveries that go into the event's own transaction, which takes 4 MB.
 const BYTES_WITH_EVENT: usize = 2_500_000;
@@ -122,10 +119,11 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
     let event = view(&row, &payload, &ruleset.tenant);
     let now = deps.clock.now();
     let (mut outcomes, mut deliveries, mut matched) = (Map::new(), Vec::new(), 0_i64);
+    let mut room = Room::ALL;
     for rule in ruleset.rules.iter().filter(|rule| rule.rule.is_for(event.kind)) {
         // A batch is worked on by one thread: others get their turn.
         tokio::task::yield_now().await;
-        let outcome = match weigh(deps, &ruleset, rule, &row, &event).await {
+        let outcome = match weigh(deps, &ruleset, rule, &row, &event, &mut room).await {
             // It will not go away, and concerns this rule alone.
             Err(error) if error.disposition() == Disposition::Permanent => {
                 tracing::error!(event_id, error = error_chain(&error), "a rule could not be weighed");
@@ -133,10 +131,6 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
             }
             outcome => outcome?,
         };
-        if deliveries.len() + outcome.intents.len() > MOST_DELIVERIES {
-            outcomes.insert(rule.id.clone(), json!({"version": rule.version, "outcome": "too_many"}));
-            continue;
-        }
         matched += i64::from(outcome.has_matched);
         let mut about = json!({"version": rule.version, "outcome": outcome.name});
         if !outcome.warnings.is_empty() {
@@ -212,6 +206,7 @@ async fn weigh(
     active: &ActiveRule,
     row: &EventRow,
     event: &Event<'_>,
+    room: &mut Room,
 ) -> Result<Weighed, SignalsError> {
     let definition = &active.rule.definition;
     if !definition.when.holds(event) {
@@ -264,7 +259,10 @@ async fn weigh(
         suppressed,
         events: &[],
     };
-    let worked_out = work_out(ruleset, &active.rule, &scope);
+    let Some(worked_out) = work_out(ruleset, &active.rule, &scope, room) else {
+        // What is beyond that is not sent, and the outcome says so.
+        return Ok(Weighed::stopped("too_many", true));
+    };
     Ok(Weighed { name: "fired", has_matched: true, intents: worked_out.intents, warnings: worked_out.warnings })
 }
 
@@ -374,7 +372,11 @@ async fn send_batches(
             suppressed: 0,
             events: &events,
         };
-        let worked_out = work_out(ruleset, &active.rule, &scope);
+        let Some(worked_out) = work_out(ruleset, &active.rule, &scope, &mut Room::ALL.clone()) else {
+            tracing::error!(event_id = newest.id, reason = "too_many", "a digest's messages are too large to keep");
+            deps.store.remove_batch(&batch_key, Vec::new()).await?;
+            continue;
+        };
         let of = Origin { tenant, event_id: newest.id, rule_id: &active.id, rule_version: active.version };
         let now = deps.clock.now();
         // The newest event may have been told of by itself too; a digest is another delivery.

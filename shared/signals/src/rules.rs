@@ -110,8 +110,12 @@ pub async fn activate(
     tenant: &str,
     id: &str,
     version: u64,
+    if_lock: Option<i64>,
 ) -> Result<Written, SignalsError> {
     let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
+    if if_lock.is_some_and(|lock| lock != before.lock) {
+        return Ok(Written::Stale);
+    }
     let Some(chosen) = deps.store.rule_version(tenant, id, version).await? else { return Ok(Written::Unknown) };
     let after = RuleRow {
         status: RuleStatus::Active,
@@ -133,8 +137,12 @@ pub async fn set_status(
     tenant: &str,
     id: &str,
     status: RuleStatus,
+    if_lock: Option<i64>,
 ) -> Result<Written, SignalsError> {
     let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
+    if if_lock.is_some_and(|lock| lock != before.lock) {
+        return Ok(Written::Stale);
+    }
     let after = RuleRow { status, updated_at: deps.clock.now(), ..before.clone() };
     change(deps, actor, tenant, &before, after).await
 }

@@ -49,18 +49,22 @@ impl Ruleset {
     }
 
     /// The config that an action goes out with: the one it names, else the channel's newest default, else the oldest active
-    /// one.
+    /// one. Failing that, one in error: the notification is written, ends with a dead letter, and can be begun again once the
+    /// config is mended.
     pub(crate) fn config(&self, channel: Channel, named: Option<&str>) -> Option<&ConfigRow> {
-        let mut active =
-            self.configs.iter().filter(|config| config.channel == channel && config.status == ConfigStatus::Active);
-        match named {
-            Some(id) => active.find(|config| config.id == id),
-            // Ids sort by age.
-            None => {
-                let default = active.clone().filter(|config| config.is_default).max_by_key(|config| &config.id);
-                default.or_else(|| active.min_by_key(|config| &config.id))
+        let pick = |status| {
+            let mut known =
+                self.configs.iter().filter(move |config| config.channel == channel && config.status == status);
+            match named {
+                Some(id) => known.find(|config| config.id == id),
+                // Ids sort by age.
+                None => {
+                    let default = known.clone().filter(|config| config.is_default).max_by_key(|config| &config.id);
+                    default.or_else(|| known.min_by_key(|config| &config.id))
+                }
             }
-        }
+        };
+        pick(ConfigStatus::Active).or_else(|| pick(ConfigStatus::Error))
     }
 }
 

@@ -26,6 +26,13 @@ pub const MAX_REDACTED: usize = 50;
 /// In a tenant's metadata: the addresses and domains that it may send mail from over SES.
 pub const SES_IDENTITIES: &str = "sesIdentities";
 
+/// What only operators set in a tenant's metadata: who is billed, and who it may send mail as. Each with its field's name.
+const OPERATORS_OWN: [(&str, &str); 3] = [
+    ("stripeCustomerId", "metadata.stripeCustomerId"),
+    ("lagoSubscriptionId", "metadata.lagoSubscriptionId"),
+    (SES_IDENTITIES, "metadata.sesIdentities"),
+];
+
 /// What looking after tenants needs.
 #[derive(Clone)]
 pub struct TenantDeps {
@@ -68,6 +75,8 @@ pub struct TenantEdit {
     pub usage_shards: Option<u32>,
     /// A JSON object.
     pub metadata: Option<Option<String>>,
+    /// The metadata but for what is the operators' (who is billed, who it may send mail as), which stays as it is.
+    pub own_metadata: Option<Map<String, Value>>,
     /// Addresses and domains that mail over SES is sent from, in the metadata; the rest of it stays.
     pub ses_identities: Option<Vec<String>>,
     /// Paths below `payload` that readers of events do not see, at most [`MAX_REDACTED`].
@@ -88,7 +97,7 @@ pub async fn create(
 ) -> Result<Option<Tenant>, SignalsError> {
     let now = deps.clock.now();
     let mut tenant = Tenant::new(&deps.clock.new_id().to_string(), slug, name, now);
-    apply(&mut tenant, edit);
+    apply(&mut tenant, edit)?;
     if let (None, Some(hard)) = (edit.monthly_soft_limit, tenant.monthly_hard_limit) {
         // Nobody asked for the usual soft limit.
         tenant.monthly_soft_limit = tenant.monthly_soft_limit.map(|soft| soft.min(hard));
@@ -172,7 +181,7 @@ pub async fn change(
     for attempt in 0..ATTEMPTS {
         let Some(before) = deps.store.tenant(id).await? else { return Ok(None) };
         let mut after = before.clone();
-        apply(&mut after, edit);
+        apply(&mut after, edit)?;
         check(&after)?;
         // The change is made only to the tenant as it was read here: one that is deleted meanwhile stays so.
         if before.status == TenantStatus::Deleted && after.status != before.status {
@@ -213,7 +222,12 @@ pub fn show(tenant: &Tenant) -> Value {
     })
 }
 
-fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
+/// What there is of a tenant's metadata.
+fn metadata(tenant: &Tenant) -> Map<String, Value> {
+    tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+fn apply(tenant: &mut Tenant, edit: &TenantEdit) -> Result<(), SignalsError> {
     if let Some(name) = &edit.name {
         tenant.name.clone_from(name);
     }
@@ -226,15 +240,28 @@ fn apply(tenant: &mut Tenant, edit: &TenantEdit) {
     if let Some(metadata) = &edit.metadata {
         tenant.metadata.clone_from(metadata);
     }
+    if let Some(own) = &edit.own_metadata {
+        let (known, mut metadata) = (metadata(tenant), own.clone());
+        for (name, field) in OPERATORS_OWN {
+            match (own.get(name), known.get(name)) {
+                (Some(given), kept) if Some(given) != kept => {
+                    return Err(SignalsError::refused(field, "is set by operators only"));
+                }
+                (None, Some(kept)) => drop(metadata.insert(name.to_owned(), kept.clone())),
+                _ => {}
+            }
+        }
+        tenant.metadata = Some(Value::Object(metadata).to_string());
+    }
     if let Some(identities) = &edit.ses_identities {
-        let known = tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let mut metadata: Map<String, Value> = known.unwrap_or_default();
+        let mut metadata = metadata(tenant);
         metadata.insert(SES_IDENTITIES.to_owned(), json!(identities));
         tenant.metadata = Some(Value::Object(metadata).to_string());
     }
     if let Some(redact) = &edit.redact {
         tenant.redact.clone_from(redact);
     }
+    Ok(())
 }
 
 /// What readers of a tenant's events do not see.
@@ -250,10 +277,8 @@ pub(crate) fn hidden(tenant: &Tenant) -> Result<Vec<Path>, SignalsError> {
 /// Whether a tenant may send mail from an address over SES, which sends for everybody in the account: the address or its
 /// domain has to be among the tenant's own.
 pub(crate) fn may_send_from(tenant: &Tenant, address: &str) -> bool {
-    let metadata: Value =
-        tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let domain = address.rsplit('@').next().unwrap_or_default();
-    let identities = metadata[SES_IDENTITIES].as_array().map(Vec::as_slice).unwrap_or_default();
+    let (metadata, domain) = (metadata(tenant), address.rsplit('@').next().unwrap_or_default());
+    let identities = metadata.get(SES_IDENTITIES).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut identities = identities.iter().filter_map(Value::as_str);
     identities.any(|known| known.eq_ignore_ascii_case(address) || known.eq_ignore_ascii_case(domain))
 }
@@ -266,6 +291,16 @@ fn check(tenant: &Tenant) -> Result<(), SignalsError> {
         return Err(SignalsError::refused("redact", format!("must have at most {MAX_REDACTED} paths")));
     }
     hidden(tenant)?;
+    let identities = metadata(tenant).remove(SES_IDENTITIES).unwrap_or_else(|| json!([]));
+    let is_identity = |identity: &Value| {
+        identity.as_str().is_some_and(|text| {
+            let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'*';
+            text.contains('.') && text.bytes().all(is_plain)
+        })
+    };
+    if !identities.as_array().is_some_and(|identities| identities.iter().all(is_identity)) {
+        return Err(SignalsError::refused("metadata.sesIdentities", "must be a list of addresses and domains"));
+    }
     match (tenant.monthly_soft_limit, tenant.monthly_hard_limit) {
         (Some(soft), Some(hard)) if soft > hard => {
             Err(SignalsError::refused("monthlySoftLimit", format!("must be at most the hard limit, {hard}")))

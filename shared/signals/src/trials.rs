@@ -36,6 +36,9 @@ impl TrialDeps {
     }
 }
 
+/// What a trial's delivery has in place of a rule. It is attempted once, and leaves no dead letter.
+pub(crate) const TRIAL: &str = "test";
+
 /// What became of a trial.
 #[derive(Debug)]
 pub enum Tried {
@@ -80,7 +83,7 @@ pub async fn send_test(
         fallback: Vec::new(),
     };
     let event_id = deps.clock.new_id().to_string();
-    let of = Origin { tenant, event_id: &event_id, rule_id: "test", rule_version: 0 };
+    let of = Origin { tenant, event_id: &event_id, rule_id: TRIAL, rule_version: 0 };
     let row = DeliveryRow::new(of, intent, deps.clock.now());
     deps.store.add_deliveries(std::slice::from_ref(&row)).await?;
     queue_deliveries(&deps.queue, std::slice::from_ref(&row)).await?;

@@ -319,7 +319,8 @@ async fn several_are_sent_again_at_once() {
     world.bot.recovers("1");
     let reason = "unknown_event".to_owned();
     let redrive = async |wanted: WantedLetters, most: usize| {
-        dead_letters::redrive_all(&world.queues, "cli", world.own(), &wanted, None, most).await.unwrap().0
+        let deadline = Instant::now() + Duration::from_secs(60);
+        dead_letters::redrive_all(&world.queues, "cli", world.own(), &wanted, None, most, deadline).await.unwrap().0
     };
     let open = || WantedLetters { queue: Some("notify".to_owned()), is_open: true, ..WantedLetters::default() };
     assert_eq!(redrive(WantedLetters { reason: Some(reason), ..open() }, 10).await, 0);

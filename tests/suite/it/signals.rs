@@ -443,7 +443,7 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
         (world.bot.got("1"), &world.deliveries(&event).await[0]["ruleVersion"]),
         (vec!["two".into()], &json!(2))
     );
-    rules::activate(&world.tenants, "cli", &world.tenant.id, &id, 1).await.unwrap();
+    rules::activate(&world.tenants, "cli", &world.tenant.id, &id, 1, None).await.unwrap();
     // Processes act on a change within seconds; another one knows it at once.
     let other = World { rules: fresh(&world).await, ..world };
     other.pass(5);
@@ -467,7 +467,7 @@ async fn a_rule_is_paused_until_it_is_resumed_whatever_its_document_says() {
     rules::replace(tenants, "cli", tenant, &id, &document.to_string(), Some(2)).await.unwrap();
     world.event("x", json!({"n": 1})).await;
     world.work().await;
-    rules::set_status(tenants, "cli", tenant, &id, RuleStatus::Active).await.unwrap();
+    rules::set_status(tenants, "cli", tenant, &id, RuleStatus::Active, None).await.unwrap();
     let world = World { rules: fresh(&world).await, ..world };
     world.pass(5);
     world.event("x", json!({"n": 2})).await;
@@ -754,12 +754,12 @@ async fn patterns_of_one_tenant_take_so_much_memory_and_no_more() {
     assert_eq!(refused_at(write(&second).await), "/definition/when/any/0/any/4/value");
     second["status"] = "paused".into();
     let id = world.rule(second.clone()).await;
-    let resume = || rules::set_status(&world.tenants, "cli", &world.tenant.id, &id, RuleStatus::Active);
+    let resume = || rules::set_status(&world.tenants, "cli", &world.tenant.id, &id, RuleStatus::Active, None);
     refused_at(resume().await.unwrap());
     // A rule that is replaced makes room for itself, and one that is paused for others.
     let again = rules::replace(&world.tenants, "cli", &world.tenant.id, &first, &patterns(29).to_string(), None).await;
     assert!(matches!(again.unwrap(), Written::Rule(..)));
-    rules::set_status(&world.tenants, "cli", &world.tenant.id, &first, RuleStatus::Paused).await.unwrap();
+    rules::set_status(&world.tenants, "cli", &world.tenant.id, &first, RuleStatus::Paused, None).await.unwrap();
     assert!(matches!(resume().await.unwrap(), Written::Rule(..)));
     assert_eq!(refused_at(write(&patterns(33)).await), "/definition/when/any/0/any/32/value", "one rule alone");
 }

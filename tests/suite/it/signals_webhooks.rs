@@ -85,7 +85,7 @@ async fn a_webhook_that_only_failed_for_five_days_puts_its_config_in_error() {
     retry().await;
     assert_eq!(world.hits(), hits, "nothing is sent with it");
 
-    let enabled = configs::set_status(&world.configs, "cli", &world.tenant.id, &id, ConfigStatus::Active).await;
+    let enabled = configs::set_status(&world.configs, "cli", &world.tenant.id, &id, ConfigStatus::Active, None).await;
     assert!(matches!(enabled.unwrap(), Written::Config(..)));
     retry().await;
     assert_eq!(world.hits(), hits + 1);

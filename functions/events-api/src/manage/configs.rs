@@ -3,7 +3,7 @@
 use super::rules::page;
 use super::{Request, check_text};
 use crate::answer::Failure;
-use crate::body::{self, if_match, limit, tagged};
+use crate::body::{self, if_match, limit, stale, tagged};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -74,7 +74,7 @@ fn yes() -> bool {
 pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
     let new = read(request)?;
     let (deps, actor) = (&request.deps.configs, &request.caller.actor);
-    answer(configs::create(deps, actor, request.tenant()?, &new).await?, 201)
+    answer(request, configs::create(deps, actor, request.tenant()?, &new).await?, 201)
 }
 
 /// `GET /api/notification-configs`.
@@ -97,22 +97,26 @@ pub async fn replace(request: &Request<'_>) -> Result<Reply, Failure> {
     let new = read(request)?;
     let known = if_match(request.call)?;
     let (deps, actor) = (&request.deps.configs, &request.caller.actor);
-    answer(configs::replace(deps, actor, request.tenant()?, request.id(), &new, known).await?, 200)
+    answer(request, configs::replace(deps, actor, request.tenant()?, request.id(), &new, known).await?, 200)
 }
 
 /// `DELETE /api/notification-configs/{id}`.
 pub async fn remove(request: &Request<'_>) -> Result<Reply, Failure> {
     let (deps, actor) = (&request.deps.configs, &request.caller.actor);
-    match configs::remove(deps, actor, request.tenant()?, request.id()).await? {
+    match configs::remove(deps, actor, request.tenant()?, request.id(), if_match(request.call)?).await? {
         Written::Config(..) => Ok(Reply::empty(204)),
-        other => answer(other, 200),
+        other => answer(request, other, 200),
     }
 }
 
 /// `POST /api/notification-configs/{id}/enable` and `…/disable`.
 pub async fn set_status(request: &Request<'_>, status: ConfigStatus) -> Result<Reply, Failure> {
     let (deps, actor) = (&request.deps.configs, &request.caller.actor);
-    answer(configs::set_status(deps, actor, request.tenant()?, request.id(), status).await?, 200)
+    answer(
+        request,
+        configs::set_status(deps, actor, request.tenant()?, request.id(), status, if_match(request.call)?).await?,
+        200,
+    )
 }
 
 /// `POST /api/notification-configs/{id}/test`.
@@ -144,7 +148,7 @@ fn read(request: &Request<'_>) -> Result<NewConfig, Failure> {
     Ok(NewConfig { name: body.name, channel, config, is_default, allow_override, status })
 }
 
-fn answer(written: Written, status: u16) -> Result<Reply, Failure> {
+fn answer(request: &Request<'_>, written: Written, status: u16) -> Result<Reply, Failure> {
     match written {
         Written::Config(config, number) => Ok(tagged(Reply::json(status, &config), number)),
         Written::Invalid(issues) => {
@@ -153,7 +157,7 @@ fn answer(written: Written, status: u16) -> Result<Reply, Failure> {
             Err(Failure::invalid("config_invalid", "The config is not valid", json!(details)))
         }
         Written::Unknown => Err(Failure::not_found()),
-        Written::Stale => Err(Failure::stale()),
+        Written::Stale => Err(stale(request.call)),
         Written::TooMany => {
             Err(Failure::new(409, "too_many_configs", format!("A tenant has at most {MAX_CONFIGS} configs")))
         }

@@ -6,13 +6,18 @@ use crate::body::{self, cursor, limit, place};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
+use std::time::Duration;
 use switchyard_core::Timestamp;
 use switchyard_lambda::Reply;
 use switchyard_signals::{ARCHIVED, WantedLetters, Whose, dead_letters};
+use tokio::time::Instant;
 
 /// Dead letters that one call sends again at most, and how many it does when nobody says.
 const MOST: u32 = 500;
 const USUAL: u32 = 100;
+
+/// For so long one call goes on; the answer then says where the next one may.
+const FOR: Duration = Duration::from_secs(5);
 
 /// Which dead letters are sent again.
 #[derive(Deserialize, JsonSchema)]
@@ -106,6 +111,7 @@ pub async fn redrive_all(request: &Request<'_>) -> Result<Reply, Failure> {
     let wanted = WantedLetters { queue: Some(queue), reason, older_than, is_open: true, is_given_up };
     let (deps, actor) = (&request.deps.queues, &request.caller.actor);
     let (matched, next) =
-        dead_letters::redrive_all(deps, actor, whose(request), &wanted, cursor, most as usize).await?;
+        dead_letters::redrive_all(deps, actor, whose(request), &wanted, cursor, most as usize, Instant::now() + FOR)
+            .await?;
     Ok(Reply::json(202, &json!({"matched": matched, "nextCursor": next})))
 }

@@ -2,7 +2,7 @@
 
 use super::Request;
 use crate::answer::Failure;
-use crate::body::{self, if_match, limit, tagged};
+use crate::body::{self, if_match, limit, stale, tagged};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ struct InlineBody {
 pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
     let document = body::text(request.call)?;
     let (deps, actor) = (&request.deps.tenants, &request.caller.actor);
-    answer(rules::create(deps, actor, request.tenant()?, document).await?, 201)
+    answer(request, rules::create(deps, actor, request.tenant()?, document).await?, 201)
 }
 
 /// `GET /api/rules`.
@@ -64,16 +64,17 @@ pub async fn replace(request: &Request<'_>) -> Result<Reply, Failure> {
     let document = body::text(request.call)?;
     let known = if_match(request.call)?;
     let (deps, actor) = (&request.deps.tenants, &request.caller.actor);
-    answer(rules::replace(deps, actor, request.tenant()?, request.id(), document, known).await?, 200)
+    answer(request, rules::replace(deps, actor, request.tenant()?, request.id(), document, known).await?, 200)
 }
 
 /// `POST /api/rules/{id}/pause`, `…/resume`, and `DELETE /api/rules/{id}`.
 pub async fn set_status(request: &Request<'_>, status: RuleStatus) -> Result<Reply, Failure> {
     let (deps, actor) = (&request.deps.tenants, &request.caller.actor);
-    let written = rules::set_status(deps, actor, request.tenant()?, request.id(), status).await?;
+    let written =
+        rules::set_status(deps, actor, request.tenant()?, request.id(), status, if_match(request.call)?).await?;
     match (written, status) {
         (Written::Rule(..), RuleStatus::Archived) => Ok(Reply::empty(204)),
-        (written, _) => answer(written, 200),
+        (written, _) => answer(request, written, 200),
     }
 }
 
@@ -103,7 +104,12 @@ pub async fn version(request: &Request<'_>) -> Result<Reply, Failure> {
 /// `POST /api/rules/{id}/versions/{n}/activate`.
 pub async fn activate(request: &Request<'_>) -> Result<Reply, Failure> {
     let (deps, actor) = (&request.deps.tenants, &request.caller.actor);
-    answer(rules::activate(deps, actor, request.tenant()?, request.id(), number(request)?).await?, 200)
+    answer(
+        request,
+        rules::activate(deps, actor, request.tenant()?, request.id(), number(request)?, if_match(request.call)?)
+            .await?,
+        200,
+    )
 }
 
 /// `POST /api/rules/validate`.
@@ -156,7 +162,7 @@ fn number(request: &Request<'_>) -> Result<u64, Failure> {
     request.ids.get(1).and_then(|text| text.parse().ok()).ok_or_else(Failure::not_found)
 }
 
-fn answer(written: Written, status: u16) -> Result<Reply, Failure> {
+fn answer(request: &Request<'_>, written: Written, status: u16) -> Result<Reply, Failure> {
     match written {
         Written::Rule(mut rule, number, warnings) => {
             rule["warnings"] = json!(warnings);
@@ -164,7 +170,7 @@ fn answer(written: Written, status: u16) -> Result<Reply, Failure> {
         }
         Written::Invalid(issues) => Err(invalid(&issues)),
         Written::Unknown => Err(Failure::not_found()),
-        Written::Stale => Err(Failure::stale()),
+        Written::Stale => Err(stale(request.call)),
         Written::TooMany => {
             Err(Failure::new(409, "too_many_rules", format!("A tenant has at most {MAX_ACTIVE} rules in force")))
         }

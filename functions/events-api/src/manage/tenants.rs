@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use switchyard_lambda::Reply;
-use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, SES_IDENTITIES, TenantEdit};
+use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
 use switchyard_signals::users::{NewUser, Password};
 use switchyard_signals::{Plan, Role, Tenant, TenantStatus};
 
@@ -174,8 +174,8 @@ pub async fn change_own(request: &Request<'_>) -> Result<Reply, Failure> {
     if let Some(name) = &name {
         check_text("name", name, MAX_NAME)?;
     }
-    let new = new.map(|new| with_operators_own(request.caller.tenant()?, new)).transpose()?;
-    let edit = TenantEdit { name, metadata: metadata(new)?, redact, ..TenantEdit::default() };
+    check_metadata(new.as_ref())?;
+    let edit = TenantEdit { name, own_metadata: new, redact, ..TenantEdit::default() };
     apply(request, request.tenant()?, &edit, 200).await
 }
 
@@ -196,35 +196,16 @@ fn check_slug(slug: &str) -> Result<(), Failure> {
     }
 }
 
-/// What only operators set in a tenant's metadata: who is billed, and who it may send mail as.
-const OPERATORS_OWN: [&str; 3] = ["stripeCustomerId", "lagoSubscriptionId", SES_IDENTITIES];
-
-/// `new` with what is the operators', which stays as it is.
-fn with_operators_own(tenant: &Tenant, mut new: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
-    let known: Value = tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    for name in OPERATORS_OWN {
-        match (new.get(name), known.get(name)) {
-            (Some(given), kept) if Some(given) != kept => {
-                return Err(Failure::field(format!("metadata.{name} is set by operators only")));
-            }
-            (None, Some(kept)) => drop(new.insert(name.to_owned(), kept.clone())),
-            _ => {}
-        }
+fn check_metadata(given: Option<&Map<String, Value>>) -> Result<(), Failure> {
+    match given.is_some_and(|given| Value::Object(given.clone()).to_string().len() > MAX_METADATA) {
+        true => Err(Failure::field(format!("metadata must have at most {MAX_METADATA} bytes"))),
+        false => Ok(()),
     }
-    Ok(new)
 }
 
 fn metadata(given: Option<Map<String, Value>>) -> Result<Option<Option<String>>, Failure> {
-    let Some(given) = given else { return Ok(None) };
-    let is_list = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
-    if given.get(SES_IDENTITIES).is_some_and(|identities| !is_list(identities)) {
-        return Err(Failure::field(format!("metadata.{SES_IDENTITIES} must be a list of addresses and domains")));
-    }
-    let text = Value::Object(given).to_string();
-    match text.len() > MAX_METADATA {
-        true => Err(Failure::field(format!("metadata must have at most {MAX_METADATA} bytes"))),
-        false => Ok(Some(Some(text))),
-    }
+    check_metadata(given.as_ref())?;
+    Ok(given.map(|given| Some(Value::Object(given).to_string())))
 }
 
 impl From<PlanName> for Plan {

@@ -105,6 +105,14 @@ impl DeadLetterRow {
         }
     }
 
+    /// Its place in such a list.
+    pub(crate) fn place(&self, whose: Whose<'_>) -> String {
+        match whose {
+            Whose::Tenant(_) => self.id.clone(),
+            Whose::Everybody => self.listed_sk.clone(),
+        }
+    }
+
     pub(crate) fn key(&self) -> Key {
         Key { pk: self.pk.clone(), sk: self.sk.clone() }
     }

@@ -3,6 +3,7 @@ use super::delivery_view::{DeliveryView, as_iso_millis};
 use super::listed::{listed_at, listed_partition};
 use super::{Store, WORKFLOW};
 use crate::error::SignalsError;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ const EARLY_MS: i64 = 1_000;
 
 /// Deliveries are kept for as long as an enterprise's events.
 const KEPT_FOR: Duration = Duration::from_secs(400 * 86_400);
+
+/// Deliveries that are written at a time, where a transaction cannot take them all.
+const WRITTEN_TOGETHER: usize = 10;
 
 /// Attempts that a row remembers, the newest ones: it can be sent again by hand as often as somebody likes.
 const REMEMBERED: usize = 20;
@@ -316,8 +320,10 @@ pub(crate) enum Next {
 impl Store {
     /// Writes deliveries that are not there yet.
     pub(crate) async fn add_deliveries(&self, rows: &[DeliveryRow]) -> Result<(), SignalsError> {
-        for row in rows {
-            let (Create::Created | Create::Exists(_)) = self.table.create(row).await?;
+        for some in rows.chunks(WRITTEN_TOGETHER) {
+            for written in try_join_all(some.iter().map(|row| self.table.create(row))).await? {
+                let (Create::Created | Create::Exists(_)) = written;
+            }
         }
         Ok(())
     }
