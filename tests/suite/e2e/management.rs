@@ -215,7 +215,15 @@ async fn a_rules_tag_tells_of_pauses_too_and_a_put_leaves_it_paused() {
     assert_eq!(shown.headers["etag"], replaced.headers["etag"]);
     let tried = json!({"event": {"type": "user.signup", "payload": {}}});
     assert_eq!(world.own("POST", &format!("{path}/test"), &tried).await.body["stoppedBy"], "paused");
+    let known = shown.headers["etag"].to_str().unwrap().to_owned();
     let resumed = world.own("POST", &format!("{path}/resume"), &Value::Null).await;
+    for (method, path) in
+        [("POST", format!("{path}/pause")), ("POST", format!("{path}/versions/1/activate")), ("DELETE", path.clone())]
+    {
+        let headers = [("authorization", bearer.as_str()), ("if-match", known.as_str())];
+        let late = world.client.send(method, &path, &headers, String::new()).await.unwrap();
+        assert_eq!((late.status, &late.body["code"]), (412, &json!("stale")), "{method} {path}");
+    }
     assert_eq!((put(&shown).await.status, put(&resumed).await.body["status"].clone()), (412, json!("active")));
 }
 
@@ -542,6 +550,13 @@ async fn what_an_owner_hides_is_seen_by_rules_alone() {
     assert_eq!(outcome["outcome"], "fired", "{read}");
     let listed = world.own("GET", "/api/events", &Value::Null).await.body;
     assert_eq!(listed["items"][0]["payload"], read["payload"]);
+    let sampled = world.own("POST", "/api/rules/test?sample=10", &json!({"rule": by_name})).await.body;
+    assert_eq!((&sampled["sampled"], &sampled["matched"]), (&json!(1), &json!(0)), "nobody finds out by asking");
+    let twice = r#"{"type":"user.signup","payload":{"name":"Canaryperson","name":"b"}}"#.to_owned();
+    let taken = world.client.send("POST", "/api/events", &headers, twice).await.unwrap();
+    let path = format!("/api/events/{}", taken.body["id"].as_str().unwrap());
+    let shown = world.own("GET", &path, &Value::Null).await;
+    assert!(!shown.body.to_string().contains("Canaryperson"), "{}", shown.body);
     if let Some(logs) = &world.client.stack().logs {
         assert!(logs.kept().iter().all(|(_, line)| !line.contains("Canaryperson")));
     }
@@ -603,6 +618,9 @@ async fn what_cannot_be_is_refused_and_breaks_nothing() {
     assert_eq!((answer.status, &answer.body["details"][0]["code"]), (400, &json!("too_large")), "{}", answer.body);
     let made = world.rule().await.body;
     let path = format!("/api/rules/{}", made["id"].as_str().unwrap());
+    let strange = world.own("POST", &format!("{path}/pause"), &json!({"for": "ever"})).await;
+    assert!(strange.status == 400 && strange.body["message"][0].as_str().unwrap().contains("for"), "{}", strange.body);
+    assert_eq!(world.own("GET", &format!("{path}?for=ever"), &Value::Null).await.status, 400);
     assert_eq!(world.own("DELETE", &path, &Value::Null).await.status, 204);
     assert_eq!(world.own("GET", &path, &Value::Null).await.status, 404);
     assert_eq!(world.own("POST", &format!("{path}/resume"), &Value::Null).await.status, 404, "archived for ever");

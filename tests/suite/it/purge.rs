@@ -2,7 +2,7 @@
 
 use super::signals::{World, rule, telegram};
 use super::{env, owner};
-use serde_json::{Value, json};
+use serde_json::json;
 use switchyard_core::{Clock, Secret};
 use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_signals::tenants::{self, TenantEdit};
@@ -11,16 +11,6 @@ use switchyard_signals::{Role, TenantStatus, process};
 
 const DAY: u64 = 86_400;
 const GONE: &str = "019b2a3c-7c00-7a11-8b22-0c0ffee00001";
-
-impl World {
-    async fn rows(&self) -> Vec<(String, String)> {
-        let answer = self.client.aws("DynamoDB_20120810.Scan", &json!({"TableName": self.table})).await.unwrap();
-        assert!(answer["LastEvaluatedKey"].is_null());
-        let text = |item: &Value, name: &str| item[name]["S"].as_str().unwrap().to_owned();
-        let items = answer["Items"].as_array().unwrap();
-        items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect()
-    }
-}
 
 #[tokio::test]
 async fn a_month_after_its_deletion_nothing_of_a_tenant_is_left() {

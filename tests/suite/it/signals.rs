@@ -20,11 +20,12 @@ use switchyard_signals::events::{self, EventDeps, Wanted};
 use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
+use switchyard_signals::trials::{self, TrialDeps, Tried};
 use switchyard_signals::{
-    Accepted, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RuleStatus, RulesDeps, SignalsError, Tenant, TenantStatus,
-    WantedLetters, Whose, accept, deliver, deliveries, process, sweep, usage,
+    Accepted, ConfigStatus, DeliveryStatus, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RuleStatus, RulesDeps,
+    SignalsError, Tenant, TenantStatus, WantedLetters, Whose, accept, deliver, deliveries, process, sweep, usage,
 };
-use switchyard_tests::client::{Client, unique};
+use switchyard_tests::client::{Client, poll, unique};
 use tokio::time::Instant;
 
 /// A Telegram that says to each chat what it is told to say, and remembers what it was sent.
@@ -177,6 +178,15 @@ impl World {
         let made = configs::create(&world.configs, "cli", &world.tenant.id, &bot_config(config)).await;
         assert!(matches!(made.unwrap(), configs::Written::Config(..)));
         world
+    }
+
+    /// The keys of all rows.
+    pub(super) async fn rows(&self) -> Vec<(String, String)> {
+        let answer = self.client.aws("DynamoDB_20120810.Scan", &json!({"TableName": self.table})).await.unwrap();
+        assert!(answer["LastEvaluatedKey"].is_null());
+        let text = |item: &Value, name: &str| item[name]["S"].as_str().unwrap().to_owned();
+        let items = answer["Items"].as_array().unwrap();
+        items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect()
     }
 
     pub(super) fn clock(&self) -> Clock {
@@ -428,6 +438,101 @@ async fn a_fallback_has_its_own_fallback_and_no_depth_makes_it_large() {
 }
 
 #[tokio::test]
+async fn the_messages_of_an_event_take_so_much_room_and_no_more() {
+    let world = World::with_bot().await;
+    let chats: Vec<_> = (100..120).map(|chat| chat.to_string()).collect();
+    let action = json!({"type": "notify", "channel": "telegram", "to": chats, "text": "{{ payload.text }}"});
+    let mut large = rule("t", json!({"when": true, "actions": vec![action; 10]}));
+    large["priority"] = json!(1);
+    let large = world.rule(large).await;
+    let small = world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    let event = world.event("t", json!({"text": "x".repeat(30_000)})).await;
+    world.work().await;
+    let events = world.event_deps();
+    let shown = events::event(&events, &world.tenant, &event).await.unwrap().unwrap();
+    let shown: Value = serde_json::from_str(shown.get()).unwrap();
+    assert_eq!(shown["outcomes"][&large]["outcome"], "too_many", "200 messages of 30 kB");
+    assert_eq!(shown["outcomes"][&small]["outcome"], "fired");
+    assert_eq!(shown["deliveries"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_composed_while_a_config_is_in_error_can_be_begun_again() {
+    let world = World::with_bot().await;
+    world.rule(rule("t", json!({"when": true, "actions": telegram("hi")}))).await;
+    world.bot.says("1", 401, json!({"ok": false, "error_code": 401, "description": "Unauthorized"}));
+    for _ in 0..2 {
+        world.event("t", json!({})).await;
+        world.work().await;
+        world.pass(5);
+    }
+    let wanted = WantedLetters::default();
+    let letters = dead_letters::list(&world.queues, Whose::Everybody, &wanted, None, 9).await.unwrap().0;
+    let mut reasons: Vec<_> = letters.iter().map(|letter| letter["errorCode"].as_str().unwrap()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["no_active_config", "telegram_401"]);
+    world.bot.recovers("1");
+    let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0]["id"].as_str().unwrap().to_owned();
+    configs::set_status(&world.configs, "cli", &world.tenant.id, &config, ConfigStatus::Active, None).await.unwrap();
+    for letter in letters {
+        world.pass(5);
+        let id = letter["id"].as_str().unwrap();
+        dead_letters::redrive(&world.queues, "cli", Whose::Everybody, id).await.unwrap().unwrap();
+        world.work().await;
+    }
+    assert_eq!(world.bot.got("1"), ["hi", "hi"]);
+}
+
+#[tokio::test]
+async fn a_trial_is_one_attempt_and_leaves_no_letter() {
+    let world = World::with_bot().await;
+    world.bot.says("1", 500, json!({"ok": false, "error_code": 500, "description": "sorry"}));
+    let env = env(vec![("SIGNALS_TABLE", world.table.clone()), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
+    let trials = TrialDeps::from_env(&world.aws, &env).unwrap();
+    let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0]["id"].as_str().unwrap().to_owned();
+    let failed = deliveries::WantedDeliveries { rule_id: None, status: Some(DeliveryStatus::Failed) };
+    let is_over = async || {
+        world.work().await;
+        let (found, _) = deliveries::list(&world.tenants, &world.tenant.id, &failed, None, 1).await?;
+        Ok(!found.is_empty())
+    };
+    let worked = poll(Duration::from_secs(20), Duration::from_millis(20), is_over);
+    let (tried, worked) = tokio::join!(trials::send_test(&trials, &world.tenant.id, &config, None), worked);
+    worked.unwrap();
+    let Tried::Answer(answer) = tried.unwrap() else { panic!("there is such a config") };
+    assert_eq!(answer, json!({"ok": false, "error": "telegram_500"}));
+    world.pass(10_000);
+    assert_eq!(world.run_sweep().await, 0, "nobody asked for more");
+    let wanted = WantedLetters::default();
+    assert!(dead_letters::list(&world.queues, Whose::Everybody, &wanted, None, 9).await.unwrap().0.is_empty());
+}
+
+#[tokio::test]
+async fn an_owners_metadata_leaves_the_operators_as_they_are() {
+    let world = World::new().await;
+    let edit = async |edit: TenantEdit| tenants::change(&world.tenants, "x", &world.tenant.id, &edit).await;
+    let identities = |known: &[&str]| TenantEdit {
+        ses_identities: Some(known.iter().map(|one| (*one).to_owned()).collect()),
+        ..TenantEdit::default()
+    };
+    let own = |own: Value| TenantEdit { own_metadata: own.as_object().cloned(), ..TenantEdit::default() };
+    edit(identities(&["acme.test"])).await.unwrap();
+    let kept = edit(own(json!({"mine": 1}))).await.unwrap().unwrap();
+    assert_eq!(kept.metadata.as_deref(), Some(r#"{"mine":1,"sesIdentities":["acme.test"]}"#));
+    // Whatever order they come in, what the operator took away stays away.
+    for round in 0..10 {
+        edit(identities(&["acme.test"])).await.unwrap();
+        let (one, other) = tokio::join!(edit(own(json!({"mine": round}))), edit(identities(&[])));
+        assert!(one.is_ok() && other.is_ok());
+        let left = tenants::tenant(&world.tenants, &world.tenant.id).await.unwrap().unwrap();
+        assert_eq!(left.metadata, Some(format!(r#"{{"mine":{round},"sesIdentities":[]}}"#)));
+    }
+    let taken = edit(own(json!({"sesIdentities": ["evil.test"]}))).await.unwrap_err();
+    assert!(matches!(taken, SignalsError::Refused { field: "metadata.sesIdentities", .. }), "{taken}");
+    assert!(edit(identities(&["*"])).await.is_err() && edit(identities(&["x.test "])).await.is_err());
+}
+
+#[tokio::test]
 async fn v38_the_version_in_force_is_the_one_that_fires() {
     let world = World::with_bot().await;
     let document = |text: &str| rule("*", json!({"when": true, "actions": telegram(text)}));
@@ -482,7 +587,7 @@ async fn a_replay_is_listed_when_it_was_asked_for_and_weighed_as_of_the_first_re
     world.rule(rule("*", json!({"when": true, "actions": telegram(text)}))).await;
     let first = world.event("x", json!({"n": 1})).await;
     world.work().await;
-    let events = world.event_deps().await;
+    let events = world.event_deps();
     let copy = events::replay(&events, "cli", &world.tenant, &first, true).await.unwrap().unwrap();
     // A chat is written to once a second.
     world.pass(5);
@@ -497,21 +602,16 @@ async fn a_replay_is_listed_when_it_was_asked_for_and_weighed_as_of_the_first_re
 }
 
 impl World {
-    fn table(&self) -> String {
-        self.rules_queue.rsplit('/').next().unwrap().trim_end_matches("-rules").to_owned()
-    }
-
-    async fn event_deps(&self) -> EventDeps {
-        let (aws, _) = aws().await;
-        let env = env(vec![("SIGNALS_TABLE", self.table()), ("RULES_QUEUE_URL", self.rules_queue.clone())]);
-        EventDeps::from_env(&aws, &env).unwrap()
+    fn event_deps(&self) -> EventDeps {
+        let env = env(vec![("SIGNALS_TABLE", self.table.clone()), ("RULES_QUEUE_URL", self.rules_queue.clone())]);
+        EventDeps::from_env(&self.aws, &env).unwrap()
     }
 }
 
 /// Another process's view of the same rules.
 async fn fresh(world: &World) -> RulesDeps {
     let (aws, _) = aws().await;
-    let env = env(vec![("SIGNALS_TABLE", world.table()), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
+    let env = env(vec![("SIGNALS_TABLE", world.table.clone()), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
     let now = world.now.clone();
     RulesDeps::from_env(&aws, &env).unwrap().with_clock(Clock::from_fn(move || *now.lock().unwrap()))
 }

@@ -63,6 +63,31 @@ async fn five_failures_open_the_circuit_and_one_request_goes_ahead_to_see() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_an_event_that_is_gone_is_not_sent_again() {
+    let (world, _) = World::with_hook().await;
+    world.bot.says("hook", 410, Value::Null);
+    world.post(1).await;
+    let letter = dead_letters::list(&world.queues, Whose::Everybody, &WantedLetters::default(), None, 9)
+        .await
+        .unwrap()
+        .0
+        .remove(0);
+    let rows = world.rows().await;
+    let (pk, sk) = rows.iter().find(|(pk, _)| pk.starts_with("E#")).unwrap();
+    let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
+    world.client.aws("DynamoDB_20120810.DeleteItem", &json!({"TableName": world.table, "Key": key})).await.unwrap();
+    let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0]["id"].as_str().unwrap().to_owned();
+    configs::set_status(&world.configs, "cli", &world.tenant.id, &config, ConfigStatus::Active, None).await.unwrap();
+    let hits = world.hits();
+    let id = letter["deliveryId"].as_str().unwrap();
+    deliveries::retry(&world.queues, "cli", &world.tenant.id, id).await.unwrap().unwrap();
+    world.work().await;
+    assert_eq!(world.hits(), hits);
+    let ended = json!(deliveries::delivery(&world.tenants, &world.tenant.id, id).await.unwrap().unwrap());
+    assert_eq!((&ended["status"], &ended["lastError"]), (&json!("failed"), &json!("event_gone")));
+}
+
+#[tokio::test]
 async fn a_webhook_that_only_failed_for_five_days_puts_its_config_in_error() {
     let (world, id) = World::with_hook().await;
     world.bot.says("hook", 503, Value::Null);

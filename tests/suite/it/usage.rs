@@ -183,6 +183,26 @@ async fn a_flood_at_the_limit_costs_no_writes_and_is_counted_when_the_store_is_a
 }
 
 #[tokio::test]
+async fn what_was_refused_is_counted_when_the_next_is_taken() {
+    let world = World::new(limits(None, Some(1), 1)).await;
+    assert_eq!(world.post(None).await, Said::Taken);
+    for _ in 0..4 {
+        assert_eq!(world.post(None).await, Said::Full);
+    }
+    let raised = world.change(limits(None, Some(9), 1)).await;
+    world.pass(6);
+    let process = world.process();
+    assert_eq!(
+        world.post_as(&process, &raised, None, "x").await.unwrap(),
+        Said::Taken,
+        "another process knows nothing of it"
+    );
+    assert_eq!(world.usage().await["eventsRejected"], 1);
+    assert_eq!(world.post(None).await, Said::Taken);
+    assert_eq!(world.usage().await["eventsRejected"], 4);
+}
+
+#[tokio::test]
 async fn a_rate_is_held_to_over_all_processes_and_repetitions_pass_it() {
     let rate = |rate| TenantEdit { rate_per_second: Some(rate), ..limits(None, Some(10), 1) };
     let world = World::new(rate(Some(5))).await;
