@@ -436,6 +436,21 @@ async fn nobody_logs_in_to_a_tenant_that_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_scope_is_given_once_and_is_one_of_ours() {
+    let world = World::new().await;
+    let (id, _) = world.key(&json!({"label": "p", "scopes": ["events:read", "events:write"]})).await;
+    let (path, twice) = (format!("/api/api-keys/{id}"), ["events:read", "usage:read", "events:read"]);
+    let made = world.own("POST", "/api/api-keys", &json!({"label": "p", "scopes": twice})).await;
+    for refused in [made, world.own("PATCH", &path, &json!({"scopes": twice})).await] {
+        let wanted = json!(["scopes: events:read must not be given twice"]);
+        assert_eq!((refused.status, &refused.body["message"]), (400, &wanted), "{}", refused.body);
+    }
+    let unknown = world.own("PATCH", &path, &json!({"scopes": ["events:all"]})).await;
+    assert_eq!(unknown.status, 400, "{}", unknown.body);
+    assert!(unknown.body["message"][0].as_str().unwrap().starts_with("scopes: events:all is none"));
+}
+
+#[tokio::test]
 async fn a_dry_run_shows_what_a_rule_would_do() {
     let world = World::new().await;
     let document = json!({"name": "Big card failure", "eventType": "payment.*", "definition": {"schema": 2,
