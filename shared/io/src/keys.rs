@@ -7,7 +7,7 @@
 //! | old key, of which only a bcrypt hash is known | `KL#<digest of its first 16 characters>` | `<id>` |
 //! | the same, by its owner | `OLDKEYS#<tenant>` | the other's `pk` and `sk` |
 //!
-//! Whatever changes a key changes both of its rows in one transaction.
+//! Whatever changes a key changes both of its rows in one transaction, and raises the `lock` of its owner's row.
 
 use crate::dynamo::{
     AttributeValue, Changes, Create, DynamoError, IntoAttribute as _, Item, Key, Transact, Update, Write,
@@ -118,6 +118,9 @@ pub struct KeyAbout {
     pub last_used_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// How often it was changed: a change holds only for the key as it was read.
+    #[serde(default)]
+    lock: i64,
 }
 
 impl KeyAbout {
@@ -295,6 +298,7 @@ impl ApiKeys {
             revoked_at: None,
             last_used_at: None,
             created_at: self.clock.now(),
+            lock: 0,
         };
         let Key { pk, sk } = key_of(&digest);
         let known = KnownKey {
@@ -453,7 +457,8 @@ impl ApiKeys {
         if !columns.touches_both && change.label.is_none() {
             return Ok(Some(about));
         }
-        let mut writes = columns.writes(&about, if change.revoke { IS_THERE } else { IS_GOOD });
+        let mut writes = columns.writes(&about, change.revoke);
+        about.lock += 1;
         writes.extend(with(&about)?);
         match self.table.transact(writes).await? {
             Transact::Done => Ok(Some(about)),
@@ -492,7 +497,7 @@ impl ApiKeys {
         let end = old.ends_at().map_or(end, |known| known.min(end));
         let mut columns = Columns::default();
         columns.set("grace_ends_at", Some(end.to_string().into_attribute()));
-        let retired = columns.writes(&old, IS_GOOD);
+        let retired = columns.writes(&old, false);
         let made = self.create_with(&new, &|about| Ok([retired.clone(), with(about)?].concat())).await?;
         Ok(Some((made.0, made.1, end)))
     }
@@ -542,6 +547,7 @@ const REVOKED: KeyError = KeyError::NotActive("was revoked");
 /// Conditions of a change of a key.
 const IS_THERE: &str = "attribute_exists(#pk)";
 const IS_GOOD: &str = "attribute_exists(#pk) AND attribute_not_exists(#revoked_at)";
+const IS_AS_READ: &str = "attribute_not_exists(#lock) OR #lock = ?";
 
 /// Changes of both rows of a key.
 #[derive(Default)]
@@ -558,9 +564,15 @@ impl Columns {
         self.touches_both = true;
     }
 
-    /// The writes that make them while a condition holds for each row.
-    fn writes(self, about: &KeyAbout, condition: &str) -> Vec<Write> {
-        let mut writes = vec![Write::Update(owner_key(&about.tenant, &about.id), self.owner.only_if(condition, []))];
+    /// The writes that make them, of a key as it was read. A revocation needs nothing but the key: it is right whatever
+    /// else was changed, and must not wait for it.
+    fn writes(self, about: &KeyAbout, revokes: bool) -> Vec<Write> {
+        let condition = if revokes { IS_THERE } else { IS_GOOD };
+        let mut owner = self.owner.add("lock", 1).only_if(condition, []);
+        if !revokes {
+            owner = owner.only_if(IS_AS_READ, [about.lock.into_attribute()]);
+        }
+        let mut writes = vec![Write::Update(owner_key(&about.tenant, &about.id), owner)];
         if self.touches_both {
             writes.push(Write::Update(key_of(&about.digest), self.known.only_if(condition, [])));
         }

@@ -1,17 +1,17 @@
 //! Passwords: kept as Argon2id hashes; bcrypt hashes from elsewhere are understood.
 
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use std::sync::OnceLock;
+use argon2::password_hash::phc::{Output, PasswordHash, Salt};
+use argon2::password_hash::{self, try_generate_salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use switchyard_core::Secret;
 use switchyard_io::keys::fits_bcrypt;
-use tokio::sync::Semaphore;
+use tokio::sync::Mutex;
 
 /// Shortest and longest password, in characters.
 pub const LENGTH: std::ops::RangeInclusive<usize> = 10..=128;
 
-/// Hashes at a time in one process: each takes 19 MiB and a core.
-static TURNS: Semaphore = Semaphore::const_new(2);
+/// Where passwords are weighed, one at a time: 19 MiB, of which an allocator would keep as much again for each thread.
+static MEMORY: Mutex<Vec<Block>> = Mutex::const_new(Vec::new());
 
 /// Hashing failed; that is our own fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,22 +21,23 @@ pub struct HashError;
 /// The hash to keep.
 pub(crate) async fn hash(password: &Secret<String>) -> Result<String, HashError> {
     let password = password.clone();
-    at_the_side(move || {
-        let hashed = Argon2::default().hash_password(password.expose().as_bytes());
-        hashed.map(|hash| hash.to_string()).map_err(|_| HashError)
-    })
-    .await?
+    let made = at_the_side(move |memory| make(&password, memory)).await?;
+    made.map(|hash| hash.to_string()).map_err(|_| HashError)
 }
 
 /// Whether a password is the one of a hash. Without a hash the answer is no, after as much work.
 pub(crate) async fn fits(password: &Secret<String>, hash: Option<&str>) -> Result<bool, HashError> {
     if let Some(hash) = hash.filter(|hash| is_imported(hash)) {
+        let _turn = MEMORY.lock().await;
         return Ok(fits_bcrypt(password.expose().clone(), hash.to_owned()).await);
     }
     let (password, hash) = (password.clone(), hash.map(str::to_owned));
-    at_the_side(move || {
-        let known = hash.as_deref().unwrap_or_else(|| nobodys());
-        Argon2::default().verify_password(password.expose().as_bytes(), known).is_ok() && hash.is_some()
+    at_the_side(move |memory| match hash {
+        Some(hash) => compare(&password, &hash, memory).unwrap_or(false),
+        None => {
+            drop(make(&password, memory));
+            false
+        }
     })
     .await
 }
@@ -46,23 +47,55 @@ pub(crate) fn is_imported(hash: &str) -> bool {
     ["$2a$", "$2b$", "$2y$"].iter().any(|form| hash.starts_with(form))
 }
 
-/// A hash that no password has.
-fn nobodys() -> &'static str {
-    static HASH: OnceLock<String> = OnceLock::new();
-    HASH.get_or_init(|| {
-        let random = switchyard_core::Uuid::new_v4();
-        Argon2::default().hash_password(random.as_bytes()).map(|hash| hash.to_string()).unwrap_or_default()
+/// A hash by today's settings.
+fn make(password: &Secret<String>, memory: &mut Vec<Block>) -> password_hash::Result<PasswordHash> {
+    let (argon, salt) = (Argon2::default(), Salt::new(&try_generate_salt()?)?);
+    Ok(PasswordHash {
+        algorithm: Algorithm::default().ident(),
+        version: Some(Version::default().into()),
+        params: argon.params().try_into()?,
+        salt: Some(salt),
+        hash: Some(weigh(&argon, password, &salt, memory)?),
     })
 }
 
-async fn at_the_side<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
-    let _turn = TURNS.acquire().await.map_err(|_| HashError)?;
-    tokio::task::spawn_blocking(work).await.map_err(|_| HashError)
+/// Whether a password is that of a hash, by the settings that the hash was made with.
+fn compare(password: &Secret<String>, hash: &str, memory: &mut Vec<Block>) -> password_hash::Result<bool> {
+    let hash = PasswordHash::new(hash)?;
+    let (Some(salt), Some(known)) = (hash.salt, hash.hash) else { return Ok(false) };
+    let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let argon = Argon2::new(hash.algorithm.as_str().try_into()?, version, Params::try_from(&hash)?);
+    // Outputs compare in constant time.
+    Ok(weigh(&argon, password, &salt, memory)? == known)
+}
+
+fn weigh(
+    argon: &Argon2<'_>,
+    password: &Secret<String>,
+    salt: &[u8],
+    memory: &mut Vec<Block>,
+) -> password_hash::Result<Output> {
+    let blocks = argon.params().block_count();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::new());
+    }
+    let mut output = vec![0; argon.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+    argon.hash_password_into_with_memory(password.expose().as_bytes(), salt, &mut output, memory)?;
+    Ok(Output::new(&output)?)
+}
+
+/// Works in the memory, beside what the process serves. Whoever waits takes no thread.
+async fn at_the_side<T: Send + 'static>(
+    work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
+) -> Result<T, HashError> {
+    let mut memory = MEMORY.lock().await;
+    tokio::task::spawn_blocking(move || work(&mut memory)).await.map_err(|_| HashError)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 
     fn secret(text: &str) -> Secret<String> {
         Secret::new(text.to_owned())
@@ -75,5 +108,42 @@ mod tests {
         assert!(fits(&secret("correct horse"), Some(&hash)).await.unwrap());
         assert!(!fits(&secret("correct  horse"), Some(&hash)).await.unwrap());
         assert!(!fits(&secret("correct horse"), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn hashes_that_argon2_made_by_itself_are_understood() {
+        let own = Argon2::default().hash_password(b"password").unwrap().to_string();
+        let known = [
+            &own,
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
+        ];
+        for hash in known {
+            assert!(fits(&secret("password"), Some(hash)).await.unwrap(), "{hash}");
+            assert!(!fits(&secret("passwort"), Some(hash)).await.unwrap(), "{hash}");
+        }
+        let made = hash(&secret("password")).await.unwrap();
+        assert!(Argon2::default().verify_password(b"password", &*made).is_ok(), "and the other way round");
+        assert!(!fits(&secret("password"), Some("$argon2id$v=19$m=256")).await.unwrap());
+    }
+
+    /// Where the memory lies, how large it is, and the end of what was weighed in it last.
+    async fn memory() -> (usize, usize, Option<Vec<u64>>) {
+        let memory = MEMORY.lock().await;
+        (memory.as_ptr().addr(), memory.len(), memory.last().map(|block| block.as_ref().to_vec()))
+    }
+
+    #[tokio::test]
+    async fn all_passwords_are_weighed_in_the_same_memory() {
+        let made = hash(&secret("password")).await.unwrap();
+        let (place, size, mut last) = memory().await;
+        assert_eq!(size, Params::default().block_count());
+        for known in [Some(&*made), None] {
+            fits(&secret("password"), known).await.unwrap();
+            let now = memory().await;
+            assert_eq!((now.0, now.1), (place, size));
+            assert_ne!(now.2, last, "it was weighed there");
+            last = now.2;
+        }
     }
 }

@@ -141,11 +141,15 @@ pub async fn log_in(
     password: &Secret<String>,
 ) -> Result<LoggedIn, SignalsError> {
     let now = deps.clock.now();
-    let account = format!("{}#{email}", slug.unwrap_or_default());
+    let user = account_of(deps, slug, email).await?;
+    // However it is named, an account has one count. No id holds a `#`, so that nobody counts for another by a name.
+    let account = match &user {
+        Some(user) => format!("account {} {}", user.tenant, user.id),
+        None => format!("{}#{email}", slug.unwrap_or_default()),
+    };
     if let Some(retry_after) = throttled(deps, &account).await? {
         return Ok(LoggedIn::Throttled { retry_after });
     }
-    let user = account_of(deps, slug, email).await?;
     let fits = password::fits(password, user.as_ref().map(|user| user.password_hash.as_str())).await;
     let (Some(mut user), true) = (user, fits.map_err(SignalsError::Password)?) else { return Ok(LoggedIn::Refused) };
     if password::is_imported(&user.password_hash) {
@@ -178,6 +182,7 @@ async fn throttled(deps: &UserDeps, account: &str) -> Result<Option<Duration>, S
     Ok((attempts > MOST_ATTEMPTS).then_some(wait))
 }
 
+/// The account that is meant, if there is one and its tenant is not deleted.
 async fn account_of(deps: &UserDeps, slug: Option<&str>, email: &str) -> Result<Option<UserRow>, SignalsError> {
     let tenant = match slug {
         Some(slug) => match deps.store.tenant_by_slug(slug).await? {
@@ -191,7 +196,18 @@ async fn account_of(deps: &UserDeps, slug: Option<&str>, email: &str) -> Result<
     if let Some(operator) = users.iter().position(|user| user.tenant == OPERATORS) {
         return Ok(Some(users.swap_remove(operator)));
     }
-    Ok(if users.len() == 1 { users.pop() } else { None })
+    let mut found = None;
+    for user in users {
+        if may_enter(&user, deps.store.tenant(&user.tenant).await?.as_ref()) && found.replace(user).is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a user's tenant, if it is still there, lets anybody in. Operators have none.
+fn may_enter(user: &UserRow, tenant: Option<&Tenant>) -> bool {
+    tenant.map_or(user.tenant == OPERATORS, |tenant| tenant.status != TenantStatus::Deleted)
 }
 
 /// Who a bearer token stands for; `None` when it is not to be trusted, or not any more.
@@ -202,12 +218,8 @@ pub async fn session(deps: &UserDeps, token: &str) -> Result<Option<Session>, Si
     let keys = deps.keys().await?;
     let Ok(claims) = jwt::verify::<Claims>(token, ISSUER, &keys, deps.clock.now()) else { return Ok(None) };
     let (user, tenant) = tokio::try_join!(deps.store.user(&claims.tid, &claims.sub), deps.store.tenant(&claims.tid))?;
-    let Some(user) = user.filter(|user| user.password_version == claims.pwv) else { return Ok(None) };
-    let is_deleted = tenant.as_ref().is_some_and(|tenant| tenant.status == TenantStatus::Deleted);
-    if is_deleted || (tenant.is_none() && user.tenant != OPERATORS) {
-        return Ok(None);
-    }
-    Ok(Some(Session { user, tenant }))
+    let is_good = |user: &UserRow| user.password_version == claims.pwv && may_enter(user, tenant.as_ref());
+    Ok(user.filter(is_good).map(|user| Session { user, tenant }))
 }
 
 /// What a new user is to be.

@@ -399,6 +399,66 @@ async fn a_new_password_ends_older_tokens_and_guessing_ends_soon() {
 }
 
 #[tokio::test]
+async fn an_account_has_one_count_of_attempts_however_it_is_named() {
+    let world = World::new().await;
+    let email = format!("ann-{}@acme.test", world.slug);
+    let new = json!({"email": email, "password": PASSWORD, "role": "member"});
+    assert_eq!(world.own("POST", "/api/users", &new).await.status, 201);
+    let names = [Some(world.slug.as_str()), None];
+    let tries = async |name, password| log_in(&world.client, name, &email, password).await.status;
+    assert_eq!((tries(names[0], PASSWORD).await, tries(names[1], PASSWORD).await), (200, 200));
+    for attempt in 0..10 {
+        assert_eq!(tries(names[attempt % 2], "not it at all").await, 401);
+    }
+    assert_eq!((tries(names[0], PASSWORD).await, tries(names[1], PASSWORD).await), (429, 429));
+}
+
+#[tokio::test]
+async fn nobody_logs_in_to_a_tenant_that_is_deleted() {
+    let (world, other) = (World::new().await, World::new().await);
+    let email = format!("ann-{}@acme.test", world.slug);
+    let new = json!({"email": email, "password": PASSWORD, "role": "member"});
+    for tenant in [&world, &other] {
+        assert_eq!(tenant.own("POST", "/api/users", &new).await.status, 201);
+    }
+    let slugs = [Some(world.slug.as_str()), Some(other.slug.as_str()), None];
+    let statuses = async || {
+        let mut statuses = Vec::new();
+        for slug in slugs {
+            let answer = log_in(&world.client, slug, &email, PASSWORD).await;
+            let is_refused = answer.body["message"] == "Invalid credentials";
+            assert_eq!(answer.status == 401, is_refused, "{}", answer.body);
+            statuses.push(answer.status);
+        }
+        statuses
+    };
+    let delete = async |tenant: &World| {
+        let path = format!("/api/tenants/{}", tenant.tenant["id"].as_str().unwrap());
+        assert_eq!(tenant.call("DELETE", &path, &tenant.operator, &Value::Null).await.status, 202);
+    };
+    assert_eq!(statuses().await, [200, 200, 401], "without a tenant it is nobody's while two have it");
+    delete(&world).await;
+    assert_eq!(statuses().await, [401, 200, 200], "what is deleted does not stand in the way");
+    delete(&other).await;
+    assert_eq!(statuses().await, [401, 401, 401]);
+}
+
+#[tokio::test]
+async fn a_scope_is_given_once_and_is_one_of_ours() {
+    let world = World::new().await;
+    let (id, _) = world.key(&json!({"label": "p", "scopes": ["events:read", "events:write"]})).await;
+    let (path, twice) = (format!("/api/api-keys/{id}"), ["events:read", "usage:read", "events:read"]);
+    let made = world.own("POST", "/api/api-keys", &json!({"label": "p", "scopes": twice})).await;
+    for refused in [made, world.own("PATCH", &path, &json!({"scopes": twice})).await] {
+        let wanted = json!(["scopes: events:read must not be given twice"]);
+        assert_eq!((refused.status, &refused.body["message"]), (400, &wanted), "{}", refused.body);
+    }
+    let unknown = world.own("PATCH", &path, &json!({"scopes": ["events:all"]})).await;
+    assert_eq!(unknown.status, 400, "{}", unknown.body);
+    assert!(unknown.body["message"][0].as_str().unwrap().starts_with("scopes: events:all is none"));
+}
+
+#[tokio::test]
 async fn a_dry_run_shows_what_a_rule_would_do() {
     let world = World::new().await;
     let document = json!({"name": "Big card failure", "eventType": "payment.*", "definition": {"schema": 2,

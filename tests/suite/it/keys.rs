@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Clock;
 use switchyard_io::dynamo::{Changes, Item, Key, Write};
-use switchyard_io::keys::{ApiKeys, KeyAbout, KeyChange, KeyError, NewKey};
+use switchyard_io::keys::{ApiKeys, KeyAbout, KeyChange, KeyError, NewKey, With};
 use switchyard_io::{Aws, Table};
 use switchyard_signals::tenants::TenantDeps;
 use switchyard_tests::client::{Client, unique};
+use tokio::runtime::Handle;
 
 /// Keys and records in a table of a test's own.
 struct World {
@@ -88,6 +89,48 @@ async fn a_key_that_replaces_another_has_the_end_that_its_owner_gave() {
     world.keys.change("t", &first.id, &revoke, &nothing).await.unwrap();
     let refused = world.keys.rotate("t", &first.id, hour, &nothing).await;
     assert!(matches!(refused, Err(KeyError::NotActive("was revoked"))), "{refused:?}");
+}
+
+/// Does something to its end where nothing can be waited for.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| Handle::current().block_on(work))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_changes_of_a_key_at_once_the_later_is_refused() {
+    let world = World::new().await;
+    let (day, nothing) = (Duration::from_secs(86_400), |_: &KeyAbout| Ok(Vec::new()));
+    let narrow = KeyChange { scopes: Some(vec!["events:read".to_owned()]), ..KeyChange::default() };
+    let label = KeyChange { label: Some("x".to_owned()), ..KeyChange::default() };
+    let revoke = KeyChange { revoke: true, ..KeyChange::default() };
+    let (_, made) = world.keys.create(&of_tenant()).await.unwrap();
+    let id = &*made.id;
+    // Rows from before there was a lock have none.
+    let row = Key { pk: "KEYS#t".to_owned(), sk: id.to_owned() };
+    world.table.update(&row, Changes::new().remove("lock")).await.unwrap();
+
+    // What is to be written with a change is asked for between its reading and its writing.
+    let rotated = |_: &KeyAbout| {
+        at_once(world.keys.rotate("t", id, day, &nothing)).unwrap().unwrap();
+        Ok(Vec::new())
+    };
+    let narrowed = |_: &KeyAbout| {
+        at_once(world.keys.change("t", id, &narrow, &nothing)).unwrap().unwrap();
+        Ok(Vec::new())
+    };
+    for meanwhile in [&rotated as With<'_>, &narrowed] {
+        let ended = world.keys.rotate("t", id, Duration::ZERO, meanwhile).await;
+        assert!(matches!(ended, Err(KeyError::Contended)), "{:?}", ended.map(|_| ()));
+        let labelled = world.keys.change("t", id, &label, meanwhile).await;
+        assert!(matches!(labelled, Err(KeyError::Contended)), "{labelled:?}");
+    }
+    let kept = world.keys.about("t", id).await.unwrap().unwrap();
+    assert!(kept.ends_at() > Some(made.created_at + day / 2), "it is good for as long as was answered");
+    assert_eq!(world.keys.list("t").await.unwrap().len(), 3, "one for each rotation that was not refused");
+    let (_, new, _) = world.keys.rotate("t", id, day, &nothing).await.unwrap().unwrap();
+    assert_eq!(new.scopes, ["events:read"]);
+    let revoked = world.keys.change("t", id, &revoke, &narrowed).await.unwrap().unwrap();
+    assert!(revoked.revoked_at.is_some(), "whatever else is changed");
 }
 
 /// The keys as a new process sees them: one that fetches the peppers anew.

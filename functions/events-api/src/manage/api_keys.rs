@@ -141,13 +141,15 @@ fn found(about: Option<KeyAbout>) -> Result<Reply, Failure> {
 }
 
 fn check_scopes(scopes: &[String]) -> Result<(), Failure> {
-    if scopes.len() > SCOPES.len() {
-        return Err(Failure::field("scopes must not be given twice"));
+    for (index, scope) in scopes.iter().enumerate() {
+        if !SCOPES.contains(&scope.as_str()) {
+            return Err(Failure::field(format!("scopes: {scope} is none; there are {}", SCOPES.join(", "))));
+        }
+        if scopes[..index].contains(scope) {
+            return Err(Failure::field(format!("scopes: {scope} must not be given twice")));
+        }
     }
-    match scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-        Some(scope) => Err(Failure::field(format!("scopes: {scope} is none; there are {}", SCOPES.join(", ")))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn time(text: &str) -> Result<Timestamp, Failure> {
