@@ -254,7 +254,11 @@ async fn hold_back(
         return Ok(leave_alone(open_until));
     }
     if let Some(rate) = endpoint.rate_per_second.filter(|_| row.slot_at.is_none_or(|slot| slot > now_ms)) {
-        let slot = callbacks.store.reserve(&endpoint.id, rate, now_ms).await?;
+        let horizon = span(&endpoint.retry_policy);
+        let Some(slot) = callbacks.store.reserve(&endpoint.id, rate, now_ms, horizon).await? else {
+            // Its turn would come too late; perhaps others give up theirs.
+            return Ok(leave_alone(end));
+        };
         if slot > now_ms {
             return Ok(Hold::Until { time: slot, slot: true });
         }

@@ -619,10 +619,17 @@ impl Store {
         Ok(matches!(self.table.update(&row.key(), changes).await?, Update::Applied(_)))
     }
 
-    /// Reserves the endpoint's next free place in time, of `rate` in a second; answers when that is.
-    pub(crate) async fn reserve(&self, endpoint_id: &str, rate: u32, now_ms: i64) -> Result<i64, CallbacksError> {
+    /// Reserves the endpoint's next free place in time, of `rate` in a second; answers when that is, or `None` when it lies
+    /// beyond the `horizon`.
+    pub(crate) async fn reserve(
+        &self,
+        endpoint_id: &str,
+        rate: u32,
+        now_ms: i64,
+        horizon: Duration,
+    ) -> Result<Option<i64>, CallbacksError> {
         let step = Duration::from_secs(1) / rate.max(1);
-        Ok(pace::reserve(&self.table, &pace_key(endpoint_id), step, now_ms, &Changes::new()).await?)
+        Ok(pace::reserve(&self.table, &pace_key(endpoint_id), step, now_ms, horizon, &Changes::new()).await?)
     }
 
     pub(crate) fn delivery(&self, item: Item) -> Result<DeliveryRow, CallbacksError> {

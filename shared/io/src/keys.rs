@@ -353,12 +353,28 @@ impl ApiKeys {
 
     /// Moves a key from one pepper's digest to another's, unless that was done or the key changed meanwhile.
     async fn keep_under(&self, known: &KnownKey, before: &str, current: &str) -> Result<(), KeyError> {
+        // A key that was revoked, or changed since, is left where it is: what was read of it would come back to life.
+        if known.revoked_at.is_some() {
+            return Ok(());
+        }
+        let text = |at: Option<Timestamp>| at.map(|at| AttributeValue::S(at.to_string()));
+        let scopes = AttributeValue::L(known.scopes.iter().cloned().map(AttributeValue::S).collect());
+        let as_read = [
+            ("revoked_at", None),
+            ("expires_at", text(known.expires_at)),
+            ("grace_ends_at", text(known.grace_ends_at)),
+            ("scopes", Some(scopes)),
+        ];
+        let unchanged = as_read.into_iter().fold(Changes::new(), |changes, (name, value)| match value {
+            Some(value) => changes.only_if(&format!("#{name} = ?"), [value]),
+            None => changes.only_if(&format!("attribute_not_exists(#{name})"), []),
+        });
         let Key { pk, sk } = key_of(current);
         let is_same = Changes::new().only_if("#digest = ?", [before.into_attribute()]).set("digest", current);
         let writes = vec![
             Write::Create(self.table.to_item(&KnownKey { pk, sk, ..known.clone() })?),
             Write::Update(owner_key(&known.tenant, &known.id), is_same),
-            Write::Delete(key_of(before), Changes::new()),
+            Write::Delete(key_of(before), unchanged),
         ];
         let (Transact::Done | Transact::Refused { .. }) = self.table.transact(writes).await?;
         Ok(())

@@ -3,7 +3,8 @@
 use crate::dynamo::{Changes, DynamoError, IntoAttribute as _, Key, Table, Update, number};
 use std::time::Duration;
 
-/// Reserves the next free place, one every `step`, together with `changes`; answers when that is, epoch milliseconds.
+/// Reserves the next free place, one every `step`, together with `changes`; answers when that is, epoch milliseconds. `None`
+/// when it lies further off than `horizon`: then it is left to others, so that a line never grows longer than anybody waits.
 ///
 /// # Errors
 /// Transient faults of DynamoDB.
@@ -12,37 +13,57 @@ pub async fn reserve(
     key: &Key,
     step: Duration,
     now_ms: i64,
+    horizon: Duration,
     changes: &Changes,
-) -> Result<i64, DynamoError> {
+) -> Result<Option<i64>, DynamoError> {
     // Microseconds, since most rates' steps are no whole milliseconds.
-    let (step, now) = (i64::try_from(step.as_micros()).unwrap_or(i64::MAX), now_ms.saturating_mul(1_000));
+    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    let (step, now) = (micros(step), now_ms.saturating_mul(1_000));
+    let last = now.saturating_add(micros(horizon));
     loop {
-        let behind = changes.clone().add("free_at_us", step).only_if("#free_at_us > ?", [now.into_attribute()]);
-        if let Update::Applied(row) = table.update(key, behind).await? {
-            return Ok(number::<i64>(&row, "free_at_us").map_or(now_ms, |free_at| (free_at - step) / 1_000));
+        let behind = changes
+            .clone()
+            .add("free_at_us", step)
+            .only_if("#free_at_us > ? AND #free_at_us <= ?", [now.into_attribute(), last.into_attribute()]);
+        match table.update(key, behind).await? {
+            Update::Applied(row) => {
+                let free_at = number::<i64>(&row, "free_at_us").map_or(now, |free_at| free_at - step);
+                return Ok(Some(free_at / 1_000));
+            }
+            Update::Refused(Some(row)) if number::<i64>(&row, "free_at_us").is_some_and(|free_at| free_at > last) => {
+                return Ok(None);
+            }
+            Update::Refused(_) => {}
         }
         let at_once = changes
             .clone()
             .set("free_at_us", now.saturating_add(step))
             .only_if("attribute_not_exists(#free_at_us) OR #free_at_us <= ?", [now.into_attribute()]);
         if let Update::Applied(_) = table.update(key, at_once).await? {
-            return Ok(now_ms);
+            return Ok(Some(now_ms));
         }
         // Another took the place in between; then there is one to stand behind.
     }
 }
 
-/// Gives out no place before `until_ms`, together with `changes`, unless the next one is later anyway.
+/// Holds back everybody until `until_ms`, also those who have a place, together with `changes`. The next place is no earlier
+/// either.
 ///
 /// # Errors
 /// Transient faults of DynamoDB.
 pub async fn hold(table: &Table, key: &Key, until_ms: i64, changes: Changes) -> Result<(), DynamoError> {
     let until = until_ms.saturating_mul(1_000);
     let held = changes
-        .set("free_at_us", until)
         .set("held_until_ms", until_ms)
+        .only_if("attribute_not_exists(#held_until_ms) OR #held_until_ms < ?", [until_ms.into_attribute()]);
+    let with_places = held
+        .clone()
+        .set("free_at_us", until)
         .only_if("attribute_not_exists(#free_at_us) OR #free_at_us < ?", [until.into_attribute()]);
-    let (Update::Applied(_) | Update::Refused(_)) = table.update(key, held).await?;
+    // Where the line is longer than that, places stay as they are.
+    if let Update::Refused(_) = table.update(key, with_places).await? {
+        let (Update::Applied(_) | Update::Refused(_)) = table.update(key, held).await?;
+    }
     Ok(())
 }
 

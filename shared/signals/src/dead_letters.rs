@@ -135,8 +135,9 @@ pub async fn redrive_all(
     let (rows, next) = deps.store.dead_letters(whose, wanted, cursor, most).await?;
     let (mut matched, mut last) = (0, None);
     for some in rows.chunks(SENT_TOGETHER) {
-        if Instant::now() >= deadline {
-            return Ok((matched, last.map(|row: &DeadLetterRow| row.place(whose))));
+        // The first ones go in any case, so that it never stands still.
+        if let Some(last) = last.filter(|_: &&DeadLetterRow| Instant::now() >= deadline) {
+            return Ok((matched, Some(last.place(whose))));
         }
         let retried = try_join_all(some.iter().map(|row| redrive_row(deps, actor, row))).await?;
         matched += retried.into_iter().filter(|retried| *retried == Retried::Enqueued).count();

@@ -95,13 +95,15 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     let config_id = row.intent.config.as_deref().unwrap_or_default();
     let is_mail = row.intent.channel == Channel::Email;
     let is_webhook = row.intent.channel == Channel::Webhook;
+    // Who tries a config wants to know how its far side is now.
+    let has_circuit = is_webhook && row.rule_id != TRIAL;
     let (tenant, event, config_row, is_suppressed, mut circuit) = tokio::try_join!(
         deps.store.tenant(&row.tenant),
         deps.store.event(&row.tenant, &row.event_id),
         deps.store.config(&row.tenant, config_id),
         async { Ok(is_mail && deps.store.is_suppressed(&row.tenant, &row.intent.recipient).await?) },
         async {
-            match is_webhook {
+            match has_circuit {
                 true => deps.store.circuit(&row.tenant, config_id).await.map(Some),
                 false => Ok(None),
             }
@@ -140,7 +142,7 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
         #[expect(clippy::disallowed_methods, reason = "shorter than the shortest delay of a message")]
         tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default())).await;
     } else if let Some(slot) = slot {
-        if slot - row.begun_at().as_millisecond() > millis(schedule::MAX_AGE) {
+        if slot.saturating_sub(row.begun_at().as_millisecond()) > millis(schedule::MAX_AGE) {
             return end(deps, &row, untried(DeliveryStatus::Expired, "too_old")).await;
         }
         let next = at(slot, false, deps.clock.now());
@@ -189,7 +191,11 @@ async fn hold_back(
     let mut latest = now_ms;
     for pace in pace::paces(config, &row.intent.recipient) {
         let step = pace.per / pace.calls.max(1);
-        latest = latest.max(deps.store.reserve_slot(&pace.key, step, now_ms).await?);
+        let Some(slot) = deps.store.reserve_slot(&pace.key, step, now_ms, schedule::MAX_AGE).await? else {
+            // Who cannot be served within a day takes nobody's place.
+            return Ok(Some(i64::MAX));
+        };
+        latest = latest.max(slot);
     }
     Ok((latest > now_ms).then_some(latest))
 }

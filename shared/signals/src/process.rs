@@ -21,6 +21,11 @@ use switchyard_rules::{
 /// Kind of the envelopes that ask for digests whose time is over.
 pub(crate) const DIGEST_KIND: &str = "signals.digest";
 
+/// Warnings of a rule that an event's row keeps, their length, and the bytes of all together: the row has its payload, too.
+const WARNINGS: usize = 10;
+const WARNING_LENGTH: usize = 200;
+const WARNING_BYTES: usize = 50_000;
+
 /// Deliveries that go into the event's own transaction; what is beyond them is written before.
 const WITH_EVENT: usize = 90;
 
@@ -119,7 +124,7 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
     let event = view(&row, &payload, &ruleset.tenant);
     let now = deps.clock.now();
     let (mut outcomes, mut deliveries, mut matched) = (Map::new(), Vec::new(), 0_i64);
-    let mut room = Room::ALL;
+    let (mut room, mut warning_room) = (Room::ALL, WARNING_BYTES);
     for rule in ruleset.rules.iter().filter(|rule| rule.rule.is_for(event.kind)) {
         // A batch is worked on by one thread: others get their turn.
         tokio::task::yield_now().await;
@@ -133,8 +138,11 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
         };
         matched += i64::from(outcome.has_matched);
         let mut about = json!({"version": rule.version, "outcome": outcome.name});
-        if !outcome.warnings.is_empty() {
-            about["warnings"] = json!(outcome.warnings);
+        let warnings: Vec<_> = outcome.warnings.iter().take(WARNINGS).map(|text| cut(text)).collect();
+        let bytes = warnings.iter().map(|text| text.len()).sum::<usize>();
+        if bytes > 0 && bytes <= warning_room {
+            warning_room -= bytes;
+            about["warnings"] = json!(warnings);
         }
         outcomes.insert(rule.id.clone(), about);
         let of = Origin { tenant, event_id, rule_id: &rule.id, rule_version: rule.version };
@@ -179,6 +187,10 @@ async fn with_event(deps: &RulesDeps, deliveries: &[DeliveryRow]) -> Result<Vec<
     let (with, before) = deliveries.split_at(fits.count());
     deps.store.add_deliveries(before).await?;
     with.iter().map(|delivery| Ok(Write::Put(deps.store.table().to_item(delivery)?))).collect()
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(WARNING_LENGTH)]
 }
 
 fn failed(deliveries: &[DeliveryRow]) -> i64 {

@@ -14,6 +14,9 @@ pub const MAX_ACTIVE: usize = 500;
 /// Rules that a tenant has at most, those paused included.
 pub const MAX_RULES: usize = 1_000;
 
+/// Bytes of all documents in force that a tenant has at most: whoever weighs an event holds them all.
+const MAX_DOCUMENTS: usize = 2_000_000;
+
 /// Attempts at a change that others get in the way of.
 const ATTEMPTS: u32 = 5;
 
@@ -262,6 +265,10 @@ fn crowded(rows: &[RuleRow], rule: &RuleRow, parsed: &Parsed) -> Option<Written>
     let others = || rows.iter().filter(|row| row.status == RuleStatus::Active && row.id != rule.id);
     if others().count() >= MAX_ACTIVE {
         return Some(Written::TooMany);
+    }
+    if others().map(|row| row.document.len()).sum::<usize>() + rule.document.len() > MAX_DOCUMENTS {
+        let message = format!("the documents of all rules in force must have at most {MAX_DOCUMENTS} bytes");
+        return Some(Written::Invalid(vec![issue(String::new(), Code::TooLarge, message)]));
     }
     let mut bytes = others().map(|row| row.pattern_bytes).sum::<usize>();
     let beyond = parsed.patterns.iter().find(|pattern| {

@@ -70,7 +70,14 @@ impl Ruleset {
 
 /// Loads rulesets, and remembers them.
 #[derive(Clone)]
-pub(crate) struct Rulesets(Arc<Mutex<Cache>>);
+pub(crate) struct Rulesets {
+    cache: Arc<Mutex<Cache>>,
+    /// Held while a tenant's rules are looked at, so that those who want the same wait for one instead of loading ten.
+    turns: Arc<[tokio::sync::Mutex<()>; TURNS]>,
+}
+
+/// Tenants whose rules are looked at at a time, at most.
+const TURNS: usize = 64;
 
 /// A ruleset, and when it was looked at.
 type Known = (Instant, Arc<Ruleset>);
@@ -100,17 +107,21 @@ impl Cache {
 
 impl Rulesets {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Cache { known: LruCache::new(CACHED), bytes: 0 })))
+        let cache = Cache { known: LruCache::new(CACHED), bytes: 0 };
+        let turns = std::array::from_fn(|_| tokio::sync::Mutex::default());
+        Self { cache: Arc::new(Mutex::new(cache)), turns: Arc::new(turns) }
     }
 
     /// `None` when there is no such tenant.
     pub(crate) async fn of(&self, store: &Store, tenant: &str) -> Result<Option<Arc<Ruleset>>, SignalsError> {
-        let now = Instant::now();
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).known.get(tenant).cloned();
-        if let Some((at, ruleset)) = &known
-            && now - *at < KEEP
-        {
-            return Ok(Some(ruleset.clone()));
+        if let Some(ruleset) = fresh(self.known(tenant).as_ref()) {
+            return Ok(Some(ruleset));
+        }
+        let _turn = self.turns[turn_of(tenant)].lock().await;
+        let (now, known) = (Instant::now(), self.known(tenant));
+        // Whoever was before may have looked already.
+        if let Some(ruleset) = fresh(known.as_ref()) {
+            return Ok(Some(ruleset));
         }
         let (row, rev) = (store.tenant(tenant).await?, store.ruleset_rev(tenant).await?);
         let Some(row) = row else { return Ok(None) };
@@ -118,9 +129,22 @@ impl Rulesets {
             Some((_, known)) if known.rev == rev && known.tenant == row => known,
             _ => Arc::new(load(store, row, rev).await?),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keep(tenant, now, ruleset.clone());
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).keep(tenant, now, ruleset.clone());
         Ok(Some(ruleset))
     }
+
+    fn known(&self, tenant: &str) -> Option<Known> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).known.get(tenant).cloned()
+    }
+}
+
+/// A ruleset that was looked at a moment ago.
+fn fresh(known: Option<&Known>) -> Option<Arc<Ruleset>> {
+    known.filter(|(at, _)| at.elapsed() < KEEP).map(|(_, ruleset)| ruleset.clone())
+}
+
+fn turn_of(tenant: &str) -> usize {
+    tenant.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte))) % TURNS
 }
 
 async fn load(store: &Store, tenant: Tenant, rev: i64) -> Result<Ruleset, SignalsError> {

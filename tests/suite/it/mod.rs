@@ -9,6 +9,7 @@ mod idempotency;
 mod keys;
 mod once;
 mod orders;
+mod pace;
 mod purge;
 mod s3;
 mod signals;

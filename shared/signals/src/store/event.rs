@@ -2,6 +2,7 @@ use super::period::{Hour, days, digits};
 use super::{Store, WORKFLOW};
 use crate::error::SignalsError;
 use crate::model::{NewEvent, RESERVED};
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -278,32 +279,38 @@ impl Store {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<BTreeMap<Hour, u64>, SignalsError> {
+        let partitions: Vec<_> = days_of_events(from, to).iter().flat_map(|day| day_partitions(tenant, day)).collect();
         let mut by_hour = BTreeMap::new();
-        let (first, last) = ids_of(from, to + LATE);
-        let days = days_of_events(from, to);
-        for (day, shard) in days.iter().flat_map(|day| (0..SHARDS).map(move |shard| (day, shard))) {
-            let mut after = None;
-            loop {
-                let range = Some((first.as_str().into_attribute(), last.as_str().into_attribute()));
-                let hash = partition(tenant, day, shard);
-                let page = Page { index: Index::Table, hash, range, newest_first: false, limit: PAGE, after };
-                let (items, more) = self.table.page(page).await?;
-                for item in items {
-                    let event: Kept = self.table.read(item)?;
-                    if (from..to).contains(&event.received_at)
-                        && event.replay.is_none()
-                        && !event.kind.starts_with(RESERVED)
-                    {
-                        *by_hour.entry(Hour::of(event.received_at)).or_default() += 1;
-                    }
-                }
-                after = more;
-                if after.is_none() {
-                    break;
-                }
+        // A day's partitions side by side.
+        for some in partitions.chunks(SHARDS as usize) {
+            let counted = some.iter().map(|hash| self.kept_in(hash, from, to));
+            for (hour, count) in try_join_all(counted).await?.into_iter().flatten() {
+                *by_hour.entry(hour).or_default() += count;
             }
         }
         Ok(by_hour)
+    }
+
+    async fn kept_in(&self, hash: &str, from: Timestamp, to: Timestamp) -> Result<BTreeMap<Hour, u64>, SignalsError> {
+        let (first, last) = ids_of(from, to + LATE);
+        let (mut by_hour, mut after) = (BTreeMap::new(), None);
+        loop {
+            let range = Some((first.as_str().into_attribute(), last.as_str().into_attribute()));
+            let (index, hash) = (Index::Table, hash.to_owned());
+            let (items, more) =
+                self.table.page(Page { index, hash, range, newest_first: false, limit: PAGE, after }).await?;
+            for item in items {
+                let event: Kept = self.table.read(item)?;
+                let is_counted = event.replay.is_none() && !event.kind.starts_with(RESERVED);
+                if is_counted && (from..to).contains(&event.received_at) {
+                    *by_hour.entry(Hour::of(event.received_at)).or_default() += 1;
+                }
+            }
+            after = more;
+            if after.is_none() {
+                return Ok(by_hour);
+            }
+        }
     }
 
     /// Writes what the rules made of an event, takes its unsent mark off, and writes `with` it. `false` when that was done

@@ -19,9 +19,16 @@ impl Store {
         Ok(matches!(self.table.update(&key, turn).await?, Update::Applied(_)))
     }
 
-    /// Reserves the next free place in a pace, of one every `step`; answers when that is, epoch milliseconds.
-    pub(crate) async fn reserve_slot(&self, pace: &str, step: Duration, now_ms: i64) -> Result<i64, SignalsError> {
-        Ok(pace::reserve(&self.table, &pace_key(pace), step, now_ms, &kept_past(now_ms)).await?)
+    /// Reserves the next free place in a pace, of one every `step`; answers when that is, epoch milliseconds, or `None` when it
+    /// lies beyond the `horizon`.
+    pub(crate) async fn reserve_slot(
+        &self,
+        pace: &str,
+        step: Duration,
+        now_ms: i64,
+        horizon: Duration,
+    ) -> Result<Option<i64>, SignalsError> {
+        Ok(pace::reserve(&self.table, &pace_key(pace), step, now_ms, horizon, &kept_past(now_ms)).await?)
     }
 
     /// Until when a pace is held back, whatever places it gave out before.

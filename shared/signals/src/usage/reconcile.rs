@@ -22,9 +22,6 @@ const SETTLED_AFTER: Duration = Duration::from_secs(3_600);
 /// Left between the oldest hour and the end of its events.
 const MARGIN: Duration = Duration::from_secs(3_600);
 
-/// Hours that are looked at before that is written down.
-const STRIDE: usize = 6;
-
 /// Attempts at a correction that others get in the way of.
 const ATTEMPTS: u32 = 5;
 
@@ -137,14 +134,12 @@ pub(crate) async fn reconcile_nightly(
 ) -> Result<(), SignalsError> {
     let now = deps.clock.now();
     let hours: Vec<_> = comparable(Hour::of(entry.reconciled_to), now).collect();
-    for stride in hours.chunks(STRIDE) {
+    for hour in &hours {
         if Instant::now() >= deadline {
             return Ok(());
         }
-        correct(deps, tenant, stride, NIGHTLY).await?;
-        if let Some(last) = stride.last() {
-            deps.store.reconciled_to(entry, last.end()).await?;
-        }
+        correct(deps, tenant, std::slice::from_ref(hour), NIGHTLY).await?;
+        deps.store.reconciled_to(entry, hour.end()).await?;
     }
     deps.store.due_next_night(entry, now).await
 }
