@@ -10,6 +10,11 @@ pub fn hex_sha256(parts: &[&str]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Which of so many shards a hex digest belongs to.
+pub fn shard_of(digest: &str, shards: u32) -> u32 {
+    digest.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0) % shards
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,8 +19,8 @@ mod secret;
 pub mod signature;
 
 pub use channel::{Channel, UnknownChannel};
-pub use clock::{Clock, iso_millis, uuid_of};
-pub use digest::hex_sha256;
+pub use clock::{Clock, iso_millis, made_at, uuid_of};
+pub use digest::{hex_sha256, shard_of};
 pub use disposition::{Classify, Disposition, error_chain};
 pub use env::{Env, EnvError};
 pub use envelope::{Envelope, EnvelopeError};

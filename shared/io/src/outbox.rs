@@ -9,7 +9,7 @@ use crate::dynamo::{Changes, DynamoError, IntoAttribute, Item, Key, Table, Updat
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
-use switchyard_core::{Clock, error_chain, metric};
+use switchyard_core::{Clock, error_chain, metric, shard_of};
 use tokio::time::Instant;
 
 /// Partitions of the index `due`, per workflow.
@@ -42,13 +42,19 @@ impl Due {
 
 /// The shard for a key's hex digest.
 pub fn shard(workflow: &str, key_digest: &str) -> String {
-    let first = key_digest.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0);
-    format!("{workflow}#{}", first % SHARDS)
+    format!("{workflow}#{}", shard_of(key_digest, SHARDS))
 }
 
 /// All shards of a workflow.
 pub fn shards(workflow: &str) -> impl Iterator<Item = String> {
     (0..SHARDS).map(move |number| format!("{workflow}#{number}"))
+}
+
+/// `changes` that put the mark on, as if the sweeper had not acted on it yet.
+#[must_use]
+pub fn marked(changes: Changes, due: Due) -> Changes {
+    let count = i64::from(due.due_count);
+    changes.set("due_shard", due.due_shard).set("due_at", due.due_at).set("due_count", count)
 }
 
 /// `changes` that take the mark off.

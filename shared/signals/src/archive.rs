@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
-use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Uuid, error_chain, metric, uuid_of};
+use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Uuid, error_chain, made_at, metric, uuid_of};
 use switchyard_io::dlq::{Dead, Dlq, Dlqs};
 use switchyard_io::once::Owner;
 use switchyard_io::operator::{Notice, Operator};
@@ -72,12 +72,6 @@ impl Head {
         }
     }
 
-    /// When its event was taken in.
-    fn taken_at(&self) -> Option<Timestamp> {
-        let (seconds, nanos) = Uuid::parse_str(self.body.event_id.as_deref()?).ok()?.get_timestamp()?.to_unix();
-        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
-    }
-
     fn letter<'a>(&'a self, queue: &'a str, message: &'a Dead) -> DeadLetter<'a> {
         let sent = Timestamp::from_millisecond(message.sent_ms).unwrap_or_default();
         DeadLetter {
@@ -113,7 +107,7 @@ pub(crate) async fn or_bury(
     let dead = Dead {
         id: owner.message_id.clone(),
         receives: owner.attempt,
-        sent_ms: head.taken_at().unwrap_or(now).as_millisecond(),
+        sent_ms: head.body.event_id.as_deref().and_then(made_at).unwrap_or(now).as_millisecond(),
         body: message.to_owned(),
     };
     let text = error.to_string();

@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::hex_sha256;
+use switchyard_core::{hex_sha256, shard_of};
 use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Item, Key, Transact, Update, Write};
 use switchyard_io::outbox::{self, Due};
 
@@ -79,8 +79,7 @@ pub(crate) struct DeadLetter<'a> {
 impl DeadLetterRow {
     pub(crate) fn new(letter: DeadLetter<'_>, now: Timestamp) -> Self {
         let Key { pk, sk } = dead_letter_key(letter.tenant, &letter.id);
-        let digest = hex_sha256(&[&letter.id]);
-        let shard = u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % LIST_SHARDS;
+        let shard = shard_of(&hex_sha256(&[&letter.id]), LIST_SHARDS);
         Self {
             pk,
             sk,
@@ -282,7 +281,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, SignalsError> {
         let due = Due::at(WORKFLOW, &hex_sha256(&[&row.id]), (now + outbox::GRACE).as_millisecond());
-        let changes = redriven(now).set("due_shard", due.due_shard).set("due_at", due.due_at).set("due_count", 0_i64);
+        let changes = outbox::marked(redriven(now), due);
         let done = self.table.transact(vec![Write::Update(row.key(), changes), record]).await?;
         Ok(matches!(done, Transact::Done))
     }

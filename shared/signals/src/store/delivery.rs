@@ -363,12 +363,9 @@ impl Store {
         let due = Due::at(WORKFLOW, &row.id, (now + outbox::GRACE).as_millisecond());
         let as_read = [row.status.name().into_attribute(), i64::from(row.attempts).into_attribute()];
         let changes = row
-            .moved(Changes::new(), DeliveryStatus::Pending, now)
+            .moved(outbox::marked(Changes::new(), due), DeliveryStatus::Pending, now)
             .set("attempts", i64::from(row.attempts_when_begun_again()))
             .set("begun_at", now.to_string())
-            .set("due_shard", due.due_shard)
-            .set("due_at", due.due_at)
-            .set("due_count", 0_i64)
             .remove("next_attempt_at")
             .remove("slot_at")
             .remove("dead_letter")
@@ -511,11 +508,8 @@ fn settled(row: &DeliveryRow, next: &Next, now: Timestamp) -> Changes {
                 true => row.moved(changes, DeliveryStatus::RetryWait, now).set("attempts", tried).remove("slot_at"),
                 false => changes.set("slot_at", *time),
             };
-            changes
-                .set("next_attempt_at", *time)
-                .set("due_shard", outbox::shard(WORKFLOW, &row.id))
-                .set("due_at", if *is_sent { time + grace } else { *time })
-                .set("due_count", 0_i64)
+            let due_at = if *is_sent { time + grace } else { *time };
+            outbox::marked(changes.set("next_attempt_at", *time), Due::at(WORKFLOW, &row.id, due_at))
         }
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use switchyard_core::{Uuid, hex_sha256};
+use switchyard_core::{hex_sha256, made_at, shard_of};
 use switchyard_io::dynamo::{Changes, Create, Index, IntoAttribute as _, Key, Page, Transact, Write};
 use switchyard_io::outbox::{self, Due};
 
@@ -108,7 +108,7 @@ impl EventRow {
 
     /// The time that lists have it at: when it came, and of a copy when that was asked for.
     pub(crate) fn listed_at(&self) -> Timestamp {
-        if self.replay.is_some() { made_at(&self.id) } else { self.received_at }
+        self.replay.as_ref().and_then(|_| made_at(&self.id)).unwrap_or(self.received_at)
     }
 }
 
@@ -167,19 +167,10 @@ fn ids_of(from: Timestamp, to: Timestamp) -> (String, String) {
     (format!("{}-7000-8000-000000000000", head(from)), format!("{}-7fff-bfff-ffffffffffff", head(to)))
 }
 
-/// When an id (UUID v7) was made.
-fn made_at(id: &str) -> Timestamp {
-    let (seconds, nanos) = Uuid::parse_str(id).ok().and_then(|id| id.get_timestamp()).map_or((0, 0), |at| at.to_unix());
-    let nanos = i32::try_from(nanos).unwrap_or_default();
-    Timestamp::new(i64::try_from(seconds).unwrap_or_default(), nanos).unwrap_or_default()
-}
-
 /// Where an event lies: by the day that its id tells.
 pub(crate) fn event_key(tenant: &str, id: &str) -> Key {
-    let day = digits(made_at(id), 8);
-    let digest = hex_sha256(&[id]);
-    let shard = u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % SHARDS;
-    Key { pk: partition(tenant, &day, shard), sk: id.to_owned() }
+    let day = digits(made_at(id).unwrap_or_default(), 8);
+    Key { pk: partition(tenant, &day, shard_of(&hex_sha256(&[id]), SHARDS)), sk: id.to_owned() }
 }
 
 fn idempotency_key(tenant: &str, key: &str) -> Key {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::hex_sha256;
+use switchyard_core::{hex_sha256, shard_of};
 use switchyard_io::dynamo::{Changes, Index, IntoAttribute as _, Item, Key, Page, Transact, Write};
 use switchyard_io::outbox::{self, Due};
 
@@ -124,7 +124,7 @@ impl TenantEntry {
     fn new(tenant: &Tenant) -> Self {
         let digest = hex_sha256(&[&tenant.id]);
         Self {
-            pk: list_partition(u32::from_str_radix(&digest[..4], 16).unwrap_or(0) % LIST_SHARDS),
+            pk: list_partition(shard_of(&digest, LIST_SHARDS)),
             sk: tenant.id.clone(),
             id: tenant.id.clone(),
             reconciled_to: tenant.created_at,
@@ -265,11 +265,8 @@ impl Store {
 
     /// Makes it due again at that time.
     pub(crate) async fn due_at(&self, entry: &TenantEntry, at: Timestamp) -> Result<(), SignalsError> {
-        let changes = Changes::new()
-            .set("due_shard", outbox::shard(WORKFLOW, &hex_sha256(&[&entry.id])))
-            .set("due_at", at.as_millisecond())
-            .set("due_count", 0_i64)
-            .only_if("attribute_exists(#pk)", []);
+        let due = Due::at(WORKFLOW, &hex_sha256(&[&entry.id]), at.as_millisecond());
+        let changes = outbox::marked(Changes::new(), due).only_if("attribute_exists(#pk)", []);
         self.table.update(&entry.key(), changes).await?;
         Ok(())
     }
