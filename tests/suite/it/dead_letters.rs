@@ -1,6 +1,6 @@
 //! What signals could not do: kept, seen by whose it is, and sent again once.
 
-use super::signals::{World, rule, telegram};
+use super::signals_world::{World, rule, telegram};
 use super::{env, operator_bus, owner, queue, take};
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -13,7 +13,9 @@ mod pace;
 mod purge;
 mod s3;
 mod signals;
+mod signals_receipts;
 mod signals_webhooks;
+mod signals_world;
 mod usage;
 mod vault;
 

@@ -1,6 +1,6 @@
 //! What is left of a tenant that was deleted a month ago.
 
-use super::signals::{World, rule, telegram};
+use super::signals_world::{World, rule, telegram};
 use super::{env, owner};
 use serde_json::json;
 use switchyard_core::{Clock, Secret};

@@ -1,266 +1,22 @@
 //! Rules and notifications against a real table and real queues, with a clock of the test's own and a bot on the wire.
 
-use super::{aws, data_key, env, owner, queue, table, take};
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse as _;
-use axum::routing::post;
+use super::signals_world::{World, rule, sent_by, telegram};
+use super::{aws, env, owner, take};
 use serde_json::{Value, json};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switchyard_core::{Clock, Secret, Timestamp};
-use switchyard_io::Aws;
+use switchyard_core::{Clock, Timestamp};
 use switchyard_io::once::Owner;
-use switchyard_notify::Channel;
-use switchyard_notify::receipts::ses::{Fate, MailReport};
-use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
+use switchyard_signals::configs;
 use switchyard_signals::dead_letters;
 use switchyard_signals::events::{self, EventDeps, Wanted};
-use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
 use switchyard_signals::rules::{self, Written};
-use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
+use switchyard_signals::tenants::{self, TenantEdit};
 use switchyard_signals::trials::{self, TrialDeps, Tried};
 use switchyard_signals::{
-    Accepted, ConfigStatus, DeliveryStatus, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RuleStatus, RulesDeps,
-    SignalsError, Tenant, TenantStatus, WantedLetters, Whose, accept, deliver, deliveries, process, sweep, usage,
+    ConfigStatus, DeliveryStatus, RuleStatus, RulesDeps, SignalsError, TenantStatus, WantedLetters, Whose, deliver,
+    deliveries, process,
 };
-use switchyard_tests::client::{Client, poll, unique};
-use tokio::time::Instant;
-
-/// A Telegram that says to each chat what it is told to say, and remembers what it was sent.
-#[derive(Clone, Default)]
-pub(super) struct Bot {
-    answers: Arc<Mutex<HashMap<String, (u16, Value)>>>,
-    got: Arc<Mutex<Vec<(String, String)>>>,
-}
-
-async fn send_message(State(bot): State<Bot>, axum::Json(body): axum::Json<Value>) -> axum::response::Response {
-    let chat = body["chat_id"].as_str().map_or_else(|| body["chat_id"].to_string(), str::to_owned);
-    let told = bot.answers.lock().unwrap().get(&chat).cloned();
-    match told {
-        Some((status, answer)) => (StatusCode::from_u16(status).unwrap(), axum::Json(answer)).into_response(),
-        None => {
-            bot.got.lock().unwrap().push((chat, body["text"].as_str().unwrap().to_owned()));
-            axum::Json(json!({"ok": true, "result": {"message_id": 7}})).into_response()
-        }
-    }
-}
-
-/// A tenant's own endpoint, as chat `hook`; what it is sent is remembered by its `webhook-id`, whatever it answers.
-async fn take_webhook(State(bot): State<Bot>, headers: axum::http::HeaderMap) -> StatusCode {
-    let id = headers["webhook-id"].to_str().unwrap().to_owned();
-    bot.got.lock().unwrap().push(("hook".to_owned(), id));
-    let told = bot.answers.lock().unwrap().get("hook").cloned();
-    told.map_or(StatusCode::NO_CONTENT, |(status, _)| StatusCode::from_u16(status).unwrap())
-}
-
-/// WhatsApp and SES take everything, each under an id of its own.
-async fn take_message() -> axum::Json<Value> {
-    axum::Json(json!({"messages": [{"id": format!("wamid.{}", unique())}]}))
-}
-
-async fn take_mail() -> axum::Json<Value> {
-    axum::Json(json!({"MessageId": format!("ses-{}", unique())}))
-}
-
-impl Bot {
-    pub(super) fn says(&self, chat: &str, status: u16, answer: Value) {
-        self.answers.lock().unwrap().insert(chat.to_owned(), (status, answer));
-    }
-
-    pub(super) fn recovers(&self, chat: &str) {
-        self.answers.lock().unwrap().remove(chat);
-    }
-
-    pub(super) fn got(&self, chat: &str) -> Vec<String> {
-        self.got.lock().unwrap().iter().filter(|(to, _)| to == chat).map(|(_, text)| text.clone()).collect()
-    }
-}
-
-/// A default config of a bot.
-fn bot_config(config: Value) -> NewConfig {
-    NewConfig {
-        name: "bot".to_owned(),
-        channel: Channel::Telegram,
-        config,
-        is_default: true,
-        allow_override: true,
-        status: None,
-    }
-}
-
-const APP_SECRET: &str = "the app's own secret";
-
-pub(super) struct World {
-    pub(super) table: String,
-    pub(super) base: String,
-    pub(super) aws: Aws,
-    pub(super) client: Client,
-    pub(super) bot: Bot,
-    pub(super) now: Arc<Mutex<Timestamp>>,
-    pub(super) ingest: IngestDeps,
-    pub(super) rules: RulesDeps,
-    pub(super) notify: NotifyDeps,
-    pub(super) queues: QueueDeps,
-    pub(super) tenants: TenantDeps,
-    pub(super) configs: ConfigDeps,
-    pub(super) receipts: ReceiptDeps,
-    pub(super) tenant: Tenant,
-    pub(super) rules_queue: String,
-    pub(super) notify_queue: String,
-}
-
-impl World {
-    pub(super) async fn new() -> Self {
-        let (aws, client) = aws().await;
-        let name = format!("it-signals-{}", unique());
-        table(&client, "SignalsTable", &name).await;
-        let (rules_queue, notify_queue) =
-            (queue(&client, &format!("{name}-rules")).await, queue(&client, &format!("{name}-notify")).await);
-        let bot = Bot::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let router = axum::Router::new()
-            .route("/{bot}/sendMessage", post(send_message))
-            .route("/hook", post(take_webhook))
-            .route("/{version}/{number}/messages", post(take_message))
-            .route("/v2/email/outbound-emails", post(take_mail))
-            .with_state(bot.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let hooks = format!("{name}-hooks");
-        let secret = json!({"WHATSAPP_APP_SECRET": APP_SECRET, "WHATSAPP_VERIFY_TOKEN": "ours"}).to_string();
-        let secret = json!({"Name": hooks, "SecretString": secret});
-        client.aws("secretsmanager.CreateSecret", &secret).await.unwrap();
-        let env = env(vec![
-            ("SIGNALS_TABLE", name.clone()),
-            ("RULES_QUEUE_URL", rules_queue.clone()),
-            ("NOTIFY_QUEUE_URL", notify_queue.clone()),
-            ("API_KEY_SECRET", "ApiKeySecret".to_owned()),
-            ("TELEGRAM_BASE_URL", base.clone()),
-            ("WHATSAPP_BASE_URL", base.clone()),
-            ("SES_BASE_URL", base.clone()),
-            ("WEBHOOK_ALLOW_HTTP", "true".to_owned()),
-            ("WEBHOOK_ALLOW_CIDRS", "127.0.0.1/32".to_owned()),
-            ("NOTIFY_HOOK_SECRET", hooks),
-            data_key(),
-        ]);
-        let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
-        let shared = now.clone();
-        let clock = Clock::from_fn(move || *shared.lock().unwrap());
-        let tenants = TenantDeps::from_env(&aws, &env).unwrap();
-        let tenant =
-            tenants::create(&tenants, "cli", "acme", "Acme", &TenantEdit::default(), None).await.unwrap().unwrap();
-        Self {
-            table: name,
-            base,
-            client,
-            bot,
-            now,
-            ingest: IngestDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
-            rules: RulesDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
-            notify: NotifyDeps::from_env(&aws, &env).unwrap().with_clock(clock.clone()),
-            queues: QueueDeps::from_env(&aws, &env).unwrap().with_clock(clock),
-            configs: ConfigDeps::from_env(&aws, &env).unwrap(),
-            receipts: ReceiptDeps::from_env(&aws, &env).unwrap(),
-            tenants,
-            tenant,
-            rules_queue,
-            notify_queue,
-            aws,
-        }
-    }
-
-    /// The same with a Telegram config whose messages go to chat 1 where a rule names none.
-    pub(super) async fn with_bot() -> Self {
-        let world = Self::new().await;
-        let config = json!({"botToken": "42:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "destination": "1"});
-        let made = configs::create(&world.configs, "cli", &world.tenant.id, &bot_config(config)).await;
-        assert!(matches!(made.unwrap(), configs::Written::Config(..)));
-        world
-    }
-
-    /// The keys of all rows.
-    pub(super) async fn rows(&self) -> Vec<(String, String)> {
-        let answer = self.client.aws("DynamoDB_20120810.Scan", &json!({"TableName": self.table})).await.unwrap();
-        assert!(answer["LastEvaluatedKey"].is_null());
-        let text = |item: &Value, name: &str| item[name]["S"].as_str().unwrap().to_owned();
-        let items = answer["Items"].as_array().unwrap();
-        items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect()
-    }
-
-    pub(super) fn clock(&self) -> Clock {
-        let shared = self.now.clone();
-        Clock::from_fn(move || *shared.lock().unwrap())
-    }
-
-    pub(super) fn pass(&self, seconds: u64) {
-        *self.now.lock().unwrap() += Duration::from_secs(seconds);
-    }
-
-    pub(super) async fn rule(&self, document: Value) -> String {
-        match rules::create(&self.tenants, "cli", &self.tenant.id, &document.to_string()).await.unwrap() {
-            Written::Rule(rule, ..) => rule["id"].as_str().unwrap().to_owned(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Takes an event in; its message stays in the queue.
-    pub(super) async fn event(&self, kind: &str, payload: Value) -> String {
-        let text = json!({"type": kind, "payload": payload}).to_string();
-        match accept(&self.ingest, &self.tenant, &NewEvent::parse(&text).unwrap(), None, None).await.unwrap() {
-            Accepted::New { id, .. } => id,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Works off what is in both queues, and what that brings there at once.
-    pub(super) async fn work(&self) {
-        loop {
-            let events = take(&self.client, &self.rules_queue).await;
-            let messages = take(&self.client, &self.notify_queue).await;
-            if events.is_empty() && messages.is_empty() {
-                return self.check_faults().await;
-            }
-            for event in events {
-                process(&self.rules, &event.to_string(), &owner()).await.unwrap();
-            }
-            for message in messages {
-                deliver(&self.notify, &message.to_string(), &owner()).await.unwrap();
-            }
-        }
-    }
-
-    /// What nobody expects to fail for good would be a dead letter, and go unnoticed.
-    async fn check_faults(&self) {
-        let wanted = WantedLetters { reason: Some("internal".to_owned()), ..WantedLetters::default() };
-        let found = dead_letters::list(&self.queues, Whose::Everybody, &wanted, None, 10).await.unwrap();
-        assert!(found.0.is_empty(), "{:?}", found.0);
-    }
-
-    pub(super) async fn run_sweep(&self) -> u64 {
-        sweep(&self.queues, Instant::now() + Duration::from_secs(60)).await.unwrap().enqueued
-    }
-
-    pub(super) async fn deliveries(&self, event: &str) -> Vec<Value> {
-        let rows = deliveries::of_event(&self.tenants, &self.tenant.id, event).await.unwrap();
-        rows.iter().map(|row| json!(row)).collect()
-    }
-
-    pub(super) async fn usage(&self) -> Value {
-        usage(&self.tenants, &self.tenant, Some("2026-01")).await.unwrap().unwrap()
-    }
-}
-
-pub(super) fn rule(kind: &str, definition: Value) -> Value {
-    let mut definition = definition;
-    definition["schema"] = json!(2);
-    json!({"name": "A rule", "eventType": kind, "definition": definition})
-}
-
-pub(super) fn telegram(text: &str) -> Value {
-    json!([{"type": "notify", "channel": "telegram", "text": text}])
-}
+use switchyard_tests::client::{poll, unique};
 
 #[tokio::test]
 async fn v31_the_same_message_again_sends_and_counts_nothing_more() {
@@ -720,7 +476,7 @@ async fn what_was_worked_out_for_a_tenant_suspended_since_is_not_sent() {
     world.work().await;
     let deliveries = world.deliveries(&event).await;
     assert_eq!((deliveries.len(), &deliveries[0]["lastError"]), (1, &json!("tenant_suspended")));
-    assert_eq!(world.bot.got.lock().unwrap().len(), 0);
+    assert_eq!(world.bot.total(), 0);
 }
 
 #[tokio::test]
@@ -780,60 +536,6 @@ async fn what_no_row_can_hold_fails_alone() {
     assert_eq!(statuses, ["sent", "too_large"]);
 }
 
-impl World {
-    async fn config(&self, channel: Channel, config: Value) {
-        let new = NewConfig { channel, ..bot_config(config) };
-        let made = configs::create(&self.configs, "cli", &self.tenant.id, &new).await.unwrap();
-        assert!(matches!(made, configs::Written::Config(..)), "{made:?}");
-    }
-
-    /// The event's only delivery.
-    async fn delivery(&self, event: &str) -> Value {
-        self.deliveries(event).await.remove(0)
-    }
-
-    /// WhatsApp's report of a message, signed.
-    async fn whatsapp_reports(&self, id: &str, status: &str) -> Reported {
-        let change = json!({"value": {"statuses": [{"id": id, "status": status, "timestamp": "1767607200"}]}});
-        let body = json!({"entry": [{"changes": [change]}]}).to_string();
-        let signature = format!("sha256={}", switchyard_core::api_key::digest(&body, &Secret::new(APP_SECRET.into())));
-        receipts::whatsapp_report(&self.receipts, Some(&signature), body.as_bytes()).await.unwrap()
-    }
-}
-
-fn sent_by(channel: &str, to: &str) -> Value {
-    json!([{"type": "notify", "channel": channel, "to": [to], "subject": "s", "text": "hi"}])
-}
-
-#[tokio::test]
-async fn whatsapps_reports_move_a_delivery_on_and_never_back() {
-    let world = World::new().await;
-    let config = json!({"phoneNumberId": "1001", "accessToken": "EAAG0000000000000000"});
-    world.config(Channel::Whatsapp, config).await;
-    world.rule(rule("t", json!({"when": true, "actions": sent_by("whatsapp", "15551234567")}))).await;
-    let event = world.event("t", json!({})).await;
-    world.work().await;
-    let sent = world.delivery(&event).await;
-    assert_eq!(sent["status"], "sent", "{sent}");
-    let id = sent["providerId"].as_str().unwrap();
-    let forged = receipts::whatsapp_report(&world.receipts, Some("sha256=00"), b"{}").await.unwrap();
-    assert_eq!(forged, Reported::Refused);
-    // Read comes before delivered, and what comes late or again changes nothing.
-    for status in ["read", "delivered", "failed", "sent"] {
-        assert_eq!(world.whatsapp_reports(id, status).await, Reported::Taken);
-        let row = world.delivery(&event).await;
-        assert_eq!((&row["status"], row["readAt"].is_string()), (&json!("delivered"), true), "{status}: {row}");
-    }
-    assert_eq!(world.whatsapp_reports("wamid.nobody", "read").await, Reported::Taken);
-    let query = |token: &str| {
-        [("hub.mode", "subscribe"), ("hub.verify_token", token), ("hub.challenge", "42")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    };
-    let challenged = receipts::whatsapp_challenge(&world.receipts, &query("ours")).await.unwrap();
-    assert_eq!(challenged.as_deref(), Some("42"));
-    assert_eq!(receipts::whatsapp_challenge(&world.receipts, &query("theirs")).await.unwrap(), None);
-}
-
 #[tokio::test]
 async fn patterns_of_one_tenant_take_so_much_memory_and_no_more() {
     let world = World::new().await;
@@ -862,43 +564,4 @@ async fn patterns_of_one_tenant_take_so_much_memory_and_no_more() {
     rules::set_status(&world.tenants, "cli", &world.tenant.id, &first, RuleStatus::Paused, None).await.unwrap();
     assert!(matches!(resume().await.unwrap(), Written::Rule(..)));
     assert_eq!(refused_at(write(&patterns(33)).await), "/definition/when/any/0/any/32/value", "one rule alone");
-}
-
-#[tokio::test]
-async fn an_address_that_bounced_is_not_written_to_until_it_is_taken_off_the_list() {
-    let world = World::new().await;
-    let metadata = json!({"sesIdentities": ["acme.test"]}).to_string();
-    let edit = TenantEdit { metadata: Some(Some(metadata)), ..TenantEdit::default() };
-    tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await.unwrap().unwrap();
-    world
-        .config(Channel::Email, json!({"transport": "ses", "from": "a@acme.test", "ses": {"region": "us-east-1"}}))
-        .await;
-    world.rule(rule("t", json!({"when": true, "actions": sent_by("email", "gone@example.com")}))).await;
-    let first = world.event("t", json!({})).await;
-    world.work().await;
-    let sent = world.delivery(&first).await;
-    assert_eq!(sent["status"], "sent", "{sent}");
-    let report = |fate| MailReport {
-        fate,
-        delivery_id: None,
-        message_id: sent["providerId"].as_str().unwrap().to_owned(),
-        at: None,
-        recipients: vec!["gone@example.com".to_owned()],
-    };
-    receipts::mail_report(&world.receipts, &report(Fate::Bounced { permanent: true })).await.unwrap();
-    receipts::mail_report(&world.receipts, &report(Fate::Delivered)).await.unwrap();
-    assert_eq!(world.delivery(&first).await["status"], "bounced");
-    let second = world.event("t", json!({})).await;
-    world.work().await;
-    assert_eq!(world.delivery(&second).await["status"], "suppressed");
-    let used = usage(&world.tenants, &world.tenant, Some("2026-01")).await.unwrap().unwrap();
-    assert_eq!((&used["notificationsSent"], &used["notificationsFailed"]), (&json!(1), &json!(1)));
-    let listed = receipts::suppressions(&world.receipts, &world.tenant.id).await.unwrap();
-    assert_eq!((&listed[0]["address"], &listed[0]["reason"]), (&json!("gone@example.com"), &json!("bounced")));
-    let id = listed[0]["id"].as_str().unwrap();
-    assert!(!receipts::unsuppress(&world.receipts, "cli", "another", id).await.unwrap());
-    assert!(receipts::unsuppress(&world.receipts, "cli", &world.tenant.id, id).await.unwrap());
-    let third = world.event("t", json!({})).await;
-    world.work().await;
-    assert_eq!(world.delivery(&third).await["status"], "sent");
 }

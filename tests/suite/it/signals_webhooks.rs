@@ -1,6 +1,6 @@
 //! A tenant's webhook that fails is left alone, and at last not called any more.
 
-use super::signals::{World, rule};
+use super::signals_world::{World, rule};
 use serde_json::{Value, json};
 use switchyard_notify::Channel;
 use switchyard_signals::configs::{self, NewConfig, Written};
