@@ -1,6 +1,7 @@
 use crate::secrets::KnownSecrets;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -59,4 +60,6 @@ fn loader() -> ConfigLoader {
         )
         .retry_config(RetryConfig::standard().with_max_attempts(3))
         .timeout_config(timeouts)
+        // It watches bodies that flow for long. Ours are short, and the timeouts above hold for them whole.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }

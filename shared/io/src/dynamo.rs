@@ -121,6 +121,7 @@ pub struct Changes {
     conditions: Vec<String>,
     names: HashMap<String, String>,
     values: Item,
+    is_rest_left_out: bool,
 }
 
 impl Changes {
@@ -159,6 +160,13 @@ impl Changes {
     pub fn add(mut self, attribute: &str, amount: i64) -> Self {
         let (name, amount) = (self.name(attribute), self.value(amount));
         self.adds.push(format!("{name} {amount}"));
+        self
+    }
+
+    /// [`Update::Applied`] holds only the attributes that were set or added to: a counter's row can be long.
+    #[must_use]
+    pub fn without_the_rest(mut self) -> Self {
+        self.is_rest_left_out = true;
         self
     }
 
@@ -491,6 +499,7 @@ impl Table {
     /// # Errors
     /// Transient faults of DynamoDB, or changes it refuses.
     pub async fn update(&self, key: &Key, changes: Changes) -> Result<Update, DynamoError> {
+        let returned = if changes.is_rest_left_out { ReturnValue::UpdatedNew } else { ReturnValue::AllNew };
         let answer = self
             .client
             .update_item()
@@ -500,7 +509,7 @@ impl Table {
             .set_condition_expression(changes.condition_expression())
             .set_expression_attribute_names(Some(changes.names))
             .set_expression_attribute_values(Some(changes.values).filter(|values| !values.is_empty()))
-            .return_values(ReturnValue::AllNew)
+            .return_values(returned)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;

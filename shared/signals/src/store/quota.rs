@@ -238,6 +238,7 @@ fn one_more(event_id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
         .set_once("cap", cap)
         .set_once("shards", i64::from(shards))
         .set("last_event", event_id)
+        .without_the_rest()
         .only_if(has_room, [cap.into_attribute()])
         .only_if(is_new, [event_id.into_attribute()])
         .only_if(is_free, [now.as_millisecond().into_attribute()])

@@ -151,7 +151,7 @@ impl Store {
 }
 
 fn amounts_of(at: Timestamp, amounts: &[(&str, i64)]) -> Changes {
-    amounts.iter().fold(Changes::new(), |changes, (name, amount)| {
+    amounts.iter().fold(Changes::new().without_the_rest(), |changes, (name, amount)| {
         let changes = changes.add(name, *amount);
         match Meter::ALL.into_iter().find(|meter| meter.name() == *name) {
             Some(meter) => changes.add(&meter.column(Hour::of(at)), *amount),

@@ -1,8 +1,8 @@
 //! The benchmark: release binaries, through the local host, on this machine. Prints a table and writes
 //! `target/bench.json`.
 //!
-//! `cargo run --release --package switchyard-tests --bin bench [-- --events 10000]`; with `-- signals-cpu` only what rules and
-//! keys cost, without any process.
+//! `cargo run --release --package switchyard-tests --bin bench [-- --events 10000]`; with `-- loads` only what is taken in a
+//! second, to compare two states of the code by turns; with `-- signals-cpu` only what rules and keys cost, without any process.
 
 mod adt;
 mod alone;
@@ -47,6 +47,10 @@ async fn run() -> Result<()> {
     let events = words.iter().position(|word| word == "--events").and_then(|at| words.get(at + 1)?.parse().ok());
     let events = events.unwrap_or(10_000);
     let binaries = build(Profile::Release, &[])?;
+    if words.iter().any(|word| word == "loads") {
+        loads(&binaries, events).await?.iter().for_each(tell);
+        return Ok(());
+    }
     let mut figures = Figures::new();
 
     let started = Instant::now();
@@ -56,11 +60,7 @@ async fn run() -> Result<()> {
     figures.extend(adt::end_to_end(&host.client()?, events).await?);
     host.kill().await?;
 
-    let host = self::host(&binaries, &["--no-consumers"], &[]).await?;
-    figures.extend(adt::accepting(&host.client()?, events).await?);
-    figures.extend(orders::importing(&host.client()?, events).await?);
-    figures.extend(signals::ingesting(&host.client()?, events).await?);
-    host.kill().await?;
+    figures.extend(loads(&binaries, events).await?);
 
     let host = self::host(&binaries, &[], &[("ADAPTER_ETSY", "live")]).await?;
     figures.extend(orders::syncing(&host.client()?).await?);
@@ -83,6 +83,16 @@ async fn run() -> Result<()> {
     std::fs::write(&file, serde_json::to_vec_pretty(&figures.into_iter().collect::<Map<_, _>>())?)?;
     say(&format!("written to {}", file.display()));
     Ok(())
+}
+
+/// What is taken in a second, by every way in.
+async fn loads(binaries: &Path, events: usize) -> Result<Figures> {
+    let host = host(binaries, &["--no-consumers"], &[]).await?;
+    let mut figures = adt::accepting(&host.client()?, events).await?;
+    figures.extend(orders::importing(&host.client()?, events).await?);
+    figures.extend(signals::ingesting(&host.client()?, events).await?);
+    host.kill().await?;
+    Ok(figures)
 }
 
 async fn host(binaries: &Path, arguments: &[&'static str], settings: &[(&str, &str)]) -> Result<HostProcess> {
