@@ -567,6 +567,16 @@ impl Table {
     /// # Errors
     /// Transient faults of DynamoDB.
     pub async fn page(&self, page: Page) -> Result<(Vec<Item>, Option<Item>), DynamoError> {
+        self.page_of(page, &[]).await
+    }
+
+    /// The same with only these `attributes` of each row: it costs as much, but little travels of long rows.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB.
+    pub async fn page_of(&self, page: Page, attributes: &[&str]) -> Result<(Vec<Item>, Option<Item>), DynamoError> {
+        let names: HashMap<_, _> = attributes.iter().map(|name| (format!("#{name}"), (*name).to_owned())).collect();
+        let wanted = names.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let mut conditions = format!("{} = :hash", page.index.hash());
         let mut call = self
             .client
@@ -579,6 +589,8 @@ impl Table {
         }
         let answer = call
             .key_condition_expression(conditions)
+            .set_projection_expression(Some(wanted).filter(|wanted| !wanted.is_empty()))
+            .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
             .set_index_name(page.index.name().map(str::to_owned))
             .consistent_read(page.index.name().is_none())
             .scan_index_forward(!page.newest_first)

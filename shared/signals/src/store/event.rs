@@ -288,8 +288,8 @@ impl Store {
         loop {
             let range = Some((first.as_str().into_attribute(), last.as_str().into_attribute()));
             let (index, hash) = (Index::Table, hash.to_owned());
-            let (items, more) =
-                self.table.page(Page { index, hash, range, newest_first: false, limit: PAGE, after }).await?;
+            let page = Page { index, hash, range, newest_first: false, limit: PAGE, after };
+            let (items, more) = self.table.page_of(page, &["kind", "received_at", "replay"]).await?;
             for item in items {
                 let event: Kept = self.table.read(item)?;
                 let is_counted = event.replay.is_none() && !event.kind.starts_with(RESERVED);
