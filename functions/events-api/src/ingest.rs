@@ -11,7 +11,9 @@ use std::time::Duration;
 use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
 use switchyard_lambda::{Call, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED, Reply};
-use switchyard_signals::{Accepted, BadEvent, Identified, IngestDeps, NewEvent, Producer, TenantStatus, accept};
+use switchyard_signals::{
+    Accepted, BadEvent, Identified, IngestDeps, NewEvent, Producer, TenantStatus, Unsent, accept, keep, send,
+};
 
 /// Bears a producer's key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -70,10 +72,12 @@ impl Ingest {
             return Err(Failure::new(400, "idempotency_key_unreadable", "Idempotency key must be visible ASCII"));
         }
         let key = call.header(IDEMPOTENCY_KEY).filter(|key| !key.is_empty());
-        self.take(call, &producer, &event, key).await.map(|taken| taken.reply())
+        check_key(key)?;
+        let accepted = accept(&self.deps, &producer.tenant, &event, key, call.trace.clone()).await;
+        taken(accepted.map_err(|error| Failure::unavailable(&error))?).map(|taken| taken.reply())
     }
 
-    /// Takes each event of a batch by itself.
+    /// Takes each event of a batch by itself, and tells the rules of all that are new.
     pub async fn batch(&self, call: &Call) -> Result<Reply, Failure> {
         check_size(call, MAX_BATCH_BYTES)?;
         let producer = self.producer(call).await?;
@@ -90,33 +94,41 @@ impl Ingest {
             return Err(Failure::fields(vec![format!("events must contain 1 to {MAX_BATCH} elements")]));
         }
         let texts: Vec<_> = events.into_iter().map(|event| event.get().to_owned()).enumerate().collect();
-        let items: Vec<Value> = stream::iter(texts)
+        let (items, unsent): (Vec<Value>, Vec<Option<Unsent>>) = stream::iter(texts)
             .map(|(index, text)| self.item(call, &producer, index, text))
             .buffered(BATCH_CONCURRENCY)
-            .collect()
+            .unzip()
             .await;
+        send(&self.deps, &unsent.into_iter().flatten().collect::<Vec<_>>()).await;
         Ok(Reply::json(207, &json!({"items": items})))
     }
 
-    async fn item(&self, call: &Call, producer: &Producer, index: usize, text: String) -> Value {
-        let taken = async {
+    async fn item(&self, call: &Call, producer: &Producer, index: usize, text: String) -> (Value, Option<Unsent>) {
+        let kept = async {
             if text.len() > self.max_bytes {
                 return Err(too_large(self.max_bytes));
             }
             let event = NewEvent::parse(&text).map_err(refused)?;
             let key = idempotency_key(&text)?;
-            self.take(call, producer, &event, key.as_deref()).await
+            check_key(key.as_deref())?;
+            let kept = keep(&self.deps, &producer.tenant, &event, key.as_deref(), call.trace.clone()).await;
+            let (accepted, unsent) = kept.map_err(|error| Failure::unavailable(&error))?;
+            Ok((taken(accepted)?, unsent))
         };
-        match taken.await {
-            Ok(taken) => json!({
-                "index": index,
-                "status": 201,
-                "id": taken.id,
-                "replayed": taken.is_replayed,
-                "softLimit": taken.is_beyond_soft_limit,
-            }),
+        match kept.await {
+            Ok((taken, unsent)) => {
+                let item = json!({
+                    "index": index,
+                    "status": 201,
+                    "id": taken.id,
+                    "replayed": taken.is_replayed,
+                    "softLimit": taken.is_beyond_soft_limit,
+                });
+                (item, unsent)
+            }
             Err(failure) => {
-                json!({"index": index, "status": failure.status(), "error": failure.body(&call.origin.request_id)})
+                let error = failure.body(&call.origin.request_id);
+                (json!({"index": index, "status": failure.status(), "error": error}), None)
             }
         }
     }
@@ -143,33 +155,23 @@ impl Ingest {
         }
         Ok(producer)
     }
+}
 
-    async fn take(
-        &self,
-        call: &Call,
-        producer: &Producer,
-        event: &NewEvent,
-        key: Option<&str>,
-    ) -> Result<Taken, Failure> {
-        if key.is_some_and(|key| key.chars().count() > MAX_IDEMPOTENCY_KEY) {
-            return Err(Failure::new(400, "idempotency_key_too_long", "Idempotency key too long"));
+/// What is answered of an event: that it was taken, now or before, or why not.
+fn taken(accepted: Accepted) -> Result<Taken, Failure> {
+    match accepted {
+        Accepted::New { id, is_beyond_soft_limit } => Ok(Taken { id, is_replayed: false, is_beyond_soft_limit }),
+        Accepted::Replayed { id } => Ok(Taken { id, is_replayed: true, is_beyond_soft_limit: false }),
+        Accepted::Mismatch => {
+            Err(Failure::new(422, "idempotency_mismatch", "Idempotency key reused with a different request"))
         }
-        let accepted = accept(&self.deps, &producer.tenant, event, key, call.trace.clone()).await;
-        match accepted.map_err(|error| Failure::unavailable(&error))? {
-            Accepted::New { id, is_beyond_soft_limit } => Ok(Taken { id, is_replayed: false, is_beyond_soft_limit }),
-            Accepted::Replayed { id } => Ok(Taken { id, is_replayed: true, is_beyond_soft_limit: false }),
-            Accepted::Mismatch => {
-                let message = "Idempotency key reused with a different request";
-                Err(Failure::new(422, "idempotency_mismatch", message))
-            }
-            Accepted::HardLimit { retry_after } => {
-                Err(Failure::new(429, "hard_limit", "Hard limit reached").retry_after(retry_after))
-            }
-            Accepted::RateLimited => {
-                Err(Failure::new(429, "rate_limited", "Too many events in this second").retry_after(RATE_WINDOW))
-            }
-            Accepted::Suspended => Err(suspended()),
+        Accepted::HardLimit { retry_after } => {
+            Err(Failure::new(429, "hard_limit", "Hard limit reached").retry_after(retry_after))
         }
+        Accepted::RateLimited => {
+            Err(Failure::new(429, "rate_limited", "Too many events in this second").retry_after(RATE_WINDOW))
+        }
+        Accepted::Suspended => Err(suspended()),
     }
 }
 
@@ -219,6 +221,13 @@ pub fn json_text(call: &Call) -> Result<&str, Failure> {
         return Err(Failure::new(415, "unsupported_media_type", "Content-Type must be application/json"));
     }
     std::str::from_utf8(&call.body).map_err(|_| Failure::new(400, "malformed_json", "Malformed JSON"))
+}
+
+fn check_key(key: Option<&str>) -> Result<(), Failure> {
+    if key.is_some_and(|key| key.chars().count() > MAX_IDEMPOTENCY_KEY) {
+        return Err(Failure::new(400, "idempotency_key_too_long", "Idempotency key too long"));
+    }
+    Ok(())
 }
 
 /// A batch item's own key.

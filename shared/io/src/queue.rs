@@ -3,6 +3,7 @@ use crate::dynamo::CallError;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::{StreamExt as _, stream};
 use std::fmt::Debug;
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, Env, EnvError};
@@ -71,24 +72,25 @@ impl Queue {
             .map_err(|error| failed("sending to", &error))
     }
 
-    /// Sends messages to a standard queue, ten per call.
+    /// Sends messages to a standard queue, ten per call, some calls side by side.
     ///
     /// # Errors
-    /// SQS could not be reached, or refused some; those before may be in the queue.
+    /// SQS could not be reached, or refused some; the others are in the queue.
     pub async fn send_all(&self, bodies: &[String]) -> Result<(), QueueError> {
-        for chunk in bodies.chunks(10) {
-            let mut call = self.client.send_message_batch().queue_url(&self.url);
-            for (number, body) in chunk.iter().enumerate() {
-                let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
-                let entry = entry.build().map_err(|error| refused(&error.to_string()))?;
-                call = call.entries(entry);
-            }
-            let answer = call.send().await.map_err(|error| failed("sending to", &error))?;
-            if let Some(first) = answer.failed().first() {
-                return Err(refused(first.code()));
-            }
+        let calls: Vec<_> = bodies.chunks(PER_CALL).map(|some| self.send_some(some)).collect();
+        let sent: Vec<_> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).collect().await;
+        sent.into_iter().collect()
+    }
+
+    async fn send_some(&self, bodies: &[String]) -> Result<(), QueueError> {
+        let mut call = self.client.send_message_batch().queue_url(&self.url);
+        for (number, body) in bodies.iter().enumerate() {
+            let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
+            let entry = entry.build().map_err(|error| refused(&error.to_string()))?;
+            call = call.entries(entry);
         }
-        Ok(())
+        let answer = call.send().await.map_err(|error| failed("sending to", &error))?;
+        answer.failed().first().map_or(Ok(()), |first| Err(refused(first.code())))
     }
 
     /// Makes a received message visible again after `wait`, rounded up to whole seconds, at most 12 hours: rounded down,
@@ -126,6 +128,12 @@ impl Queue {
 
 /// The longest delay that SQS takes.
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
+
+/// Messages that one call may send.
+const PER_CALL: usize = 10;
+
+/// Calls that send messages side by side.
+const CALLS_AT_ONCE: usize = 10;
 
 fn refused(why: &str) -> QueueError {
     QueueError { action: "sending to", source: CallError(why.to_owned()) }

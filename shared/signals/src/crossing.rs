@@ -1,7 +1,7 @@
 //! Telling a tenant's rules, once a month, that a limit was crossed: an event of the platform's own that is not counted.
 
 use crate::error::SignalsError;
-use crate::ingest::{IngestDeps, send};
+use crate::ingest::{IngestDeps, Unsent, send};
 use crate::model::NewEvent;
 use crate::store::{EventRow, Month, Tenant};
 use jiff::Timestamp;
@@ -78,9 +78,7 @@ async fn tell_one(
     let event = EventRow::new(&tenant.id, id, &new, None, tenant.plan.kept_days(), now);
     if deps.store.add_crossing(&event, &month, mark.name()).await? {
         tracing::info!(tenant_id = tenant.id, event_id = event.id, event_type = event.kind, "a limit was crossed");
-        if let Err(error) = send(deps, &event, None).await {
-            tracing::warn!(event_id = event.id, error = error_chain(&error), "the event waits for the sweeper");
-        }
+        send(deps, &[Unsent::new(&event, None)]).await;
     }
     Ok(())
 }

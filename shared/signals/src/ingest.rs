@@ -135,17 +135,24 @@ pub enum Accepted {
     Suspended,
 }
 
-/// Takes one event of `tenant`: counted, written with its unsent mark, and sent to the rules.
-///
-/// Without a key that is one counter, one put, one send; with one, a read before and a transaction in place of the put. A
-/// tenant with a rate costs one write more. A send that fails is made up for by the sweep.
-///
-/// Repetitions are counted as they come, on rows of their own. Events beyond the limit or the rate are counted whenever the store
-/// is asked about it, every five seconds or each second at most, so that a flood of them costs few writes; the last few of a process that ends may
-/// stay uncounted.
+/// An event that is kept, whose message to the rules is still owed. Dropped, it waits for the sweep.
+#[must_use]
+pub struct Unsent {
+    tenant: String,
+    event_id: String,
+    trace: Option<String>,
+}
+
+impl Unsent {
+    pub(crate) fn new(event: &EventRow, trace: Option<String>) -> Self {
+        Self { tenant: event.tenant.clone(), event_id: event.id.clone(), trace }
+    }
+}
+
+/// Takes one event of `tenant`: kept as by [`keep`], and sent to the rules.
 ///
 /// # Errors
-/// DynamoDB could not be reached. Whether the event was taken is then open to one who sent no idempotency key.
+/// As [`keep`].
 pub async fn accept(
     deps: &IngestDeps,
     tenant: &Tenant,
@@ -153,14 +160,54 @@ pub async fn accept(
     idempotency_key: Option<&str>,
     trace: Option<String>,
 ) -> Result<Accepted, SignalsError> {
+    let (accepted, unsent) = keep(deps, tenant, new, idempotency_key, trace).await?;
+    send(deps, unsent.as_slice()).await;
+    Ok(accepted)
+}
+
+/// Tells the rules of events, ten per call. What could not be sent waits for the sweep.
+pub async fn send(deps: &IngestDeps, unsent: &[Unsent]) {
+    if let Err(error) = try_send(deps, unsent).await {
+        let ids = unsent.iter().map(|unsent| unsent.event_id.as_str()).collect::<Vec<_>>().join(" ");
+        tracing::warn!(event_ids = ids, error = error_chain(&error), "events wait for the sweeper");
+    }
+}
+
+async fn try_send(deps: &IngestDeps, unsent: &[Unsent]) -> Result<(), SignalsError> {
+    let messages = unsent.iter().map(|unsent| event_message(&unsent.tenant, &unsent.event_id, unsent.trace.clone()));
+    Ok(match messages.collect::<Result<Vec<_>, _>>()?.as_slice() {
+        [message] => deps.queue.send(message, Duration::ZERO).await,
+        messages => deps.queue.send_all(messages).await,
+    }?)
+}
+
+/// Counts one event of `tenant` and writes it with its unsent mark; what is owed to the rules then is answered, for [`send`].
+///
+/// Without a key that is one counter and one put; with one, a read before and a transaction in place of the put. A tenant with
+/// a rate costs one write more.
+///
+/// Repetitions are counted as they come, on rows of their own. Events beyond the limit or the rate are counted whenever the
+/// store is asked about it, every five seconds or each second at most, so that a flood of them costs few writes; the last few
+/// of a process that ends may stay uncounted.
+///
+/// # Errors
+/// DynamoDB could not be reached. Whether the event was taken is then open to one who sent no idempotency key.
+pub async fn keep(
+    deps: &IngestDeps,
+    tenant: &Tenant,
+    new: &NewEvent,
+    idempotency_key: Option<&str>,
+    trace: Option<String>,
+) -> Result<(Accepted, Option<Unsent>), SignalsError> {
+    let unkept = |accepted| Ok((accepted, None));
     if tenant.status != TenantStatus::Active {
-        return Ok(Accepted::Suspended);
+        return unkept(Accepted::Suspended);
     }
     let now = deps.clock.now();
     if let Some(key) = idempotency_key
         && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
     {
-        return Ok(replayed(deps, tenant, known, new).await);
+        return unkept(replayed(deps, tenant, known, new).await);
     }
     let id = deps.clock.new_id().to_string();
     let (shard, count) = match admit(deps, tenant, &id, now).await? {
@@ -170,10 +217,10 @@ pub async fn accept(
             if let Some(key) = idempotency_key
                 && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
             {
-                return Ok(replayed(deps, tenant, known, new).await);
+                return unkept(replayed(deps, tenant, known, new).await);
             }
             metric::count("rejected", 1);
-            return Ok(refusal);
+            return unkept(refusal);
         }
     };
     let event = EventRow::new(&tenant.id, id.clone(), new, idempotency_key, tenant.plan.kept_days(), now);
@@ -181,7 +228,7 @@ pub async fn accept(
         Ok(Written::Done) => {}
         Ok(Written::Taken(known)) => {
             deps.store.unreserve(tenant, now, shard).await?;
-            return Ok(replayed(deps, tenant, known, new).await);
+            return unkept(replayed(deps, tenant, known, new).await);
         }
         // Perhaps only the answer was lost: what is there was taken.
         Err(error) => match deps.store.event(&tenant.id, &id).await {
@@ -194,9 +241,6 @@ pub async fn accept(
         },
     }
     metric::count("accepted", 1);
-    if let Err(error) = send(deps, &event, trace).await {
-        tracing::warn!(event_id = event.id, error = error_chain(&error), "the event waits for the sweeper");
-    }
     let is_beyond_soft_limit = match total(deps, tenant, now, count).await {
         Ok(total) => {
             crossing::tell(deps, tenant, now, total).await;
@@ -207,7 +251,7 @@ pub async fn accept(
             false
         }
     };
-    Ok(Accepted::New { id, is_beyond_soft_limit })
+    Ok((Accepted::New { id, is_beyond_soft_limit }, Some(Unsent::new(&event, trace))))
 }
 
 async fn replayed(deps: &IngestDeps, tenant: &Tenant, known: IdempotencyRow, new: &NewEvent) -> Accepted {
@@ -320,11 +364,6 @@ async fn total(deps: &IngestDeps, tenant: &Tenant, now: Timestamp, count: u64) -
     let sum = deps.store.ingested(tenant, &month).await?;
     deps.known(&tenant.id, &month, |known| known.summed = Some((now, sum)));
     Ok(sum)
-}
-
-pub(crate) async fn send(deps: &IngestDeps, event: &EventRow, trace: Option<String>) -> Result<(), SignalsError> {
-    let text = event_message(&event.tenant, &event.id, trace)?;
-    Ok(deps.queue.send(&text, Duration::ZERO).await?)
 }
 
 /// The message that brings an event's ids to the rules.

@@ -13,8 +13,8 @@ use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantEdit};
 use switchyard_signals::trials::{self, TrialDeps, Tried};
 use switchyard_signals::{
-    ConfigStatus, DeliveryStatus, RuleStatus, RulesDeps, SignalsError, TenantStatus, WantedLetters, Whose, deliver,
-    deliveries, process,
+    Accepted, ConfigStatus, DeliveryStatus, NewEvent, RuleStatus, RulesDeps, SignalsError, TenantStatus, WantedLetters,
+    Whose, deliver, deliveries, keep, process, send,
 };
 use switchyard_tests::client::{poll, unique};
 
@@ -391,6 +391,38 @@ async fn a_digest_gathers_and_is_sent_when_its_time_is_over() {
     world.run_sweep().await;
     world.work().await;
     assert_eq!(world.bot.got("1").len(), 1, "once");
+}
+
+#[tokio::test]
+async fn events_of_a_batch_are_told_of_together_and_what_is_not_told_of_is_swept() {
+    let world = World::new().await;
+    let (mut ids, mut unsent) = (Vec::new(), Vec::new());
+    for _ in 0..24 {
+        let new = NewEvent::parse(r#"{"type":"x","payload":{}}"#).unwrap();
+        let (Accepted::New { id, .. }, Some(owed)) =
+            keep(&world.ingest, &world.tenant, &new, None, None).await.unwrap()
+        else {
+            panic!("it is taken")
+        };
+        ids.push(id);
+        unsent.push(owed);
+    }
+    let told = async || {
+        let mut told: Vec<String> = Vec::new();
+        for message in take(&world.client, &world.rules_queue).await {
+            process(&world.rules, &message.to_string(), &owner()).await.unwrap();
+            told.push(message["body"]["eventId"].as_str().unwrap().to_owned());
+        }
+        told.sort_unstable();
+        told
+    };
+    drop(unsent.pop());
+    assert!(told().await.is_empty());
+    send(&world.ingest, &unsent).await;
+    assert_eq!(told().await, ids[..23]);
+    world.pass(180);
+    assert_eq!(world.run_sweep().await, 1);
+    assert_eq!(told().await, ids[23..]);
 }
 
 #[tokio::test]

@@ -9,15 +9,27 @@ use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_tests::client::Client;
 
-/// Events taken a second, each a new one, of one tenant whose usage is spread over eight shards.
+/// Events of a batch.
+const BATCH: usize = 100;
+
+/// Events taken a second, each a new one, of one tenant whose usage is spread over eight shards: one by one, and in batches.
 pub async fn ingesting(client: &Client, events: usize) -> Result<Figures> {
     let key = producer(client, "ingesting").await?;
-    let client = client.clone();
+    let (one_by_one, of) = (client.clone(), key.clone());
     let load = under_load(events, move |number| {
-        let (client, key) = (client.clone(), key.clone());
+        let (client, key) = (one_by_one.clone(), of.clone());
         async move { post(&client, &key, number).await }
     });
-    Ok(load_figures("events taken", load.await?))
+    let mut figures = load_figures("events taken", load.await?);
+    let client = client.clone();
+    let (seconds, batches) = under_load(events.div_ceil(BATCH), move |_| {
+        let (client, key) = (client.clone(), key.clone());
+        async move { post_batch(&client, &key).await }
+    })
+    .await?;
+    let a_second = ((batches.len() * BATCH) as f64 / seconds).round();
+    figures.push((format!("events taken a second, in batches of {BATCH}"), json!(a_second)));
+    Ok(figures)
 }
 
 /// AWS calls that an event costs until it is taken, counted at the endpoint.
@@ -30,7 +42,11 @@ pub async fn calls(client: &Client) -> Result<Figures> {
     for number in 0..TIMES {
         post(client, &key, number).await?;
     }
-    Ok(calls_each("event taken", TIMES, &before, &client.aws_calls().await?))
+    let between = client.aws_calls().await?;
+    post_batch(client, &key).await?;
+    let mut figures = calls_each("event taken", TIMES, &before, &between);
+    figures.extend(calls_each("event taken in a batch", BATCH, &between, &client.aws_calls().await?));
+    Ok(figures)
 }
 
 async fn producer(client: &Client, slug: &str) -> Result<String> {
@@ -49,4 +65,16 @@ async fn post(client: &Client, key: &str, number: usize) -> Result<()> {
     let headers = [("content-type", "application/json"), ("x-api-key", key)];
     let answer = client.send("POST", "/api/events", &headers, body).await?;
     if answer.status == 201 { Ok(()) } else { bail!("answered {}: {}", answer.status, answer.body) }
+}
+
+async fn post_batch(client: &Client, key: &str) -> Result<()> {
+    let events: Vec<_> =
+        (0..BATCH).map(|number| json!({"type": "bench.event", "payload": {"number": number}})).collect();
+    let headers = [("content-type", "application/json"), ("x-api-key", key)];
+    let answer = client.send("POST", "/api/events/batch", &headers, json!({"events": events}).to_string()).await?;
+    let items = answer.body["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match items.iter().filter(|item| item["status"] == 201).count() {
+        BATCH => Ok(()),
+        _ => bail!("answered {}: {}", answer.status, answer.body),
+    }
 }
