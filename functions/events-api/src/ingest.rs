@@ -12,7 +12,8 @@ use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
 use switchyard_lambda::{Call, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED, Reply};
 use switchyard_signals::{
-    Accepted, BadEvent, Identified, IngestDeps, NewEvent, Producer, TenantStatus, Unsent, accept, keep, send,
+    Accepted, BadEvent, Identified, IngestDeps, NewEvent, Places, Producer, TenantStatus, Unsent, accept, keep,
+    reserve_places, send,
 };
 
 /// Bears a producer's key.
@@ -93,9 +94,12 @@ impl Ingest {
         if !(1..=MAX_BATCH).contains(&events.len()) {
             return Err(Failure::fields(vec![format!("events must contain 1 to {MAX_BATCH} elements")]));
         }
-        let texts: Vec<_> = events.into_iter().map(|event| event.get().to_owned()).enumerate().collect();
-        let (items, unsent): (Vec<Value>, Vec<Option<Unsent>>) = stream::iter(texts)
-            .map(|(index, text)| self.item(call, &producer, index, text))
+        let events: Vec<_> = events.into_iter().map(|event| self.read_item(event.get())).collect();
+        let without_key = events.iter().flatten().filter(|(_, key)| key.is_none()).count();
+        let places = reserve_places(&self.deps, &producer.tenant, u32::try_from(without_key).unwrap_or_default());
+        let places = places.await.map_err(|error| Failure::unavailable(&error))?;
+        let (items, unsent): (Vec<Value>, Vec<Option<Unsent>>) = stream::iter(events.into_iter().enumerate())
+            .map(|(index, event)| self.item(call, &producer, places.as_ref(), index, event))
             .buffered(BATCH_CONCURRENCY)
             .unzip()
             .await;
@@ -103,17 +107,31 @@ impl Ingest {
         Ok(Reply::json(207, &json!({"items": items})))
     }
 
-    async fn item(&self, call: &Call, producer: &Producer, index: usize, text: String) -> (Value, Option<Unsent>) {
+    /// An event of a batch, and its own idempotency key.
+    fn read_item(&self, text: &str) -> Result<(NewEvent, Option<String>), Failure> {
+        if text.len() > self.max_bytes {
+            return Err(too_large(self.max_bytes));
+        }
+        let event = NewEvent::parse(text).map_err(refused)?;
+        let key = idempotency_key(text)?;
+        check_key(key.as_deref())?;
+        Ok((event, key))
+    }
+
+    async fn item(
+        &self,
+        call: &Call,
+        producer: &Producer,
+        places: Option<&Places>,
+        index: usize,
+        event: Result<(NewEvent, Option<String>), Failure>,
+    ) -> (Value, Option<Unsent>) {
         let kept = async {
-            if text.len() > self.max_bytes {
-                return Err(too_large(self.max_bytes));
-            }
-            let event = NewEvent::parse(&text).map_err(refused)?;
-            let key = idempotency_key(&text)?;
-            check_key(key.as_deref())?;
-            let kept = keep(&self.deps, &producer.tenant, &event, key.as_deref(), call.trace.clone()).await;
+            let (event, key) = event?;
+            let trace = call.trace.clone();
+            let kept = keep(&self.deps, &producer.tenant, &event, key.as_deref(), places, trace).await;
             let (accepted, unsent) = kept.map_err(|error| Failure::unavailable(&error))?;
-            Ok((taken(accepted)?, unsent))
+            Ok::<_, Failure>((taken(accepted)?, unsent))
         };
         match kept.await {
             Ok((taken, unsent)) => {

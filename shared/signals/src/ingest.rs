@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, metric};
@@ -15,9 +16,6 @@ use switchyard_io::{Aws, Queue, Table};
 
 /// Kind of the envelopes that bring an event to the rules.
 pub(crate) const EVENT_KIND: &str = "signals.event";
-
-/// Longest idempotency key, in characters.
-pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// A tenant whose limit is reached is not asked about again for so long.
 const FULL_FOR: Duration = Duration::from_secs(5);
@@ -149,6 +147,40 @@ impl Unsent {
     }
 }
 
+/// Places under the month's limit, counted in one write for the events of a batch. Each is for an event without an idempotency
+/// key, which is sure to need it.
+pub struct Places {
+    at: Timestamp,
+    shard: u32,
+    /// What the shard has with the places given out, and with all.
+    given: AtomicU64,
+    all: u64,
+}
+
+impl Places {
+    fn next(&self) -> Option<(u32, u64)> {
+        let more = |given| (given < self.all).then_some(given + 1);
+        let given = self.given.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some((self.shard, given + 1))
+    }
+}
+
+/// Counts `events` at once. `None` where each is to be counted by itself: near the limit, under a rate, or when there is only
+/// one.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn reserve_places(deps: &IngestDeps, tenant: &Tenant, events: u32) -> Result<Option<Places>, SignalsError> {
+    let (at, id) = (deps.clock.now(), deps.clock.new_id().to_string());
+    let is_full = deps.known(&tenant.id, &Month::of(at), |known| known.full_until.is_some_and(|until| until > at));
+    if events < 2 || is_full || tenant.rate_per_second.is_some() || tenant.status != TenantStatus::Active {
+        return Ok(None);
+    }
+    let shard = fastrand::u32(0..tenant.usage_shards.max(1));
+    let counted = deps.store.reserve_several(tenant, &id, at, shard, events).await?;
+    Ok(counted.map(|all| Places { at, shard, given: AtomicU64::new(all.saturating_sub(events.into())), all }))
+}
+
 /// Takes one event of `tenant`: kept as by [`keep`], and sent to the rules.
 ///
 /// # Errors
@@ -160,7 +192,7 @@ pub async fn accept(
     idempotency_key: Option<&str>,
     trace: Option<String>,
 ) -> Result<Accepted, SignalsError> {
-    let (accepted, unsent) = keep(deps, tenant, new, idempotency_key, trace).await?;
+    let (accepted, unsent) = keep(deps, tenant, new, idempotency_key, None, trace).await?;
     send(deps, unsent.as_slice()).await;
     Ok(accepted)
 }
@@ -183,8 +215,8 @@ async fn try_send(deps: &IngestDeps, unsent: &[Unsent]) -> Result<(), SignalsErr
 
 /// Counts one event of `tenant` and writes it with its unsent mark; what is owed to the rules then is answered, for [`send`].
 ///
-/// Without a key that is one counter and one put; with one, a read before and a transaction in place of the put. A tenant with
-/// a rate costs one write more.
+/// Without a key that is one counter, unless it has one of `places`, and one put; with one, a read before and a transaction in
+/// place of the put. A tenant with a rate costs one write more.
 ///
 /// Repetitions are counted as they come, on rows of their own. Events beyond the limit or the rate are counted whenever the
 /// store is asked about it, every five seconds or each second at most, so that a flood of them costs few writes; the last few
@@ -197,20 +229,26 @@ pub async fn keep(
     tenant: &Tenant,
     new: &NewEvent,
     idempotency_key: Option<&str>,
+    places: Option<&Places>,
     trace: Option<String>,
 ) -> Result<(Accepted, Option<Unsent>), SignalsError> {
     let unkept = |accepted| Ok((accepted, None));
     if tenant.status != TenantStatus::Active {
         return unkept(Accepted::Suspended);
     }
-    let now = deps.clock.now();
+    // Received in the hour it is counted in.
+    let now = places.map_or_else(|| deps.clock.now(), |places| places.at);
     if let Some(key) = idempotency_key
         && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
     {
         return unkept(replayed(deps, tenant, known, new).await);
     }
     let id = deps.clock.new_id().to_string();
-    let (shard, count) = match admit(deps, tenant, &id, now).await? {
+    let place = match places.filter(|_| idempotency_key.is_none()).and_then(Places::next) {
+        Some(place) => Ok(place),
+        None => admit(deps, tenant, &id, now).await?,
+    };
+    let (shard, count) = match place {
         Ok(counted) => counted,
         Err(refusal) => {
             // Perhaps the same request took the last place meanwhile.

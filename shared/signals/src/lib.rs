@@ -1,6 +1,6 @@
 //! Signals: tenants' events, weighed by the tenants' rules, told of by notifications, counted as usage.
 //!
-//! Read in this order: [`accept`] takes an event of an identified producer, [`keep`] and [`send`] those of a batch; [`process`] weighs it by the rules of a
+//! Read in this order: [`accept`] takes an event of an identified producer, [`reserve_places`], [`keep`] and [`send`] those of a batch; [`process`] weighs it by the rules of a
 //! `ruleset` and writes deliveries, which `notify` works out; [`deliver`] attempts one; [`sweep`] sends whatever is overdue, [`archive()`]
 //! keeps what died.
 //! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events; `crossing`
@@ -41,7 +41,7 @@ mod webhooks;
 pub use archive::{ARCHIVED, ArchiveDeps, archive};
 pub use deliver::{NotifyDeps, deliver};
 pub use error::SignalsError;
-pub use ingest::{Accepted, IngestDeps, MAX_IDEMPOTENCY_KEY, Unsent, accept, keep, send};
+pub use ingest::{Accepted, IngestDeps, Places, Unsent, accept, keep, reserve_places, send};
 pub use model::{BadEvent, NewEvent, Plan, RESERVED, TenantStatus};
 pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};

@@ -17,6 +17,7 @@ mod signals_receipts;
 mod signals_webhooks;
 mod signals_world;
 mod usage;
+mod usage_batches;
 mod vault;
 
 use serde_json::{Value, json};

@@ -400,7 +400,7 @@ async fn events_of_a_batch_are_told_of_together_and_what_is_not_told_of_is_swept
     for _ in 0..24 {
         let new = NewEvent::parse(r#"{"type":"x","payload":{}}"#).unwrap();
         let (Accepted::New { id, .. }, Some(owed)) =
-            keep(&world.ingest, &world.tenant, &new, None, None).await.unwrap()
+            keep(&world.ingest, &world.tenant, &new, None, None, None).await.unwrap()
         else {
             panic!("it is taken")
         };

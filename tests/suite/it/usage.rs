@@ -20,20 +20,20 @@ use switchyard_tests::client::{Client, unique};
 use switchyard_tests::stack::Stack;
 use tokio::time::Instant;
 
-struct World {
-    aws: Aws,
-    client: Client,
-    table: String,
-    queue: String,
-    now: Arc<Mutex<Timestamp>>,
-    ingest: IngestDeps,
-    tenants: TenantDeps,
-    tenant: Tenant,
+pub(super) struct World {
+    pub(super) aws: Aws,
+    pub(super) client: Client,
+    pub(super) table: String,
+    pub(super) queue: String,
+    pub(super) now: Arc<Mutex<Timestamp>>,
+    pub(super) ingest: IngestDeps,
+    pub(super) tenants: TenantDeps,
+    pub(super) tenant: Tenant,
 }
 
 /// What a test says of a post.
 #[derive(Debug, PartialEq, Eq)]
-enum Said {
+pub(super) enum Said {
     Taken,
     Warned,
     Replayed,
@@ -42,7 +42,7 @@ enum Said {
     TooFast,
 }
 
-fn limits(soft: Option<u64>, hard: Option<u64>, shards: u32) -> TenantEdit {
+pub(super) fn limits(soft: Option<u64>, hard: Option<u64>, shards: u32) -> TenantEdit {
     TenantEdit {
         monthly_soft_limit: Some(soft),
         monthly_hard_limit: Some(hard),
@@ -52,7 +52,7 @@ fn limits(soft: Option<u64>, hard: Option<u64>, shards: u32) -> TenantEdit {
 }
 
 impl World {
-    async fn new(edit: TenantEdit) -> Self {
+    pub(super) async fn new(edit: TenantEdit) -> Self {
         Self::at("2026-01-05T10:00:00Z".parse().unwrap(), edit).await
     }
 
@@ -84,20 +84,20 @@ impl World {
         Clock::from_fn(move || *now.lock().unwrap())
     }
 
-    fn env(&self) -> Env {
+    pub(super) fn env(&self) -> Env {
         Self::settings(&self.table, &self.queue)
     }
 
-    fn clock(&self) -> Clock {
+    pub(super) fn clock(&self) -> Clock {
         Self::clock_of(&self.now)
     }
 
     /// Another process, which knows nothing yet.
-    fn process(&self) -> IngestDeps {
+    pub(super) fn process(&self) -> IngestDeps {
         IngestDeps::from_env(&self.aws, &self.env()).unwrap().with_clock(self.clock())
     }
 
-    fn pass(&self, seconds: u64) {
+    pub(super) fn pass(&self, seconds: u64) {
         *self.now.lock().unwrap() += Duration::from_secs(seconds);
     }
 
@@ -105,7 +105,7 @@ impl World {
         self.post_as(&self.ingest, &self.tenant, key, "x").await.unwrap()
     }
 
-    async fn post_as(
+    pub(super) async fn post_as(
         &self,
         ingest: &IngestDeps,
         tenant: &Tenant,
@@ -124,11 +124,11 @@ impl World {
         })
     }
 
-    async fn change(&self, edit: TenantEdit) -> Tenant {
+    pub(super) async fn change(&self, edit: TenantEdit) -> Tenant {
         tenants::change(&self.tenants, "cli", &self.tenant.id, &edit).await.unwrap().unwrap()
     }
 
-    async fn usage(&self) -> Value {
+    pub(super) async fn usage(&self) -> Value {
         let tenant = tenants::tenant(&self.tenants, &self.tenant.id).await.unwrap().unwrap();
         usage(&self.tenants, &tenant, None).await.unwrap().unwrap()
     }
@@ -436,15 +436,14 @@ async fn a_limit_that_is_changed_at_the_end_of_a_month_holds_in_the_next() {
 
 impl World {
     /// A world of now: an event's id tells the time of the machine's clock.
-    async fn of_today(edit: TenantEdit) -> Self {
+    pub(super) async fn of_today(edit: TenantEdit) -> Self {
         Self::at(Clock::system().now(), edit).await
     }
 
-    fn month(&self) -> String {
+    pub(super) fn month(&self) -> String {
         self.now.lock().unwrap().to_string()[..7].to_owned()
     }
 
-    /// Counts what never happened on the first shard: `hour` as its column says.
     /// Changes what is counted, on a shard that counted something.
     async fn miscount(&self, month: &str, hour: &str, amount: i64) {
         let key = |shard| {
@@ -468,7 +467,7 @@ impl World {
         usage(&self.tenants, &tenant, Some(month)).await.unwrap().unwrap()["eventsIngested"].as_u64().unwrap()
     }
 
-    async fn reconciled(&self, month: &str) -> Vec<(u64, u64)> {
+    pub(super) async fn reconciled(&self, month: &str) -> Vec<(u64, u64)> {
         let corrections = reconcile(&self.tenants, &self.tenant, Some(month), "somebody").await.unwrap();
         corrections.iter().map(|correction| (correction.counted, correction.kept)).collect()
     }
@@ -566,7 +565,7 @@ async fn all_tenants_are_listed_page_by_page() {
 /// An AWS endpoint before the real one that does what it is asked to, and loses the first answer to an operation whose request
 /// contains a text.
 #[derive(Clone)]
-struct Lossy {
+pub(super) struct Lossy {
     to: String,
     http: reqwest::Client,
     operation: &'static str,
@@ -575,7 +574,7 @@ struct Lossy {
 }
 
 impl Lossy {
-    async fn before(aws: &str, operation: &'static str, text: &'static str) -> (Aws, Arc<AtomicBool>) {
+    pub(super) async fn before(aws: &str, operation: &'static str, text: &'static str) -> (Aws, Arc<AtomicBool>) {
         let has_lost = Arc::new(AtomicBool::new(false));
         let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
         let lossy = Self { to: aws.to_owned(), http, operation, text, has_lost: has_lost.clone() };

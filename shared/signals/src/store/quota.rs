@@ -79,7 +79,7 @@ impl Store {
                 Update::Refused(Some(row)) => row,
             };
             let counted = number(&row, INGESTED).unwrap_or_default();
-            if row.get("last_event").and_then(|id| id.as_s().ok()).is_some_and(|id| id == event_id) {
+            if is_counted(&row, event_id) {
                 return Ok(Reserved::Counted { shard, count: counted });
             }
             if number::<i64>(&row, "held_until").is_some_and(|until| until >= now.as_millisecond()) {
@@ -93,6 +93,31 @@ impl Store {
             }
         }
         Ok(Reserved::Full { count })
+    }
+
+    /// Counts `amount` more at once, under an id of their own, all on one shard; answers what that has then. `None`, and nothing
+    /// is counted, when it may not have room for all of them: [`Store::reserve`] finds what there is.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub(crate) async fn reserve_several(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        now: Timestamp,
+        shard: u32,
+        amount: u32,
+    ) -> Result<Option<u64>, SignalsError> {
+        let shards = tenant.usage_shards.max(1);
+        let cap = cap(tenant.monthly_hard_limit, shard, shards);
+        if cap < i64::from(amount) {
+            return Ok(None);
+        }
+        let changes = several_more(amount, id, now, cap, shards);
+        Ok(match self.table.update(&usage_key(&tenant.id, &Month::of(now), shard), changes).await? {
+            Update::Applied(row) => number(&row, INGESTED),
+            Update::Refused(row) => row.filter(|row| is_counted(row, id)).and_then(|row| number(&row, INGESTED)),
+        })
     }
 
     /// Takes back what [`Store::reserve`] counted at `at`. Should the counts have been moved since, from where they are now.
@@ -230,18 +255,35 @@ impl Store {
 fn one_more(event_id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
     let has_room = "(attribute_not_exists(#cap) AND (attribute_not_exists(#events_ingested) OR #events_ingested < ?)) \
                     OR #events_ingested < #cap";
+    more(1, event_id, now, cap, shards).only_if(has_room, [cap.into_attribute()])
+}
+
+/// A condition cannot subtract, so this one holds only where the row's cap is the one that this process knows.
+fn several_more(amount: u32, id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
+    let has_room = "(attribute_not_exists(#cap) OR #cap = ?) \
+                    AND (attribute_not_exists(#events_ingested) OR #events_ingested <= ?)";
+    let most_before = cap - i64::from(amount);
+    more(amount, id, now, cap, shards).only_if(has_room, [cap.into_attribute(), most_before.into_attribute()])
+}
+
+/// Counts `amount`, under an id that tells a repetition of the call.
+fn more(amount: u32, id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
     let is_new = "attribute_not_exists(#last_event) OR #last_event <> ?";
     let is_free = "attribute_not_exists(#held_until) OR #held_until < ?";
     Changes::new()
-        .add(INGESTED, 1)
-        .add(&Meter::Events.column(Hour::of(now)), 1)
+        .add(INGESTED, i64::from(amount))
+        .add(&Meter::Events.column(Hour::of(now)), i64::from(amount))
         .set_once("cap", cap)
         .set_once("shards", i64::from(shards))
-        .set("last_event", event_id)
+        .set("last_event", id)
         .without_the_rest()
-        .only_if(has_room, [cap.into_attribute()])
-        .only_if(is_new, [event_id.into_attribute()])
+        .only_if(is_new, [id.into_attribute()])
         .only_if(is_free, [now.as_millisecond().into_attribute()])
+}
+
+/// Whether the row's last count was made under this id.
+fn is_counted(row: &Item, id: &str) -> bool {
+    row.get("last_event").and_then(|last| last.as_s().ok()).is_some_and(|last| last == id)
 }
 
 /// What each shard counted in an hour.
