@@ -12,8 +12,8 @@ use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
 use switchyard_lambda::{Call, IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED, Reply};
 use switchyard_signals::{
-    Accepted, BadEvent, Identified, IngestDeps, NewEvent, Places, Producer, TenantStatus, Unsent, accept, keep,
-    reserve_places, send,
+    Accepted, BadEvent, Identified, IngestDeps, NewEvent, Places, Producer, TenantStatus, Unsent, accept, give_back,
+    keep, reserve_places, send,
 };
 
 /// Bears a producer's key.
@@ -75,10 +75,10 @@ impl Ingest {
         let key = call.header(IDEMPOTENCY_KEY).filter(|key| !key.is_empty());
         check_key(key)?;
         let accepted = accept(&self.deps, &producer.tenant, &event, key, call.trace.clone()).await;
-        taken(accepted.map_err(|error| Failure::unavailable(&error))?).map(|taken| taken.reply())
+        answered(accepted.map_err(|error| Failure::unavailable(&error))?).map(|taken| taken.reply())
     }
 
-    /// Takes each event of a batch by itself, and tells the rules of all that are new.
+    /// Takes the events of a batch, each with an answer of its own.
     pub async fn batch(&self, call: &Call) -> Result<Reply, Failure> {
         check_size(call, MAX_BATCH_BYTES)?;
         let producer = self.producer(call).await?;
@@ -96,14 +96,17 @@ impl Ingest {
         }
         let events: Vec<_> = events.into_iter().map(|event| self.read_item(event.get())).collect();
         let without_key = events.iter().flatten().filter(|(_, key)| key.is_none()).count();
-        let places = reserve_places(&self.deps, &producer.tenant, u32::try_from(without_key).unwrap_or_default());
-        let places = places.await.map_err(|error| Failure::unavailable(&error))?;
+        let wanted = u32::try_from(without_key).unwrap_or_default();
+        let places = reserve_places(&self.deps, &producer.tenant, wanted).await;
         let (items, unsent): (Vec<Value>, Vec<Option<Unsent>>) = stream::iter(events.into_iter().enumerate())
             .map(|(index, event)| self.item(call, &producer, places.as_ref(), index, event))
             .buffered(BATCH_CONCURRENCY)
             .unzip()
             .await;
         send(&self.deps, &unsent.into_iter().flatten().collect::<Vec<_>>()).await;
+        if let Some(places) = places {
+            give_back(&self.deps, &producer.tenant, places).await;
+        }
         Ok(Reply::json(207, &json!({"items": items})))
     }
 
@@ -131,7 +134,7 @@ impl Ingest {
             let trace = call.trace.clone();
             let kept = keep(&self.deps, &producer.tenant, &event, key.as_deref(), places, trace).await;
             let (accepted, unsent) = kept.map_err(|error| Failure::unavailable(&error))?;
-            Ok::<_, Failure>((taken(accepted)?, unsent))
+            Ok::<_, Failure>((answered(accepted)?, unsent))
         };
         match kept.await {
             Ok((taken, unsent)) => {
@@ -176,7 +179,7 @@ impl Ingest {
 }
 
 /// What is answered of an event: that it was taken, now or before, or why not.
-fn taken(accepted: Accepted) -> Result<Taken, Failure> {
+fn answered(accepted: Accepted) -> Result<Taken, Failure> {
     match accepted {
         Accepted::New { id, is_beyond_soft_limit } => Ok(Taken { id, is_replayed: false, is_beyond_soft_limit }),
         Accepted::Replayed { id } => Ok(Taken { id, is_replayed: true, is_beyond_soft_limit: false }),

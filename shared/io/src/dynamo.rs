@@ -163,7 +163,8 @@ impl Changes {
         self
     }
 
-    /// [`Update::Applied`] holds only the attributes that were set or added to: a counter's row can be long.
+    /// [`Update::Applied`] holds only the attributes that were set or added to: a counter's row can be long. Transactions answer
+    /// no rows in any case.
     #[must_use]
     pub fn without_the_rest(mut self) -> Self {
         self.is_rest_left_out = true;
@@ -339,7 +340,7 @@ pub struct Page {
     pub after: Option<Item>,
 }
 
-/// Attempts at a transaction that another one gets in the way of.
+/// Attempts at a write that a transaction gets in the way of.
 const CONFLICT_ATTEMPTS: u32 = 8;
 /// Longest wait before the second attempt; it grows with each.
 const CONFLICT_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
@@ -435,8 +436,7 @@ impl Table {
             if !conflict || attempt == CONFLICT_ATTEMPTS {
                 return Err(self.failed("writing a transaction to", &error));
             }
-            #[expect(clippy::disallowed_methods, reason = "a conflict lasts milliseconds; a redelivery costs seconds")]
-            tokio::time::sleep(CONFLICT_WAIT.mul_f64(f64::from(attempt) * fastrand::f64())).await;
+            conflict_passes(attempt).await;
         }
     }
 
@@ -494,13 +494,13 @@ impl Table {
         call.send().await.map(drop).map_err(|error| self.failed("removing a row from", &error))
     }
 
-    /// Changes one row; without a condition it is created when absent.
+    /// Changes one row; without a condition it is created when absent. A transaction on the row is waited for, a few times.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB, or changes it refuses.
+    /// Transient faults of DynamoDB, a conflict that does not pass, or changes it refuses.
     pub async fn update(&self, key: &Key, changes: Changes) -> Result<Update, DynamoError> {
         let returned = if changes.is_rest_left_out { ReturnValue::UpdatedNew } else { ReturnValue::AllNew };
-        let answer = self
+        let call = self
             .client
             .update_item()
             .table_name(&self.name)
@@ -510,16 +510,23 @@ impl Table {
             .set_expression_attribute_names(Some(changes.names))
             .set_expression_attribute_values(Some(changes.values).filter(|values| !values.is_empty()))
             .return_values(returned)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match answer {
-            Ok(output) => Ok(Update::Applied(output.attributes.unwrap_or_default())),
-            Err(error) => match error.as_service_error().map(|service| service.is_conditional_check_failed_exception())
-            {
-                Some(true) => Ok(Update::Refused(refused_item(error).filter(|item| !item.is_empty()))),
-                _ => Err(self.failed("updating a row in", &error)),
-            },
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut attempt = 0;
+        loop {
+            let error = match call.clone().send().await {
+                Ok(output) => return Ok(Update::Applied(output.attributes.unwrap_or_default())),
+                Err(error) => error,
+            };
+            attempt += 1;
+            match error.as_service_error() {
+                Some(service) if service.is_conditional_check_failed_exception() => {
+                    return Ok(Update::Refused(refused_item(error).filter(|item| !item.is_empty())));
+                }
+                Some(service) if service.is_transaction_conflict_exception() && attempt < CONFLICT_ATTEMPTS => {
+                    conflict_passes(attempt).await;
+                }
+                _ => return Err(self.failed("updating a row in", &error)),
+            }
         }
     }
 
@@ -570,7 +577,7 @@ impl Table {
         self.page_of(page, &[]).await
     }
 
-    /// The same with only these `attributes` of each row: it costs as much, but little travels of long rows.
+    /// The same with only these `attributes` (letters, digits, `_`) of each row: reading costs the same, but less is sent.
     ///
     /// # Errors
     /// Transient faults of DynamoDB.
@@ -678,6 +685,11 @@ impl Table {
         let (source, transient) = CallError::from_sdk(error);
         DynamoError::Call { action, table: self.name.clone(), source, transient }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a conflict lasts milliseconds; a redelivery costs seconds")]
+async fn conflict_passes(attempt: u32) {
+    tokio::time::sleep(CONFLICT_WAIT.mul_f64(f64::from(attempt) * fastrand::f64())).await;
 }
 
 /// A number in a row; `None` when there is none that fits.

@@ -75,7 +75,7 @@ impl Queue {
     /// Sends messages to a standard queue, ten per call, some calls side by side.
     ///
     /// # Errors
-    /// SQS could not be reached, or refused some; the others are in the queue.
+    /// SQS could not be reached, or refused some. Every call was made, so that others may be in the queue.
     pub async fn send_all(&self, bodies: &[String]) -> Result<(), QueueError> {
         let calls: Vec<_> = bodies.chunks(PER_CALL).map(|some| self.send_some(some)).collect();
         let sent: Vec<_> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).collect().await;

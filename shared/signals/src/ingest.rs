@@ -1,13 +1,13 @@
 use crate::crossing::{self, Mark};
 use crate::error::SignalsError;
 use crate::model::{NewEvent, TenantStatus};
+use crate::places::Places;
 use crate::producer::{Identified, Producers};
 use crate::store::{EventRow, IdempotencyRow, Month, Reserved, Store, Tenant, Written};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, metric};
@@ -40,7 +40,7 @@ pub struct IngestDeps {
 /// What this process knows of a tenant's month.
 #[derive(Clone, Default)]
 pub(crate) struct MonthKnown {
-    full_until: Option<Timestamp>,
+    pub(crate) full_until: Option<Timestamp>,
     /// The last second, since 1970, in which the tenant had no place left under its rate.
     full_second: Option<i64>,
     summed: Option<(Timestamp, u64)>,
@@ -147,38 +147,12 @@ impl Unsent {
     }
 }
 
-/// Places under the month's limit, counted in one write for the events of a batch. Each is for an event without an idempotency
-/// key, which is sure to need it.
-pub struct Places {
-    at: Timestamp,
-    shard: u32,
-    /// What the shard has with the places given out, and with all.
-    given: AtomicU64,
-    all: u64,
-}
-
-impl Places {
-    fn next(&self) -> Option<(u32, u64)> {
-        let more = |given| (given < self.all).then_some(given + 1);
-        let given = self.given.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some((self.shard, given + 1))
-    }
-}
-
-/// Counts `events` at once. `None` where each is to be counted by itself: near the limit, under a rate, or when there is only
-/// one.
-///
-/// # Errors
-/// DynamoDB could not be reached.
-pub async fn reserve_places(deps: &IngestDeps, tenant: &Tenant, events: u32) -> Result<Option<Places>, SignalsError> {
-    let (at, id) = (deps.clock.now(), deps.clock.new_id().to_string());
-    let is_full = deps.known(&tenant.id, &Month::of(at), |known| known.full_until.is_some_and(|until| until > at));
-    if events < 2 || is_full || tenant.rate_per_second.is_some() || tenant.status != TenantStatus::Active {
-        return Ok(None);
-    }
-    let shard = fastrand::u32(0..tenant.usage_shards.max(1));
-    let counted = deps.store.reserve_several(tenant, &id, at, shard, events).await?;
-    Ok(counted.map(|all| Places { at, shard, given: AtomicU64::new(all.saturating_sub(events.into())), all }))
+/// An event is counted: in which hour, on which shard, and how many that has.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted {
+    pub(crate) at: Timestamp,
+    pub(crate) shard: u32,
+    pub(crate) count: u64,
 }
 
 /// Takes one event of `tenant`: kept as by [`keep`], and sent to the rules.
@@ -197,11 +171,11 @@ pub async fn accept(
     Ok(accepted)
 }
 
-/// Tells the rules of events, ten per call. What could not be sent waits for the sweep.
+/// Tells the rules of events, ten per call if there are several. What could not be sent waits for the sweep.
 pub async fn send(deps: &IngestDeps, unsent: &[Unsent]) {
     if let Err(error) = try_send(deps, unsent).await {
         let ids = unsent.iter().map(|unsent| unsent.event_id.as_str()).collect::<Vec<_>>().join(" ");
-        tracing::warn!(event_ids = ids, error = error_chain(&error), "events wait for the sweeper");
+        tracing::warn!(event_ids = ids, error = error_chain(&error), "some of these events may wait for the sweeper");
     }
 }
 
@@ -213,10 +187,11 @@ async fn try_send(deps: &IngestDeps, unsent: &[Unsent]) -> Result<(), SignalsErr
     }?)
 }
 
-/// Counts one event of `tenant` and writes it with its unsent mark; what is owed to the rules then is answered, for [`send`].
+/// Counts one event of `tenant`, unless it gets one of `places`, and writes it with its unsent mark. What comes back with a new one
+/// is for [`send`].
 ///
-/// Without a key that is one counter, unless it has one of `places`, and one put; with one, a read before and a transaction in
-/// place of the put. A tenant with a rate costs one write more.
+/// Without an idempotency key that is one counter and one put; with a key, a read before and a transaction in place of the put. A
+/// tenant with a rate costs one write more.
 ///
 /// Repetitions are counted as they come, on rows of their own. Events beyond the limit or the rate are counted whenever the
 /// store is asked about it, every five seconds or each second at most, so that a flood of them costs few writes; the last few
@@ -236,19 +211,20 @@ pub async fn keep(
     if tenant.status != TenantStatus::Active {
         return unkept(Accepted::Suspended);
     }
+    let place = places.filter(|_| idempotency_key.is_none()).and_then(|places| Some((places, places.next(tenant)?)));
     // Received in the hour it is counted in.
-    let now = places.map_or_else(|| deps.clock.now(), |places| places.at);
+    let now = place.map_or_else(|| deps.clock.now(), |(_, counted)| counted.at);
     if let Some(key) = idempotency_key
         && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
     {
         return unkept(replayed(deps, tenant, known, new).await);
     }
     let id = deps.clock.new_id().to_string();
-    let place = match places.filter(|_| idempotency_key.is_none()).and_then(Places::next) {
-        Some(place) => Ok(place),
+    let admitted = match place {
+        Some((_, counted)) => Ok(counted),
         None => admit(deps, tenant, &id, now).await?,
     };
-    let (shard, count) = match place {
+    let counted = match admitted {
         Ok(counted) => counted,
         Err(refusal) => {
             // Perhaps the same request took the last place meanwhile.
@@ -261,25 +237,32 @@ pub async fn keep(
             return unkept(refusal);
         }
     };
+    let uncount = async || match place {
+        Some((places, _)) => {
+            places.take_back();
+            Ok(())
+        }
+        None => deps.store.unreserve(tenant, now, counted.shard, 1).await,
+    };
     let event = EventRow::new(&tenant.id, id.clone(), new, idempotency_key, tenant.plan.kept_days(), now);
     match deps.store.add_event(&event, &new.fingerprint, deps.key_kept_for).await {
         Ok(Written::Done) => {}
         Ok(Written::Taken(known)) => {
-            deps.store.unreserve(tenant, now, shard).await?;
+            uncount().await?;
             return unkept(replayed(deps, tenant, known, new).await);
         }
         // Perhaps only the answer was lost: what is there was taken.
         Err(error) => match deps.store.event(&tenant.id, &id).await {
             Ok(Some(_)) => {}
             Ok(None) => {
-                deps.store.unreserve(tenant, now, shard).await?;
+                uncount().await?;
                 return Err(error);
             }
             Err(_) => return Err(error),
         },
     }
     metric::count("accepted", 1);
-    let is_beyond_soft_limit = match total(deps, tenant, now, count).await {
+    let is_beyond_soft_limit = match total(deps, tenant, now, counted.count).await {
         Ok(total) => {
             crossing::tell(deps, tenant, now, total).await;
             tenant.monthly_soft_limit.is_some_and(|soft| total > soft)
@@ -308,20 +291,20 @@ async fn count(deps: &IngestDeps, tenant: &Tenant, what: &str, amount: u64) {
 }
 
 /// Counts what this process refused and did not count yet.
-async fn count_refused(deps: &IngestDeps, tenant: &Tenant, month: &Month) {
+pub(crate) async fn count_refused(deps: &IngestDeps, tenant: &Tenant, month: &Month) {
     let refused = deps.known(&tenant.id, month, |known| std::mem::take(&mut known.refused));
     if refused > 0 {
         count(deps, tenant, REJECTED, refused).await;
     }
 }
 
-/// Holds an event to the tenant's rate, then to its limit; answers as [`reserve`] does, or why the event is refused.
+/// Holds an event to the tenant's rate, then to its limit, where it is counted; or answers why the event is refused.
 async fn admit(
     deps: &IngestDeps,
     tenant: &Tenant,
     event_id: &str,
     at: Timestamp,
-) -> Result<Result<(u32, u64), Accepted>, SignalsError> {
+) -> Result<Result<Counted, Accepted>, SignalsError> {
     if let Some(rate) = tenant.rate_per_second
         && !is_within_rate(deps, tenant, rate, at).await?
     {
@@ -354,13 +337,13 @@ async fn is_within_rate(deps: &IngestDeps, tenant: &Tenant, rate: u32, at: Times
     Ok(false)
 }
 
-/// Counts the event; answers on which shard, and how many that has. `None` when the limit is reached.
+/// Counts the event; `None` when the limit is reached.
 async fn reserve(
     deps: &IngestDeps,
     tenant: &Tenant,
     event_id: &str,
     at: Timestamp,
-) -> Result<Option<(u32, u64)>, SignalsError> {
+) -> Result<Option<Counted>, SignalsError> {
     let month = Month::of(at);
     let is_known_full = deps.known(&tenant.id, &month, |known| {
         let is_full = known.full_until.is_some_and(|until| until > at);
@@ -374,7 +357,7 @@ async fn reserve(
     match deps.store.reserve(tenant, event_id, at, first).await? {
         Reserved::Counted { shard, count } => {
             count_refused(deps, tenant, &month).await;
-            Ok(Some((shard, count)))
+            Ok(Some(Counted { at, shard, count }))
         }
         Reserved::Full { count: total } => {
             let refused = deps.known(&tenant.id, &month, |known| {

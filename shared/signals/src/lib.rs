@@ -1,10 +1,11 @@
 //! Signals: tenants' events, weighed by the tenants' rules, told of by notifications, counted as usage.
 //!
-//! Read in this order: [`accept`] takes an event of an identified producer, [`reserve_places`], [`keep`] and [`send`] those of a batch; [`process`] weighs it by the rules of a
-//! `ruleset` and writes deliveries, which `notify` works out; [`deliver`] attempts one; [`sweep`] sends whatever is overdue, [`archive()`]
-//! keeps what died.
-//! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events; `crossing`
-//! tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed; [`deliveries`] and [`dead_letters`] tell what became of it, [`receipts`] what providers report later; [`dry_runs`] try a rule,
+//! Read in this order: [`accept`] takes an event of an identified producer; [`reserve_places`], [`keep`] and [`send`] take those
+//! of a batch; [`process`] weighs one by the rules of a `ruleset` and writes deliveries, which `notify` works out; [`deliver`]
+//! attempts one; [`sweep`] sends whatever is overdue, [`archive()`] keeps what died.
+//! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events;
+//! `crossing` tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed;
+//! [`deliveries`] and [`dead_letters`] tell what became of it, [`receipts`] what providers report later; [`dry_runs`] try a rule,
 //! [`trials`] a config. `model` reads what producers send, `store` holds every row, key and condition. The contract is
 //! `docs/signals.md`.
 
@@ -24,6 +25,7 @@ mod nightly;
 mod notify;
 mod occurred;
 pub mod password;
+mod places;
 mod process;
 mod producer;
 mod queues;
@@ -41,8 +43,9 @@ mod webhooks;
 pub use archive::{ARCHIVED, ArchiveDeps, archive};
 pub use deliver::{NotifyDeps, deliver};
 pub use error::SignalsError;
-pub use ingest::{Accepted, IngestDeps, Places, Unsent, accept, keep, reserve_places, send};
+pub use ingest::{Accepted, IngestDeps, Unsent, accept, keep, send};
 pub use model::{BadEvent, NewEvent, Plan, RESERVED, TenantStatus};
+pub use places::{Places, give_back, reserve_places};
 pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
 pub use queues::QueueDeps;

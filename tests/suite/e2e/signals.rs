@@ -224,14 +224,14 @@ async fn old_keys_are_taken_by_their_hash_once_and_then_like_any_other() {
 #[tokio::test]
 async fn a_batch_is_answered_event_by_event() {
     let world = World::new(TenantEdit::default()).await;
-    let events = json!([event(), {"type": 1}, {"type": "t", "payload": {}, "idempotencyKey": "b"}]);
+    let events = json!([event(), {"type": 1}, {"type": "t", "payload": {}, "idempotencyKey": "b"}, event()]);
     let headers = [("content-type", "application/json"), ("x-api-key", world.key.as_str())];
     let send =
         async |body: Value| world.client.send("POST", "/api/events/batch", &headers, body.to_string()).await.unwrap();
     let answer = send(json!({"events": events})).await;
     assert_eq!(answer.status, 207, "{}", answer.body);
     let statuses: Vec<_> = answer.body["items"].as_array().unwrap().iter().map(|item| &item["status"]).collect();
-    assert_eq!(statuses, [201, 400, 201]);
+    assert_eq!(statuses, [201, 400, 201, 201]);
     let again = send(json!({"events": events})).await;
     assert_eq!(
         (&again.body["items"][2]["id"], &again.body["items"][2]["replayed"]),
@@ -240,5 +240,23 @@ async fn a_batch_is_answered_event_by_event() {
     for wrong in [json!({}), json!({"events": []}), json!({"events": {}}), json!([])] {
         assert_eq!(send(wrong.clone()).await.status, 400, "{wrong}");
     }
-    assert_eq!(world.ingested().await, 3);
+    assert_eq!(world.ingested().await, 5);
+}
+
+#[tokio::test]
+async fn a_batch_at_the_limit_is_taken_as_far_as_there_is_room() {
+    let edit = TenantEdit { monthly_hard_limit: Some(Some(5)), usage_shards: Some(1), ..TenantEdit::default() };
+    let world = World::new(edit).await;
+    let headers = [("content-type", "application/json"), ("x-api-key", world.key.as_str())];
+    let statuses = async || {
+        let body = json!({"events": [event(), event(), event()]}).to_string();
+        let answer = world.client.send("POST", "/api/events/batch", &headers, body).await.unwrap();
+        let items = answer.body["items"].as_array().unwrap();
+        let mut statuses: Vec<_> = items.iter().map(|item| item["status"].as_u64().unwrap()).collect();
+        statuses.sort_unstable();
+        statuses
+    };
+    assert_eq!(statuses().await, [201, 201, 201]);
+    assert_eq!(statuses().await, [201, 201, 429]);
+    assert_eq!(world.ingested().await, 5);
 }

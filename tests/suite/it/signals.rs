@@ -394,7 +394,7 @@ async fn a_digest_gathers_and_is_sent_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn events_of_a_batch_are_told_of_together_and_what_is_not_told_of_is_swept() {
+async fn each_event_of_a_batch_is_told_of_once_and_what_is_not_told_of_is_swept() {
     let world = World::new().await;
     let (mut ids, mut unsent) = (Vec::new(), Vec::new());
     for _ in 0..24 {

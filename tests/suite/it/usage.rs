@@ -562,53 +562,74 @@ async fn all_tenants_are_listed_page_by_page() {
     assert!(matches!(refused, SignalsError::Refused { field: "cursor", .. }), "{refused}");
 }
 
-/// An AWS endpoint before the real one that does what it is asked to, and loses the first answer to an operation whose request
-/// contains a text.
-#[derive(Clone)]
-pub(super) struct Lossy {
-    to: String,
-    http: reqwest::Client,
-    operation: &'static str,
-    text: &'static str,
-    has_lost: Arc<AtomicBool>,
+/// How an AWS endpoint before the real one treats requests for an operation that contain a text.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Fault {
+    /// Does what the first asks for, and loses the answer.
+    LosesAnswer,
+    /// Refuses the first, since a transaction is in the way.
+    Conflicts,
+    /// Refuses them all.
+    Fails,
 }
 
-impl Lossy {
-    pub(super) async fn before(aws: &str, operation: &'static str, text: &'static str) -> (Aws, Arc<AtomicBool>) {
-        let has_lost = Arc::new(AtomicBool::new(false));
+#[derive(Clone)]
+pub(super) struct Faulty {
+    to: String,
+    http: reqwest::Client,
+    fault: Fault,
+    operation: &'static str,
+    text: &'static str,
+    had: Arc<AtomicBool>,
+}
+
+impl Faulty {
+    pub(super) async fn before(fault: Fault, operation: &'static str, text: &'static str) -> (Aws, Arc<AtomicBool>) {
+        let had = Arc::new(AtomicBool::new(false));
         let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
-        let lossy = Self { to: aws.to_owned(), http, operation, text, has_lost: has_lost.clone() };
+        let to = Stack::shared().unwrap().aws.clone();
+        let faulty = Self { to, http, fault, operation, text, had: had.clone() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = axum::Router::new().fallback(Self::pass).with_state(lossy);
+        let router = axum::Router::new().fallback(Self::pass).with_state(faulty);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (Aws::at(&address).await, has_lost)
+        (Aws::at(&address).await, had)
     }
 
-    async fn pass(State(lossy): State<Self>, headers: HeaderMap, body: String) -> (StatusCode, String) {
+    async fn pass(State(faulty): State<Self>, headers: HeaderMap, body: String) -> (StatusCode, String) {
         let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap().to_owned()).unwrap_or_default();
-        let is_meant = target.ends_with(lossy.operation) && body.contains(lossy.text);
-        let mut request = lossy.http.post(&lossy.to).body(body);
+        let is_meant = target.ends_with(faulty.operation) && body.contains(faulty.text);
+        let is_first = is_meant && !faulty.had.swap(true, Ordering::Relaxed);
+        let lost = (StatusCode::INTERNAL_SERVER_ERROR, r#"{"__type":"InternalServerError"}"#.to_owned());
+        match faulty.fault {
+            Fault::Fails if is_meant => return lost,
+            Fault::Conflicts if is_first => {
+                return (StatusCode::BAD_REQUEST, r#"{"__type":"TransactionConflictException"}"#.to_owned());
+            }
+            _ => {}
+        }
+        let mut request = faulty.http.post(&faulty.to).body(body);
         for (name, value) in headers.iter().filter(|(name, _)| *name != "host" && *name != "content-length") {
             request = request.header(name, value);
         }
         let answer = request.send().await.unwrap();
-        if is_meant && !lossy.has_lost.swap(true, Ordering::Relaxed) {
-            return (StatusCode::INTERNAL_SERVER_ERROR, r#"{"__type":"InternalServerError"}"#.to_owned());
+        if is_first && faulty.fault == Fault::LosesAnswer {
+            return lost;
         }
         (answer.status(), answer.text().await.unwrap())
     }
 }
 
 #[tokio::test]
-async fn a_count_whose_answer_is_lost_counts_once() {
+async fn a_count_whose_answer_is_lost_or_that_meets_a_transaction_counts_once() {
     let world = World::new(limits(None, Some(3), 1)).await;
-    let endpoint = &Stack::shared().unwrap().aws;
-    let (aws, has_lost) = Lossy::before(endpoint, "UpdateItem", "last_event").await;
-    let ingest = IngestDeps::from_env(&aws, &world.env()).unwrap().with_clock(world.clock());
-    assert_eq!(world.post_as(&ingest, &world.tenant, None, "x").await.unwrap(), Said::Taken);
-    assert!(has_lost.load(Ordering::Relaxed));
-    assert_eq!(world.usage().await["eventsIngested"], 1);
+    for (fault, counted) in [(Fault::LosesAnswer, 1), (Fault::Conflicts, 2)] {
+        let (aws, had) = Faulty::before(fault, "UpdateItem", "last_event").await;
+        let ingest = IngestDeps::from_env(&aws, &world.env()).unwrap().with_clock(world.clock());
+        assert_eq!(world.post_as(&ingest, &world.tenant, None, "x").await.unwrap(), Said::Taken);
+        assert!(had.load(Ordering::Relaxed));
+        assert_eq!(world.usage().await["eventsIngested"], counted);
+    }
 }
 
 #[tokio::test]
@@ -617,8 +638,7 @@ async fn a_count_is_taken_back_once_though_that_answer_is_lost() {
     for _ in 0..5 {
         world.post(None).await;
     }
-    let endpoint = &Stack::shared().unwrap().aws;
-    let (aws, has_lost) = Lossy::before(endpoint, "TransactWriteItems", r#""N":"-1""#).await;
+    let (aws, has_lost) = Faulty::before(Fault::LosesAnswer, "TransactWriteItems", r#""N":"-1""#).await;
     let ingest = IngestDeps::from_env(&aws, &world.env()).unwrap().with_clock(world.clock());
     let said = join_all((0..6).map(|_| world.post_as(&ingest, &world.tenant, Some("k"), "x"))).await;
     assert_eq!(said.into_iter().filter(|said| *said.as_ref().unwrap() == Said::Taken).count(), 1);

@@ -1,29 +1,31 @@
 //! The events of a batch, which are counted in one write as long as there is room for all of them.
 
-use super::usage::{Lossy, Said, World, limits};
+use super::usage::{Fault, Faulty, Said, World, limits};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use switchyard_signals::tenants::TenantEdit;
-use switchyard_signals::{Accepted, IngestDeps, NewEvent, keep, reserve_places};
-use switchyard_tests::stack::Stack;
+use switchyard_signals::{Accepted, IngestDeps, NewEvent, give_back, keep, reserve_places};
 
 impl World {
     /// Keeps `count` events as one batch does; answers whether they were counted together, and what became of each.
     async fn batch(&self, ingest: &IngestDeps, count: u32) -> (bool, Vec<Accepted>) {
         let event = NewEvent::parse(r#"{"type":"x","payload":{}}"#).unwrap();
-        let places = reserve_places(ingest, &self.tenant, count).await.unwrap();
+        let places = reserve_places(ingest, &self.tenant, count).await;
         let mut accepted = Vec::new();
         for _ in 0..count {
-            accepted.push(keep(ingest, &self.tenant, &event, None, places.as_ref(), None).await.unwrap().0);
+            accepted.extend(keep(ingest, &self.tenant, &event, None, places.as_ref(), None).await.map(|kept| kept.0));
         }
-        (places.is_some(), accepted)
+        let is_together = places.is_some();
+        if let Some(places) = places {
+            give_back(ingest, &self.tenant, places).await;
+        }
+        (is_together, accepted)
     }
+}
 
-    async fn taken_of_batch(&self, ingest: &IngestDeps, count: u32) -> usize {
-        let (_, accepted) = self.batch(ingest, count).await;
-        accepted.iter().filter(|accepted| matches!(accepted, Accepted::New { .. })).count()
-    }
+fn taken(accepted: &[Accepted]) -> usize {
+    accepted.iter().filter(|accepted| matches!(accepted, Accepted::New { .. })).count()
 }
 
 #[tokio::test]
@@ -31,11 +33,22 @@ async fn batches_at_once_and_single_posts_fill_a_limit_exactly() {
     for shards in [1, 8] {
         let world = World::new(limits(None, Some(250), shards)).await;
         let processes: Vec<_> = (0..6).map(|_| world.process()).collect();
-        let batches = join_all(processes.iter().map(|process| world.taken_of_batch(process, 50)));
+        let batches = join_all(processes.iter().map(async |process| {
+            let (mut together, mut count) = (0, 0);
+            for _ in 0..5 {
+                let (is_together, accepted) = world.batch(process, 10).await;
+                together += u32::from(is_together);
+                count += taken(&accepted);
+            }
+            (together, count)
+        }));
         let posts = join_all((0..30).map(|_| world.post_as(&world.ingest, &world.tenant, None, "x")));
         let (batches, posts) = tokio::join!(batches, posts);
-        let taken = batches.iter().sum::<usize>() + posts.iter().filter(|said| matches!(said, Ok(Said::Taken))).count();
-        assert_eq!(taken, 250, "{shards} shards");
+        let together: u32 = batches.iter().map(|(together, _)| together).sum();
+        let in_batches: usize = batches.iter().map(|(_, count)| count).sum();
+        let posted = posts.iter().filter(|said| matches!(said, Ok(Said::Taken))).count();
+        assert_eq!(in_batches + posted, 250, "{shards} shards");
+        assert!(together > 0, "{shards} shards");
         assert_eq!(world.usage().await["eventsIngested"], 250);
     }
 }
@@ -46,11 +59,10 @@ async fn a_batch_beyond_what_is_left_is_counted_one_by_one() {
     let (together, _) = world.batch(&world.ingest, 10).await;
     assert!(together);
     let (together, accepted) = world.batch(&world.process(), 10).await;
-    let taken = accepted.iter().filter(|accepted| matches!(accepted, Accepted::New { .. })).count();
-    assert_eq!((together, taken, &world.usage().await["eventsIngested"]), (false, 2, &json!(12)));
+    assert_eq!((together, taken(&accepted), &world.usage().await["eventsIngested"]), (false, 2, &json!(12)));
     let rated = TenantEdit { rate_per_second: Some(Some(5)), ..TenantEdit::default() };
     let tenant = world.change(rated).await;
-    assert!(reserve_places(&world.process(), &tenant, 2).await.unwrap().is_none(), "each asks the rate");
+    assert!(reserve_places(&world.process(), &tenant, 2).await.is_none(), "each asks the rate");
 }
 
 #[tokio::test]
@@ -59,23 +71,23 @@ async fn a_limit_that_was_lowered_meanwhile_holds_for_a_batch_that_does_not_know
     world.batch(&world.ingest, 2).await;
     world.change(limits(None, Some(5), 1)).await;
     let (together, accepted) = world.batch(&world.process(), 10).await;
-    let taken = accepted.iter().filter(|accepted| matches!(accepted, Accepted::New { .. })).count();
-    assert_eq!((together, taken), (false, 3));
+    assert_eq!((together, taken(&accepted)), (false, 3));
 }
 
 #[tokio::test]
 async fn the_soft_limit_is_passed_by_one_event_of_a_batch() {
     let world = World::new(limits(Some(3), None, 1)).await;
-    let (_, accepted) = world.batch(&world.ingest, 5).await;
+    let (together, accepted) = world.batch(&world.ingest, 5).await;
+    assert!(together);
     let beyond: Vec<_> =
         accepted.iter().map(|accepted| matches!(accepted, Accepted::New { is_beyond_soft_limit: true, .. })).collect();
     assert_eq!(beyond, [false, false, false, true, true]);
 }
 
 #[tokio::test]
-async fn a_batch_whose_count_was_lost_counts_once() {
+async fn a_batch_whose_counts_answer_is_lost_counts_once() {
     let world = World::new(limits(None, Some(20), 1)).await;
-    let (aws, has_lost) = Lossy::before(&Stack::shared().unwrap().aws, "UpdateItem", "last_event").await;
+    let (aws, has_lost) = Faulty::before(Fault::LosesAnswer, "TransactWriteItems", "events_ingested").await;
     let ingest = IngestDeps::from_env(&aws, &world.env()).unwrap().with_clock(world.clock());
     let (together, _) = world.batch(&ingest, 10).await;
     assert!(together && has_lost.load(Ordering::Relaxed));
@@ -83,11 +95,32 @@ async fn a_batch_whose_count_was_lost_counts_once() {
 }
 
 #[tokio::test]
+async fn a_batch_that_cannot_be_counted_together_is_counted_one_by_one() {
+    let world = World::new(limits(None, Some(20), 1)).await;
+    let (aws, _) = Faulty::before(Fault::Fails, "TransactWriteItems", "events_ingested").await;
+    let ingest = IngestDeps::from_env(&aws, &world.env()).unwrap().with_clock(world.clock());
+    let (together, accepted) = world.batch(&ingest, 3).await;
+    assert_eq!((together, taken(&accepted)), (false, 3));
+    assert_eq!(world.usage().await["eventsIngested"], 3);
+}
+
+#[tokio::test]
+async fn places_of_events_that_cannot_be_kept_are_given_back() {
+    let world = World::new(limits(None, Some(20), 1)).await;
+    world.batch(&world.ingest, 2).await;
+    let (aws, _) = Faulty::before(Fault::Fails, "PutItem", "payload").await;
+    let ingest = IngestDeps::from_env(&aws, &world.env()).unwrap().with_clock(world.clock());
+    let (together, accepted) = world.batch(&ingest, 2).await;
+    assert_eq!((together, taken(&accepted), &world.usage().await["eventsIngested"]), (true, 0, &json!(2)));
+}
+
+#[tokio::test]
 async fn a_batch_over_the_hour_is_kept_in_the_hour_it_is_counted_in() {
     let world = World::of_today(TenantEdit::default()).await;
     let month = world.month();
     let event = NewEvent::parse(r#"{"type":"x","payload":{}}"#).unwrap();
-    let places = reserve_places(&world.ingest, &world.tenant, 2).await.unwrap();
+    let places = reserve_places(&world.ingest, &world.tenant, 2).await;
+    assert!(places.is_some());
     for _ in 0..2 {
         let kept = keep(&world.ingest, &world.tenant, &event, None, places.as_ref(), None).await.unwrap();
         assert!(matches!(kept.0, Accepted::New { .. }));

@@ -17,6 +17,7 @@ use crate::error::SignalsError;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use std::time::Duration;
+use switchyard_core::error_chain;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Item, Transact, Update, Write, number};
 
 /// What became of a wish to count one more event.
@@ -79,7 +80,7 @@ impl Store {
                 Update::Refused(Some(row)) => row,
             };
             let counted = number(&row, INGESTED).unwrap_or_default();
-            if is_counted(&row, event_id) {
+            if row.get("last_event").and_then(|id| id.as_s().ok()).is_some_and(|id| id == event_id) {
                 return Ok(Reserved::Counted { shard, count: counted });
             }
             if number::<i64>(&row, "held_until").is_some_and(|until| until >= now.as_millisecond()) {
@@ -95,15 +96,16 @@ impl Store {
         Ok(Reserved::Full { count })
     }
 
-    /// Counts `amount` more at once, under an id of their own, all on one shard; answers what that has then. `None`, and nothing
-    /// is counted, when it may not have room for all of them: [`Store::reserve`] finds what there is.
+    /// Counts `amount` at once, all on one shard; answers what that has then. `None`, and nothing is counted, when that shard may
+    /// not have room for all of them: [`Store::reserve`] finds what there is elsewhere.
+    ///
+    /// A transaction, though of one row: DynamoDB knows its token, so that a repetition does not count as many again.
     ///
     /// # Errors
     /// DynamoDB could not be reached.
     pub(crate) async fn reserve_several(
         &self,
         tenant: &Tenant,
-        id: &str,
         now: Timestamp,
         shard: u32,
         amount: u32,
@@ -113,32 +115,49 @@ impl Store {
         if cap < i64::from(amount) {
             return Ok(None);
         }
-        let changes = several_more(amount, id, now, cap, shards);
-        Ok(match self.table.update(&usage_key(&tenant.id, &Month::of(now), shard), changes).await? {
-            Update::Applied(row) => number(&row, INGESTED),
-            Update::Refused(row) => row.filter(|row| is_counted(row, id)).and_then(|row| number(&row, INGESTED)),
-        })
+        let key = usage_key(&tenant.id, &Month::of(now), shard);
+        let write = Write::Update(key.clone(), several_more(amount, now, cap, shards));
+        if let Transact::Refused { .. } = self.table.transact(vec![write]).await? {
+            return Ok(None);
+        }
+        // They are counted, whether or not it can be seen.
+        Ok(Some(self.table.get(&key).await.map_or_else(
+            |error| {
+                tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "the count could not be read");
+                u64::from(amount)
+            },
+            |row| counted(&row),
+        )))
     }
 
-    /// Takes back what [`Store::reserve`] counted at `at`. Should the counts have been moved since, from where they are now.
-    pub(crate) async fn unreserve(&self, tenant: &Tenant, at: Timestamp, shard: u32) -> Result<(), SignalsError> {
+    /// Takes `amount` back of what was counted on a shard at `at`. Should the counts have been moved since, from where they are
+    /// now.
+    pub(crate) async fn unreserve(
+        &self,
+        tenant: &Tenant,
+        at: Timestamp,
+        shard: u32,
+        amount: u32,
+    ) -> Result<(), SignalsError> {
         let month = Month::of(at);
         let hour = Meter::Events.column(Hour::of(at));
+        let amount = i64::from(amount);
         let shards = std::iter::once(shard).chain((0..tenant.shards_to_read()).filter(|other| *other != shard));
         for counted_on in shards {
-            let mut less = Changes::new().add(INGESTED, -1).only_if("#events_ingested > ?", [0_i64.into_attribute()]);
+            let has_them = "#events_ingested >= ?";
+            let mut less = Changes::new().add(INGESTED, -amount).only_if(has_them, [amount.into_attribute()]);
             let mut writes = Vec::new();
             if counted_on == shard {
-                less = less.add(&hour, -1);
+                less = less.add(&hour, -amount);
             } else {
-                writes.push(Write::Update(usage_key(&tenant.id, &month, shard), Changes::new().add(&hour, -1)));
+                writes.push(Write::Update(usage_key(&tenant.id, &month, shard), Changes::new().add(&hour, -amount)));
             }
             writes.push(Write::Update(usage_key(&tenant.id, &month, counted_on), less));
             if let Transact::Done = self.table.transact(writes).await? {
                 return Ok(());
             }
         }
-        tracing::warn!(tenant_id = tenant.id, "a count that is one too many is left to reconciling");
+        tracing::warn!(tenant_id = tenant.id, amount, "what was counted too many is left to reconciling");
         Ok(())
     }
 
@@ -255,35 +274,31 @@ impl Store {
 fn one_more(event_id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
     let has_room = "(attribute_not_exists(#cap) AND (attribute_not_exists(#events_ingested) OR #events_ingested < ?)) \
                     OR #events_ingested < #cap";
-    more(1, event_id, now, cap, shards).only_if(has_room, [cap.into_attribute()])
+    let is_new = "attribute_not_exists(#last_event) OR #last_event <> ?";
+    more(1, now, cap, shards)
+        .set("last_event", event_id)
+        .without_the_rest()
+        .only_if(has_room, [cap.into_attribute()])
+        .only_if(is_new, [event_id.into_attribute()])
 }
 
 /// A condition cannot subtract, so this one holds only where the row's cap is the one that this process knows.
-fn several_more(amount: u32, id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
+fn several_more(amount: u32, now: Timestamp, cap: i64, shards: u32) -> Changes {
     let has_room = "(attribute_not_exists(#cap) OR #cap = ?) \
                     AND (attribute_not_exists(#events_ingested) OR #events_ingested <= ?)";
     let most_before = cap - i64::from(amount);
-    more(amount, id, now, cap, shards).only_if(has_room, [cap.into_attribute(), most_before.into_attribute()])
+    more(amount, now, cap, shards).only_if(has_room, [cap.into_attribute(), most_before.into_attribute()])
 }
 
-/// Counts `amount`, under an id that tells a repetition of the call.
-fn more(amount: u32, id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
-    let is_new = "attribute_not_exists(#last_event) OR #last_event <> ?";
+/// Counts `amount` unless the limit is being changed.
+fn more(amount: u32, now: Timestamp, cap: i64, shards: u32) -> Changes {
     let is_free = "attribute_not_exists(#held_until) OR #held_until < ?";
     Changes::new()
         .add(INGESTED, i64::from(amount))
         .add(&Meter::Events.column(Hour::of(now)), i64::from(amount))
         .set_once("cap", cap)
         .set_once("shards", i64::from(shards))
-        .set("last_event", id)
-        .without_the_rest()
-        .only_if(is_new, [id.into_attribute()])
         .only_if(is_free, [now.as_millisecond().into_attribute()])
-}
-
-/// Whether the row's last count was made under this id.
-fn is_counted(row: &Item, id: &str) -> bool {
-    row.get("last_event").and_then(|last| last.as_s().ok()).is_some_and(|last| last == id)
 }
 
 /// What each shard counted in an hour.
