@@ -103,10 +103,13 @@ impl Ingest {
             .buffered(BATCH_CONCURRENCY)
             .unzip()
             .await;
-        send(&self.deps, &unsent.into_iter().flatten().collect::<Vec<_>>()).await;
-        if let Some(places) = places {
-            give_back(&self.deps, &producer.tenant, places).await;
-        }
+        let unsent: Vec<_> = unsent.into_iter().flatten().collect();
+        // Side by side: a queue that keeps us waiting is not to cost the tenant its places.
+        tokio::join!(send(&self.deps, &unsent), async {
+            if let Some(places) = places {
+                give_back(&self.deps, &producer.tenant, places).await;
+            }
+        });
         Ok(Reply::json(207, &json!({"items": items})))
     }
 

@@ -14,7 +14,7 @@ pub struct Places {
     tenant: String,
     at: Timestamp,
     shard: u32,
-    /// What the shard had, with the places given out.
+    /// What the shard had at least, with the places given out.
     count: AtomicU64,
     left: AtomicU32,
 }
@@ -35,7 +35,7 @@ impl Places {
 }
 
 /// Counts `events` at once. `None` where each is to be counted by itself: when there are less than two, the tenant has a rate,
-/// or one shard does not have room for all of them under the limit that this process knows. A store that fails is no reason
+/// or the shard that is tried does not have room for all of them under the limit that this process knows. A store that fails is no reason
 /// against trying each.
 pub async fn reserve_places(deps: &IngestDeps, tenant: &Tenant, events: u32) -> Option<Places> {
     let at = deps.clock.now();

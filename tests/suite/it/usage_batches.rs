@@ -60,7 +60,7 @@ async fn a_batch_beyond_what_is_left_is_counted_one_by_one() {
     assert!(together);
     let (together, accepted) = world.batch(&world.process(), 10).await;
     assert_eq!((together, taken(&accepted), &world.usage().await["eventsIngested"]), (false, 2, &json!(12)));
-    let rated = TenantEdit { rate_per_second: Some(Some(5)), ..TenantEdit::default() };
+    let rated = TenantEdit { rate_per_second: Some(Some(5)), ..limits(None, Some(100), 1) };
     let tenant = world.change(rated).await;
     assert!(reserve_places(&world.process(), &tenant, 2).await.is_none(), "each asks the rate");
 }

@@ -4,7 +4,7 @@
 //! whatever limit it last heard of, so that a change of the limit or of the number of shards is one transaction over the rows
 //! and in force at once. A process brings its own view only where a month's row is not there yet.
 //!
-//! An answer that was lost makes the SDK repeat the call. Each count leaves its event's id in `last_event`, so that a
+//! An answer that was lost makes the SDK repeat the call. The count of a single event leaves its id in `last_event`, so that a
 //! repetition which finds it there counts nothing; should another event have come between, it is counted twice. That errs on
 //! the safe side, refusing too early, and reconciling takes it back. Taking back is a transaction, whose token DynamoDB
 //! knows: one repeated would let too many in.

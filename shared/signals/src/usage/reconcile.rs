@@ -1,6 +1,7 @@
 //! Counters compared with the events that are kept, hour by hour, and put right.
 //!
-//! What makes them differ is a process that died between counting and keeping an event, or a count that the SDK repeated.
+//! What makes them differ is a process that died between counting and keeping events, a count that the SDK repeated, or one that
+//! could not be taken back.
 //! Only hours are compared whose events are all there: over for an hour, so that nothing of them is under way, and younger
 //! than the shortest time that any plan keeps events. Others stay as they are.
 
