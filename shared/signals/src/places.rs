@@ -35,8 +35,8 @@ impl Places {
 }
 
 /// Counts `events` at once. `None` where each is to be counted by itself: when there are less than two, the tenant has a rate,
-/// or the shard that is tried does not have room for all of them under the limit that this process knows. A store that fails is no reason
-/// against trying each.
+/// or the shard that is tried does not have room for all of them under the limit that this process knows. A store that fails
+/// is no reason against trying each.
 pub async fn reserve_places(deps: &IngestDeps, tenant: &Tenant, events: u32) -> Option<Places> {
     let at = deps.clock.now();
     let month = Month::of(at);
