@@ -85,6 +85,17 @@ async fn the_soft_limit_is_passed_by_one_event_of_a_batch() {
 }
 
 #[tokio::test]
+async fn what_was_refused_is_counted_when_the_next_batch_is_counted_together() {
+    let mut world = World::new(limits(None, Some(1), 1)).await;
+    let (_, accepted) = world.batch(&world.ingest, 4).await;
+    assert_eq!((taken(&accepted), &world.usage().await["eventsRejected"]), (1, &json!(1)));
+    world.tenant = world.change(limits(None, Some(9), 1)).await;
+    world.pass(6);
+    let (together, _) = world.batch(&world.ingest, 4).await;
+    assert_eq!((together, &world.usage().await["eventsRejected"]), (true, &json!(3)));
+}
+
+#[tokio::test]
 async fn a_batch_whose_counts_answer_is_lost_counts_once() {
     let world = World::new(limits(None, Some(20), 1)).await;
     let (aws, has_lost) = Faulty::before(Fault::LosesAnswer, "TransactWriteItems", "events_ingested").await;
