@@ -51,16 +51,17 @@ impl World {
         self.send(&headers, &body.to_string()).await
     }
 
+    /// The answers to `posts`, of which as many are under way at a time as the stack bears: the emulator of a deployed one
+    /// starts a process for each, which a slow machine does not manage for hundreds within a function's ten seconds.
+    async fn answers(&self, posts: impl Iterator<Item = impl Future<Output = Answer>>) -> Vec<Answer> {
+        let at_a_time = if self.client.stack().is_deployed { 8 } else { 200 };
+        stream::iter(posts).buffer_unordered(at_a_time).collect().await
+    }
+
     async fn ingested(&self) -> u64 {
         let used = usage(&self.deps, &self.tenant, None).await.unwrap().unwrap();
         used["eventsIngested"].as_u64().unwrap()
     }
-}
-
-/// Posts under way at a time. The emulator of a deployed stack starts a process for each, which a slow machine does not
-/// manage for hundreds within a function's ten seconds.
-fn at_a_time(client: &Client) -> usize {
-    if client.stack().is_deployed { 8 } else { 200 }
 }
 
 fn event() -> Value {
@@ -126,8 +127,7 @@ async fn v10_v11_v13_an_idempotency_key_stands_for_one_request() {
 async fn v12_many_at_once_with_one_key_are_one_event() {
     let world = World::new(TenantEdit::default()).await;
     let body = event();
-    let posted = stream::iter(0..200).map(|_| world.post_once("one", &body));
-    let answers: Vec<_> = posted.buffer_unordered(at_a_time(&world.client)).collect().await;
+    let answers = world.answers((0..200).map(|_| world.post_once("one", &body))).await;
     let ids: std::collections::BTreeSet<_> = answers.iter().map(|answer| answer.body["id"].to_string()).collect();
     assert!(answers.iter().all(|answer| answer.status == 201), "{:?}", answers.iter().find(|a| a.status != 201));
     assert_eq!((ids.len(), world.ingested().await), (1, 1));
@@ -157,8 +157,7 @@ async fn race(limit: u64, posts: usize, shards: u32) {
         TenantEdit { monthly_hard_limit: Some(Some(limit)), usage_shards: Some(shards), ..TenantEdit::default() };
     let world = World::new(edit).await;
     let body = event();
-    let posted = stream::iter(0..posts).map(|_| world.post(&body));
-    let answers: Vec<_> = posted.buffer_unordered(at_a_time(&world.client)).collect().await;
+    let answers = world.answers((0..posts).map(|_| world.post(&body))).await;
     let with = |status| answers.iter().filter(|answer| answer.status == status).count();
     let taken = usize::try_from(limit).unwrap();
     assert_eq!((with(201), with(429)), (taken, posts - taken), "{shards} shards");
