@@ -88,7 +88,7 @@ async fn find_letters(deps: &QueueDeps, queue: &str, is_open: bool, limit: usize
     loop {
         let left = limit - found.len();
         let (some, next) = dead_letters::list(deps, Whose::Everybody, &wanted, cursor.as_deref(), left).await?;
-        found.extend(some);
+        found.extend(some.iter().map(|letter| serde_json::json!(letter)));
         cursor = next;
         if found.len() >= limit || cursor.is_none() {
             return Ok(found);

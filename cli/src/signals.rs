@@ -17,6 +17,7 @@ use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::users::{self, UserDeps};
+use switchyard_signals::view::TenantView;
 use switchyard_signals::{
     ConfigStatus, ExportFormat, Plan, RuleStatus, Tenant, TenantStatus, export, password, reconcile, usage,
 };
@@ -339,7 +340,7 @@ pub(crate) async fn tenants(target: &Target, command: Tenants) -> Result<ExitCod
         Tenants::Suspend { slug } => change(&access, &slug, &status(TenantStatus::Suspended)).await?,
         Tenants::Activate { slug } => change(&access, &slug, &status(TenantStatus::Active)).await?,
     };
-    show(&tenants::show(&shown));
+    show(&TenantView::of(&shown));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -483,7 +484,7 @@ fn said(written: configs::Written) -> ExitCode {
 pub(crate) async fn show_usage(target: &Target, tenant: &str, month: Option<&str>) -> Result<ExitCode> {
     let access = Access::new(target).await?;
     let tenant = access.tenant(tenant).await?;
-    let used = usage(&access.tenants, &tenant, month).await?.context("the month is no YYYY-MM")?;
+    let used = usage(&access.tenants, &tenant, month).await?;
     show(&used);
     Ok(ExitCode::SUCCESS)
 }
@@ -495,7 +496,7 @@ pub(crate) async fn usage_command(target: &Target, command: Usage) -> Result<Exi
             let tenant = access.tenant(&tenant).await?;
             let corrections = reconcile(&access.tenants, &tenant, month.as_deref(), ACTOR).await?;
             for correction in &corrections {
-                show(&serde_json::to_value(correction)?);
+                show(correction);
             }
             say(&format!("{} hours were counted wrong and are put right", corrections.len()));
         }
@@ -511,6 +512,6 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
 }
 
-fn show(value: &Value) {
-    say(&format!("{value:#}"));
+fn show(value: &impl serde::Serialize) {
+    say(&format!("{:#}", serde_json::json!(value)));
 }

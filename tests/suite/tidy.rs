@@ -142,11 +142,13 @@ fn arrows_run_one_way() {
         ("core", &[][..]),
         ("io", &["core"][..]),
         ("lambda", &["core", "io"][..]),
+        ("identity", &[][..]),
+        ("api", &["core", "identity", "io"][..]),
         // A domain sees core and io, and never another domain.
         ("adt", &["core", "io"][..]),
         ("callbacks", &["core", "io"][..]),
         ("orders", &["core", "io"][..]),
-        ("signals", &["core", "io", "notify", "rules"][..]),
+        ("signals", &["core", "identity", "io", "notify", "rules"][..]),
         // What signals is made of: pure rules, and the channels of notifications.
         ("rules", &["core"][..]),
         ("notify", &["core", "io"][..]),

@@ -1,16 +1,45 @@
-//! Whether this part of the platform answers.
+//! `GET /api/health` and `/api/health/ready`.
 
-use serde_json::{Value, json};
+use crate::State;
+use axum::extract;
+use schemars::JsonSchema;
+use serde::Serialize;
+use switchyard_api::health::Report;
+use switchyard_api::{Endpoint, Json};
 use switchyard_core::{Env, EnvError};
 use switchyard_io::health::{Kept, word};
 use switchyard_io::{Aws, Queue, Table};
-use switchyard_lambda::Reply;
 
-/// What has to answer.
-pub struct Health {
+pub(crate) fn endpoints() -> [Endpoint<State>; 2] {
+    [
+        Endpoint::get("/api/health", get_signals_liveness).summary("Get whether signals responds").lenient(),
+        Endpoint::get("/api/health/ready", get_signals_health).summary("Get the health of signals").lenient(),
+    ]
+}
+
+/// That the function runs.
+#[derive(JsonSchema, Serialize)]
+struct Liveness {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// The health of signals; each part is `ok` or `error: unreachable`.
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
+pub(crate) struct SignalsHealth {
+    /// `ok` or `error`.
+    status: &'static str,
+    /// The table.
+    table: &'static str,
+    /// The queue of events.
+    queue: &'static str,
+}
+
+/// What is checked.
+pub(crate) struct Health {
     table: Table,
     queue: Queue,
-    last: Kept<(bool, Value)>,
+    last: Kept<SignalsHealth>,
 }
 
 impl Health {
@@ -18,7 +47,7 @@ impl Health {
     ///
     /// # Errors
     /// A setting is missing.
-    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+    pub(crate) fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
             table: Table::from_env(aws, env, "SIGNALS_TABLE")?,
             queue: Queue::from_env(aws, env, "RULES_QUEUE_URL")?,
@@ -26,21 +55,20 @@ impl Health {
         })
     }
 
-    /// That the function runs.
-    pub fn answer() -> Reply {
-        Reply::json(200, &json!({"status": "ok"}))
-    }
-
-    /// Whether table and queue answer, asked at most every 30 s.
-    pub async fn ready(&self) -> Reply {
-        let (is_well, parts) = self.last.or(self.check()).await;
-        Reply::json(if is_well { 200 } else { 503 }, &parts)
-    }
-
-    async fn check(&self) -> (bool, Value) {
+    async fn check(&self) -> SignalsHealth {
         let (table, queue) = tokio::join!(self.table.ping(), self.queue.ping());
-        let is_well = table.is_ok() && queue.is_ok();
-        let status = if is_well { "ok" } else { "error" };
-        (is_well, json!({"status": status, "table": word(table.is_ok()), "queue": word(queue.is_ok())}))
+        let status = if table.is_ok() && queue.is_ok() { "ok" } else { "error" };
+        SignalsHealth { status, table: word(table.is_ok()), queue: word(queue.is_ok()) }
     }
+}
+
+async fn get_signals_liveness() -> Json<Liveness> {
+    Json(Liveness { status: "ok" })
+}
+
+/// Checks at most every 30 s.
+async fn get_signals_health(extract::State(state): extract::State<State>) -> Report<SignalsHealth> {
+    let health = &state.0.health;
+    let body = health.last.or(health.check()).await;
+    Report { is_healthy: body.status == "ok", body }
 }

@@ -1,37 +1,85 @@
-//! What providers report later of the messages they took.
+//! `/api/hooks`: what providers report later about the messages they accepted.
 
-use crate::answer::Failure;
-use crate::body::text_reply;
-use http::HeaderName;
-use serde_json::json;
-use switchyard_lambda::{Call, Reply};
-use switchyard_signals::receipts::{self, ReceiptDeps, Reported};
+use crate::State;
+use crate::failure::{Failure, not_found};
+use axum::extract;
+use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use switchyard_api::{Endpoint, File, Json, QueryPairs, RawBody, Refusal};
+use switchyard_identity::Access;
+use switchyard_signals::receipts::{self, Reported};
 
-const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
+/// Signature of WhatsApp's reports.
+const SIGNATURE: &str = "x-hub-signature-256";
 
-/// `GET /api/hooks/whatsapp`: WhatsApp checks the address.
-pub async fn whatsapp_check(deps: &ReceiptDeps, call: &Call) -> Result<Reply, Failure> {
-    let query: Vec<_> = call.form().collect();
-    match receipts::whatsapp_challenge(deps, &query).await? {
-        Some(challenge) => Ok(text_reply("text/plain; charset=utf-8", challenge)),
-        None => Err(Failure::new(403, "forbidden", "The verify token is another")),
+/// Largest report, in bytes: API Gateway's own limit is larger, SNS's and WhatsApp's are smaller.
+const MAX_BYTES: usize = 5 * 1024 * 1024;
+
+pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
+    const OFF: &[(u16, &str)] = &[(404, "No secret is configured for these reports")];
+    let signed =
+        |endpoint: Endpoint<State>| endpoint.access(Access::Signature).max_bytes(MAX_BYTES).lenient().refuses(OFF);
+    [
+        Endpoint::get("/api/hooks/whatsapp", verify_whatsapp_webhook)
+            .summary("Verify the WhatsApp webhook")
+            .lenient()
+            .refuses(&[(403, "The verify token is not valid")]),
+        signed(Endpoint::post("/api/hooks/whatsapp", receive_whatsapp_report).summary("Receive a WhatsApp report")),
+        signed(Endpoint::post("/api/hooks/ses", receive_ses_report).summary("Receive an SES report")),
+    ]
+}
+
+/// WhatsApp's parameters.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the document's schema")]
+struct Verification {
+    #[serde(rename = "hub.mode", skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(rename = "hub.verify_token", skip_serializing_if = "Option::is_none")]
+    verify_token: Option<String>,
+    #[serde(rename = "hub.challenge", skip_serializing_if = "Option::is_none")]
+    challenge: Option<String>,
+}
+
+/// That a report was accepted.
+#[derive(JsonSchema, Serialize)]
+struct ReportReceipt {
+    /// `ok`.
+    status: &'static str,
+}
+
+async fn verify_whatsapp_webhook(
+    extract::State(state): extract::State<State>,
+    query: QueryPairs<Verification>,
+) -> Result<File, Failure> {
+    match receipts::whatsapp_challenge(&state.0.receipts, &query.pairs).await? {
+        Some(body) => Ok(File { media_type: "text/plain; charset=utf-8", name: None, body }),
+        None => Err(Refusal::forbidden("The verify token is not valid").into()),
     }
 }
 
-/// `POST /api/hooks/whatsapp`.
-pub async fn whatsapp(deps: &ReceiptDeps, call: &Call) -> Result<Reply, Failure> {
-    answer(receipts::whatsapp_report(deps, call.header(SIGNATURE), &call.body).await?)
+async fn receive_whatsapp_report(
+    extract::State(state): extract::State<State>,
+    headers: HeaderMap,
+    body: RawBody<Map<String, Value>>,
+) -> Result<Json<ReportReceipt>, Failure> {
+    let signature = headers.get(SIGNATURE).and_then(|value| value.to_str().ok());
+    reply(receipts::whatsapp_report(&state.0.receipts, signature, &body.bytes).await?)
 }
 
-/// `POST /api/hooks/ses`.
-pub async fn ses(deps: &ReceiptDeps, call: &Call) -> Result<Reply, Failure> {
-    answer(receipts::ses_report(deps, &call.body).await?)
+async fn receive_ses_report(
+    extract::State(state): extract::State<State>,
+    body: RawBody<Map<String, Value>>,
+) -> Result<Json<ReportReceipt>, Failure> {
+    reply(receipts::ses_report(&state.0.receipts, &body.bytes).await?)
 }
 
-fn answer(reported: Reported) -> Result<Reply, Failure> {
+fn reply(reported: Reported) -> Result<Json<ReportReceipt>, Failure> {
     match reported {
-        Reported::Taken => Ok(Reply::json(200, &json!({"status": "ok"}))),
-        Reported::Refused => Err(Failure::new(401, "unauthorized", "Invalid signature")),
-        Reported::Unserved => Err(Failure::not_found()),
+        Reported::Taken => Ok(Json(ReportReceipt { status: "ok" })),
+        Reported::Refused => Err(Refusal::unauthorized("Invalid signature").into()),
+        Reported::Unserved => Err(not_found()),
     }
 }

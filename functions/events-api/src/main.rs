@@ -1,17 +1,6 @@
-//! Tenants' events, and what tenants and operators manage.
+//! Runs the function `events-api`.
 
-mod access;
-mod answer;
-mod body;
-mod docs;
-mod health;
-mod hooks;
-mod ingest;
-mod manage;
-mod routes;
-mod table;
-
-use routes::Routes;
+use events_api::{State, api};
 use switchyard_io::Aws;
 use switchyard_lambda::{Error, run_http, start};
 
@@ -19,6 +8,5 @@ use switchyard_lambda::{Error, run_http, start};
 async fn main() -> Result<(), Error> {
     let env = start(module_path!());
     let aws = Aws::from_env().await;
-    let routes = Routes::from_env(&aws, &env).await?;
-    run_http(|call| routes.answer(call)).await
+    run_http(api().into_router(State::from_env(&aws, &env).await?)).await
 }

@@ -1,29 +1,60 @@
-//! Notices that marketplaces send: `POST /inbound/shopify` and `/inbound/etsy`. Their signature is their key.
+//! Notices that marketplaces send: `POST /inbound/shopify` and `/inbound/etsy`.
 
-use crate::routes::Fault;
-use crate::validate::about;
-use http::HeaderName;
-use serde_json::json;
-use switchyard_lambda::{Call, Reply};
-use switchyard_orders::{InboundDeps, Marketplace, Received, receive};
+use crate::State;
+use crate::fields::{MAX_BODY_BYTES, invalid_field};
+use axum::extract;
+use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use switchyard_api::{Accepted, Endpoint, OrFault as _, RawBody, Refusal};
+use switchyard_identity::Access;
+use switchyard_orders::{Marketplace, Received, receive};
 
-/// Answers a notice of `marketplace`; `None` when there is no such route.
-///
-/// # Errors
-/// Our own fault; the marketplace should send it again.
-pub async fn answer(deps: &InboundDeps, call: &Call, marketplace: &str) -> Result<Option<Reply>, Fault> {
-    let marketplace = match marketplace {
-        "shopify" => Marketplace::Shopify,
-        "etsy" => Marketplace::Etsy,
-        _ => return Ok(None),
-    };
-    let header = |name: &str| call.header(name.parse::<HeaderName>().ok()?);
-    Ok(Some(match receive(deps, marketplace, header, &call.body).await? {
-        Received::Noted(stores) => Reply::json(202, &json!({"stores": stores})),
-        Received::Ignored => Reply::json(202, &json!({"stores": 0})),
-        Received::Forged => {
-            Reply::json(401, &json!({"error": "unauthorized", "message": "the signature does not fit"}))
-        }
-        Received::Unreadable(field) => about(field, "missing, or not what this marketplace sends"),
-    }))
+pub(crate) fn endpoints() -> [Endpoint<State>; 2] {
+    let signed = |endpoint: Endpoint<State>| endpoint.access(Access::Signature).max_bytes(MAX_BODY_BYTES).lenient();
+    [
+        signed(Endpoint::post("/inbound/shopify", receive_shopify_notice).summary("Receive a Shopify notice")),
+        signed(Endpoint::post("/inbound/etsy", receive_etsy_notice).summary("Receive an Etsy notice")),
+    ]
+}
+
+/// The marketplace's own notice.
+type Notice = RawBody<Map<String, Value>>;
+
+/// How many stores import the order that a notice names.
+#[derive(JsonSchema, Serialize)]
+struct NoticeReceipt {
+    stores: usize,
+}
+
+async fn receive_shopify_notice(
+    extract::State(state): extract::State<State>,
+    headers: HeaderMap,
+    body: Notice,
+) -> Result<Accepted<NoticeReceipt>, Refusal> {
+    receive_notice(&state, Marketplace::Shopify, &headers, &body).await
+}
+
+async fn receive_etsy_notice(
+    extract::State(state): extract::State<State>,
+    headers: HeaderMap,
+    body: Notice,
+) -> Result<Accepted<NoticeReceipt>, Refusal> {
+    receive_notice(&state, Marketplace::Etsy, &headers, &body).await
+}
+
+async fn receive_notice(
+    state: &State,
+    marketplace: Marketplace,
+    headers: &HeaderMap,
+    body: &Notice,
+) -> Result<Accepted<NoticeReceipt>, Refusal> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match receive(&state.0.inbound, marketplace, header, &body.bytes).await.or_fault()? {
+        Received::Noted(stores) => Ok(Accepted(NoticeReceipt { stores })),
+        Received::Ignored => Ok(Accepted(NoticeReceipt { stores: 0 })),
+        Received::Forged => Err(Refusal::unauthorized("The signature is not valid")),
+        Received::Unreadable(field) => Err(invalid_field(field, "missing, or not what this marketplace sends")),
+    }
 }

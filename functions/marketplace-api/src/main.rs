@@ -1,16 +1,6 @@
-//! Stores, orders, webhooks, and the mock marketplace.
+//! Runs the function `marketplace-api`.
 
-mod access;
-mod health;
-mod inbound;
-mod mock;
-mod repeat;
-mod routes;
-mod stores;
-mod validate;
-mod webhooks;
-
-use routes::Routes;
+use marketplace_api::{State, api};
 use switchyard_io::Aws;
 use switchyard_lambda::{Error, run_http, start};
 
@@ -18,6 +8,5 @@ use switchyard_lambda::{Error, run_http, start};
 async fn main() -> Result<(), Error> {
     let env = start(module_path!());
     let aws = Aws::from_env().await;
-    let routes = Routes::from_env(&aws, &env)?;
-    run_http(|call| routes.answer(call)).await
+    run_http(api().into_router(State::from_env(&aws, &env)?)).await
 }

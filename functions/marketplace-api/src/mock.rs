@@ -1,22 +1,36 @@
 //! `POST /mock/{marketplace}/validate`: the mock marketplace over HTTP.
 
-use crate::validate::json_body;
-use http::header;
-use serde_json::{Value, json};
+use crate::State;
+use crate::fields::{MAX_BODY_BYTES, json_body};
+use axum::extract;
+use axum::extract::FromRequest;
+use axum::extract::Request;
+use http::{HeaderMap, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Number, Value};
+use switchyard_api::{Argument, Endpoint, Json, Operation, Path, Refusal};
 use switchyard_core::access::BasicCredentials;
-use switchyard_core::{Clock, Env, Secret, iso_millis};
-use switchyard_lambda::{Call, Reply};
+use switchyard_core::{Env, Secret, iso_millis};
 use switchyard_orders::marketplace::mock::verdict;
 use switchyard_orders::{Marketplace, Verdict};
 
+pub(crate) fn endpoints() -> [Endpoint<State>; 1] {
+    [Endpoint::post("/mock/{marketplace}/validate", validate_mock_receipt)
+        .summary("Validate a receipt at the mock marketplace")
+        .max_bytes(MAX_BODY_BYTES)
+        .lenient()
+        .refuses(&[(401, "The mock marketplace's Basic credentials are required"), (429, "The receipt is put off")])]
+}
+
 /// The three marketplaces' credentials.
-pub struct Mock {
+pub(crate) struct Mock {
     credentials: Vec<(Marketplace, Option<BasicCredentials>)>,
 }
 
 impl Mock {
-    /// Reads `MOCK_ETSY_USER`, `MOCK_ETSY_PASS` and so on; a marketplace without them answers 500.
-    pub fn from_env(env: &Env) -> Self {
+    /// Reads `MOCK_ETSY_USER`, `MOCK_ETSY_PASS` and so on; a marketplace without them returns 500.
+    pub(crate) fn from_env(env: &Env) -> Self {
         let credentials = |marketplace: Marketplace| {
             let setting = |what: &str| env.optional(&format!("MOCK_{}_{what}", marketplace.name().to_uppercase()));
             let password = setting("PASS").map(Secret::new)?;
@@ -24,40 +38,85 @@ impl Mock {
         };
         Self { credentials: Marketplace::ALL.map(|marketplace| (marketplace, credentials(marketplace))).into() }
     }
+}
 
-    /// The checks run in this order; the first that holds answers.
-    pub fn answer(&self, call: &Call, marketplace: &str, clock: &Clock) -> Reply {
-        let Ok(marketplace) = marketplace.parse::<Marketplace>() else { return error(400, "Invalid marketplace") };
-        let body = match json_body(call) {
-            Ok(body) => body.unwrap_or_default(),
-            Err(refusal) => return *refusal,
-        };
-        let Some(receipt) = body["receipt"].as_str().filter(|receipt| !receipt.is_empty()) else {
-            return error(400, "receipt is required");
-        };
-        let known = self.credentials.iter().find(|(known, _)| *known == marketplace);
-        let Some((_, Some(credentials))) = known else {
-            return error(500, "Marketplace credentials not configured");
-        };
-        // The scheme's case counts here, as it always has.
-        let given = call.header(header::AUTHORIZATION).filter(|value| value.starts_with("Basic "));
-        if !credentials.accepts(given) {
-            return error(401, "Unauthorized");
-        }
-        match verdict(receipt, "") {
-            Verdict::RateLimited { .. } => error(429, "rate_limited"),
-            Verdict::Found { order_id, amount, currency } => Reply::json(
-                200,
-                &json!({
-                    "status": true,
-                    "orderId": order_id,
-                    "amount": amount.to_json(),
-                    "currency": requested(&body["currency"]).unwrap_or(&currency.into()),
-                    "importedAtUTC": iso_millis(clock.now()),
-                }),
-            ),
-            _ => Reply::json(200, &json!({"status": false})),
-        }
+/// The body, read as loosely as the service this one replaces does.
+struct ReceiptBody(Value);
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the document's schema")]
+struct ReceiptToValidate {
+    #[schemars(length(min = 1))]
+    receipt: String,
+    /// Echoed in the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<Value>,
+}
+
+impl FromRequest<State> for ReceiptBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _state: &State) -> Result<Self, Refusal> {
+        json_body(request).await.map(|body| Self(body.unwrap_or_default()))
+    }
+}
+
+impl Argument for ReceiptBody {
+    fn describe(operation: &mut Operation) {
+        let schema = operation.input::<ReceiptToValidate>();
+        operation.body("application/json", true, schema);
+    }
+}
+
+/// What the mock marketplace says of a receipt.
+#[derive(Default, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MockVerdict {
+    /// Whether the receipt is an order.
+    status: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<Number>,
+    /// The request's own, whatever it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<Value>,
+    /// RFC 3339.
+    #[serde(rename = "importedAtUTC", skip_serializing_if = "Option::is_none")]
+    imported_at_utc: Option<String>,
+}
+
+/// The checks run in this order; the first that holds decides.
+async fn validate_mock_receipt(
+    extract::State(state): extract::State<State>,
+    Path(marketplace): Path<String>,
+    headers: HeaderMap,
+    ReceiptBody(body): ReceiptBody,
+) -> Result<Json<MockVerdict>, Refusal> {
+    let refused = |status, error| Err(Refusal::new(status, error, ""));
+    let Ok(marketplace) = marketplace.parse::<Marketplace>() else { return refused(400, "Invalid marketplace") };
+    let Some(receipt) = body["receipt"].as_str().filter(|receipt| !receipt.is_empty()) else {
+        return refused(400, "receipt is required");
+    };
+    let known = state.0.mock.credentials.iter().find(|(known, _)| *known == marketplace);
+    let Some((_, Some(credentials))) = known else {
+        return refused(500, "Marketplace credentials not configured");
+    };
+    // The scheme's case counts here, as it always has.
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if !credentials.accepts(given.filter(|value| value.starts_with("Basic "))) {
+        return refused(401, "Unauthorized");
+    }
+    match verdict(receipt, "") {
+        Verdict::RateLimited { .. } => refused(429, "rate_limited"),
+        Verdict::Found { order_id, amount, currency } => Ok(Json(MockVerdict {
+            status: true,
+            order_id: Some(order_id),
+            amount: Some(amount.to_json()),
+            currency: Some(requested(&body["currency"]).cloned().unwrap_or_else(|| currency.into())),
+            imported_at_utc: Some(iso_millis(state.0.clock.now())),
+        })),
+        _ => Ok(Json(MockVerdict::default())),
     }
 }
 
@@ -71,8 +130,4 @@ fn requested(currency: &Value) -> Option<&Value> {
         Value::Array(_) | Value::Object(_) => false,
     };
     (!is_empty).then_some(currency)
-}
-
-fn error(status: u16, text: &str) -> Reply {
-    Reply::json(status, &json!({"error": text}))
 }

@@ -1,149 +1,137 @@
-//! Stores and orders over HTTP.
+//! `/stores`: registering a store, and the summary of its sync.
 
-use crate::access::Caller;
-use crate::validate::{Fields, MAX_NAME, MAX_TEXT, Refusal};
-use http::{Method, header};
-use serde_json::json;
-use switchyard_lambda::{Call, Reply};
-use switchyard_orders::{
-    Imported, LogStatus, Marketplace, OrdersDeps, OrdersError, Registration, Retried, import, orders, refuse_shop,
-    register, retry, sync_status,
-};
+use crate::State;
+use crate::access::Account;
+use crate::fields::{Body, Fields, MAX_BODY_BYTES, MAX_NAME, MAX_TEXT, Query, Read};
+use axum::extract;
+use http::{HeaderMap, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+use switchyard_api::{Caller, Endpoint, Json, OrFault as _, Refusal, code, is_uuid};
+use switchyard_identity::Access;
+use switchyard_orders::{Marketplace, Registration, SyncSummary, refuse_shop, register, sync_status};
 
-const PAGE: u8 = 100;
-
-/// The routes under `/stores` and `/orders`.
-pub struct Stores {
-    deps: OrdersDeps,
+pub(crate) fn endpoints() -> [Endpoint<State>; 2] {
+    [
+        Endpoint::post("/stores/register", register_store)
+            .summary("Register a store")
+            .access(Access::Organization)
+            .max_bytes(MAX_BODY_BYTES)
+            .lenient()
+            .idempotent()
+            .refuses(&[(404, "The organization is another's")]),
+        Endpoint::get("/stores/sync-status", get_sync_status)
+            .summary("Get a store's sync status")
+            .access(Access::Organization)
+            .lenient()
+            .refuses(&[(404, "Store not found")]),
+    ]
 }
 
-impl Stores {
-    /// The routes over these stores.
-    pub fn new(deps: OrdersDeps) -> Self {
-        Self { deps }
-    }
+pub(crate) fn store_not_found() -> Refusal {
+    Refusal::new(404, code::NOT_FOUND, "Store not found")
+}
 
-    /// Answers one request; `None` when the path is another's.
-    ///
-    /// # Errors
-    /// Our own fault; the request may be sent again.
-    pub async fn answer(&self, call: &Call, caller: &Caller) -> Result<Option<Reply>, OrdersError> {
-        let reply = match (&call.method, call.origin.path.as_str()) {
-            (&Method::POST, "/stores/register") => self.register(call, caller).await,
-            (&Method::POST, "/orders/import") => self.import(call, caller).await,
-            (&Method::POST, "/orders/retry") => self.retry(call, caller).await,
-            (&Method::GET, "/stores/sync-status") => self.status(call, caller).await,
-            (&Method::GET, "/orders") => self.orders(call, caller).await,
-            _ => return Ok(None),
-        };
-        match reply {
-            Ok(reply) => Ok(Some(reply)),
-            Err(Failure::Refused(refusal)) => Ok(Some(*refusal)),
-            Err(Failure::Fault(error)) => Err(error),
-        }
-    }
+/// A store to register.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct StoreToRegister {
+    #[schemars(length(min = 1, max = 255))]
+    organization_id: String,
+    marketplace: Marketplace,
+    /// The store's id at the marketplace.
+    #[schemars(length(min = 1, max = 255))]
+    external_store_id: String,
+    #[schemars(length(min = 1, max = 255))]
+    store_name: String,
+    #[schemars(length(min = 1, max = 8192))]
+    access_token: String,
+    /// ISO 4217.
+    #[schemars(length(min = 3, max = 3))]
+    currency: String,
+}
 
-    async fn register(&self, call: &Call, caller: &Caller) -> Result<Reply, Failure> {
-        let mut fields = Fields::body(call)?;
-        let names = Marketplace::ALL.map(Marketplace::name);
+impl Read for StoreToRegister {
+    fn read(fields: &mut Fields, state: &State) -> Self {
         let organization_id = fields.string("organizationId", MAX_NAME);
-        let marketplace = fields.one_of("marketplace", &names).parse();
-        let registration = |marketplace| Registration {
+        let marketplace = fields.one_of("marketplace", &Marketplace::ALL.map(Marketplace::name)).parse();
+        let store = Self {
             organization_id,
-            marketplace,
+            // Without a marketplace there is an issue about it, so that the placeholder goes nowhere.
+            marketplace: marketplace.unwrap_or(Marketplace::Etsy),
             external_store_id: fields.string("externalStoreId", MAX_NAME),
             store_name: fields.string("storeName", MAX_NAME),
             access_token: fields.string("accessToken", MAX_TEXT),
             currency: fields.string_of("currency", 3),
         };
-        // Without a marketplace there is an issue about it, so that the placeholder goes nowhere.
-        let registration = registration(marketplace.unwrap_or(Marketplace::Etsy));
-        if let Some(reason) = refuse_shop(&self.deps, registration.marketplace, &registration.external_store_id) {
+        if let Some(reason) = refuse_shop(&state.0.orders, store.marketplace, &store.external_store_id) {
             fields.custom("externalStoreId", reason);
         }
-        fields.finish()?;
-        if !caller.may(&registration.organization_id) {
-            return Ok(not_found());
-        }
-        let ids = register(&self.deps, &registration).await?;
-        Ok(Reply::json(200, &json!({"storeId": ids.store_id, "syncToken": ids.sync_token})))
-    }
-
-    async fn import(&self, call: &Call, caller: &Caller) -> Result<Reply, Failure> {
-        let mut fields = Fields::body(call)?;
-        let (token, receipt) = (fields.uuid("syncToken"), fields.string("receipt", MAX_NAME));
-        fields.finish()?;
-        Ok(match import(&self.deps, &token, &receipt, |organization| caller.may(organization)).await? {
-            Imported::Answer(answer) => Reply::json(200, &answer),
-            Imported::NotYet(answer) => Reply::json(200, &answer).passing(),
-            Imported::UnknownStore => not_found(),
-        })
-    }
-
-    async fn retry(&self, call: &Call, caller: &Caller) -> Result<Reply, Failure> {
-        let mut fields = Fields::body(call)?;
-        let token = fields.uuid("syncToken");
-        let receipt = fields.get("receipt").is_some().then(|| fields.string("receipt", MAX_NAME));
-        fields.finish()?;
-        Ok(match retry(&self.deps, &token, receipt.as_deref(), |organization| caller.may(organization)).await? {
-            Retried::Reopened { count, has_more } => Reply::json(202, &json!({"reopened": count, "hasMore": has_more})),
-            Retried::UnknownStore => not_found(),
-            Retried::UnknownReceipt => Reply::json(404, &json!({"error": "Order not found"})),
-        })
-    }
-
-    async fn status(&self, call: &Call, caller: &Caller) -> Result<Reply, Failure> {
-        let token = token(call)?;
-        let summary = sync_status(&self.deps, &token, |organization| caller.may(organization)).await?;
-        Ok(summary.map_or_else(not_found, |summary| Reply::json(200, &summary)))
-    }
-
-    async fn orders(&self, call: &Call, caller: &Caller) -> Result<Reply, Failure> {
-        let token = token(call)?;
-        let mut fields = Fields::query(call);
-        let status = fields.get("status").is_some().then(|| {
-            let name = fields.one_of("status", &["pending", "success", "failed", "rate_limited"]);
-            serde_json::from_value::<LogStatus>(name.into()).ok()
-        });
-        let cursor = fields.get("cursor").is_some().then(|| fields.uuid("cursor"));
-        fields.finish()?;
-        let page = orders(&self.deps, &token, status.flatten(), cursor.as_deref(), PAGE, |organization| {
-            caller.may(organization)
-        })
-        .await?;
-        Ok(page.map_or_else(not_found, |page| Reply::json(200, &page)))
+        store
     }
 }
 
-enum Failure {
-    Refused(Refusal),
-    Fault(OrdersError),
+/// A registered store.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RegisteredStore {
+    store_id: String,
+    /// Names the store in every other call.
+    sync_token: String,
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+async fn register_store(
+    extract::State(state): extract::State<State>,
+    Caller(account): Caller<Account>,
+    Body(store): Body<StoreToRegister>,
+) -> Result<Json<RegisteredStore>, Refusal> {
+    if !account.may(&store.organization_id) {
+        return Err(store_not_found());
+    }
+    let registration = Registration {
+        organization_id: store.organization_id,
+        marketplace: store.marketplace,
+        external_store_id: store.external_store_id,
+        store_name: store.store_name,
+        access_token: store.access_token,
+        currency: store.currency,
+    };
+    let ids = register(&state.0.orders, &registration).await.or_fault()?;
+    Ok(Json(RegisteredStore { store_id: ids.store_id, sync_token: ids.sync_token }))
+}
+
+/// The store that a request names.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoreQuery {
+    /// The store's token; may be sent as bearer token, which keeps it out of access logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", regex(pattern = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"))]
+    sync_token: Option<String>,
+}
+
+impl Read for StoreQuery {
+    fn read(fields: &mut Fields, _state: &State) -> Self {
+        Self { sync_token: fields.get("syncToken").is_some().then(|| fields.uuid("syncToken")) }
     }
 }
 
-impl From<OrdersError> for Failure {
-    fn from(error: OrdersError) -> Self {
-        Self::Fault(error)
+impl StoreQuery {
+    /// The store's token, from the query or else as a bearer token.
+    pub(crate) fn token(self, headers: &HeaderMap) -> Result<String, Refusal> {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let bearer = bearer.filter(|token| is_uuid(token)).map(str::to_ascii_lowercase);
+        self.sync_token.or(bearer).ok_or_else(|| Fields::missing("syncToken"))
     }
 }
 
-/// The store's token, from the query or, kept out of access logs, as a bearer token.
-fn token(call: &Call) -> Result<String, Refusal> {
-    let bearer = call.header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    let mut fields = Fields::query(call);
-    if let (None, Some(bearer)) = (fields.get("syncToken"), bearer.filter(|token| crate::validate::is_uuid(token))) {
-        return Ok(bearer.to_ascii_lowercase());
-    }
-    let token = fields.uuid("syncToken");
-    fields.finish()?;
-    Ok(token)
-}
-
-fn not_found() -> Reply {
-    Reply::json(404, &json!({"error": "Store not found"}))
+async fn get_sync_status(
+    extract::State(state): extract::State<State>,
+    Caller(account): Caller<Account>,
+    Query(query): Query<StoreQuery>,
+    headers: HeaderMap,
+) -> Result<Json<SyncSummary>, Refusal> {
+    let token = query.token(&headers)?;
+    let summary = sync_status(&state.0.orders, &token, |organization| account.may(organization)).await.or_fault()?;
+    summary.map(Json).ok_or_else(store_not_found)
 }

@@ -1,8 +1,6 @@
-//! What an operator does with a running stack, below `/admin`.
+//! Runs the function `ops-api`.
 
-mod routes;
-
-use routes::Routes;
+use ops_api::{State, api};
 use switchyard_io::Aws;
 use switchyard_lambda::{Error, run_http, start};
 
@@ -10,6 +8,5 @@ use switchyard_lambda::{Error, run_http, start};
 async fn main() -> Result<(), Error> {
     let env = start(module_path!());
     let aws = Aws::from_env().await;
-    let routes = Routes::from_env(&aws, &env).await?;
-    run_http(|call| routes.answer(call)).await
+    run_http(api().into_router(State::from_env(&aws, &env).await?)).await
 }

@@ -1,6 +1,7 @@
 use crate::accept::AcceptDeps;
 use crate::alis::Alis;
 use crate::credentials::SandboxCredentials;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 use switchyard_core::{Env, EnvError};
@@ -13,7 +14,8 @@ use tokio::sync::OnceCell;
 const LONGEST_CALL: Duration = Duration::from_secs(10);
 
 /// The state of what ADT depends on; each part is `ok` or `error: unreachable`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[schemars(rename = "AdtHealth")]
 pub struct Health {
     /// `ok` or `error`.
     pub status: &'static str,

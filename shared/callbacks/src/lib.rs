@@ -12,8 +12,11 @@ pub mod manage;
 mod model;
 mod store;
 mod sweep;
+mod view;
 
 pub use deliver::{CallbacksDeps, DeliverDeps, process};
 pub use error::CallbacksError;
 pub use model::{DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RetryPolicy, TEST_EVENT};
+pub use store::Trigger;
 pub use sweep::{Swept, sweep};
+pub use view::{DeliveryPage, EndpointDetails, EndpointSummary, WebhookAttempt, WebhookDelivery, WebhookEvent};

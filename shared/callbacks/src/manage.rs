@@ -4,7 +4,8 @@ use crate::decide::{CUSTOM_WAITS, LONGEST_CUSTOM_WAIT, summary};
 use crate::deliver::{CallbacksDeps, send_all};
 use crate::error::CallbacksError;
 use crate::model::{DeliveryStatus, Published, RECOVER_KIND, RecoverJob, RetryPolicy, TEST_EVENT};
-use crate::store::{Added, AttemptRow, DeliveryRow, EndpointRow, EventRow, SigningSecret};
+use crate::store::{Added, DeliveryRow, EndpointRow, EventRow, SigningSecret};
+use crate::view::{DeliveryPage, EndpointDetails, EndpointSummary, WebhookDelivery, WebhookEvent};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -21,9 +22,8 @@ pub const MAX_ENDPOINTS: i64 = 50;
 /// Old secrets that may still sign.
 const MAX_OLD_SECRETS: usize = 10;
 
-/// Attempts that are shown of one event, and characters of each answer: Lambda answers with 6 MB at most.
+/// Attempts that are shown of one event: Lambda's response holds 6 MB.
 const SHOWN_ATTEMPTS: usize = 100;
-const SHOWN_ANSWER: usize = 4_000;
 
 /// Attempts at one delivery, by whomever, after which it is not started anew.
 const MOST_ATTEMPTS: u32 = 200;
@@ -50,28 +50,14 @@ impl Endpoint {
         &self.0.organization_id
     }
 
-    /// `{id, organizationId, event, targetUrl, isActive}`.
-    pub fn summary(&self) -> Value {
-        let row = &self.0;
-        json!({
-            "id": row.id,
-            "organizationId": row.organization_id,
-            "event": row.event,
-            "targetUrl": row.target_url,
-            "isActive": row.is_active,
-        })
+    /// The endpoint, in short.
+    pub fn summary(&self) -> EndpointSummary {
+        EndpointSummary::of(&self.0)
     }
 
     /// The summary and every setting.
-    pub fn details(&self) -> Value {
-        let (row, mut body) = (&self.0, self.summary());
-        body["timeoutMs"] = json!(row.timeout_ms);
-        body["ratePerSecond"] = json!(row.rate_per_second);
-        body["retryPolicy"] = json!(row.retry_policy);
-        body["disabledReason"] = json!(row.disabled_reason);
-        body["createdAt"] = iso_millis(row.created_at).into();
-        body["updatedAt"] = iso_millis(row.updated_at).into();
-        body
+    pub fn details(&self) -> EndpointDetails {
+        EndpointDetails::of(&self.0)
     }
 }
 
@@ -257,7 +243,7 @@ pub async fn test(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<String, C
     Ok(id)
 }
 
-/// One page of an endpoint's deliveries, newest first: `{"deliveries": […], "cursor": …}`.
+/// One page of an endpoint's deliveries, newest first.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
@@ -266,43 +252,11 @@ pub async fn deliveries(
     endpoint: &Endpoint,
     status: Option<DeliveryStatus>,
     cursor: Option<&str>,
-) -> Result<Value, CallbacksError> {
+) -> Result<DeliveryPage, CallbacksError> {
     let to = cursor.unwrap_or("~");
     let (rows, next) = deps.store.deliveries_to(&endpoint.0.id, "0", to, PAGE).await?;
-    let shown: Vec<_> =
-        rows.iter().filter(|row| status.is_none_or(|wanted| row.status == wanted)).map(public_delivery).collect();
-    Ok(json!({"deliveries": shown, "cursor": next}))
-}
-
-fn public_delivery(row: &DeliveryRow) -> Value {
-    json!({
-        "eventId": row.event_id,
-        "webhookId": row.endpoint_id,
-        "targetUrl": row.target_url,
-        "status": row.status,
-        "attempts": row.attempts_ever,
-        "nextAttemptAt": row.next_attempt_at.map(iso_of),
-        "lastStatusCode": row.last_status,
-        "lastError": row.last_error,
-        "createdAt": iso_millis(row.created_at),
-    })
-}
-
-fn public_attempt(row: &AttemptRow) -> Value {
-    json!({
-        "webhookId": row.endpoint_id,
-        "number": row.number,
-        "startedAt": iso_millis(row.started_at),
-        "durationMs": row.duration_ms,
-        "statusCode": row.status_code,
-        "error": row.error,
-        "response": row.response.chars().take(SHOWN_ANSWER).collect::<String>(),
-        "trigger": row.trigger,
-    })
-}
-
-fn iso_of(at_ms: i64) -> String {
-    Timestamp::from_millisecond(at_ms).map(iso_millis).unwrap_or_default()
+    let is_wanted = |row: &&DeliveryRow| status.is_none_or(|wanted| row.status == wanted);
+    Ok(DeliveryPage { deliveries: rows.iter().filter(is_wanted).map(WebhookDelivery::of).collect(), cursor: next })
 }
 
 /// Whose an event is.
@@ -313,32 +267,18 @@ pub async fn owner(deps: &CallbacksDeps, event_id: &str) -> Result<Option<String
     Ok(deps.store.event(event_id).await?.map(|event| event.organization_id))
 }
 
-/// An event with its deliveries and newest attempts, and whose it is.
+/// An event with its deliveries and newest attempts.
 ///
 /// # Errors
-/// DynamoDB could not be reached.
-pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<(String, Value)>, CallbacksError> {
+/// DynamoDB could not be reached; a stored payload that is not JSON.
+pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<WebhookEvent>, CallbacksError> {
     let Some(mut history) = deps.store.history(event_id).await? else { return Ok(None) };
     history.attempts.sort_by_key(|attempt| attempt.started_at);
-    let unseen = history.attempts.len().saturating_sub(SHOWN_ATTEMPTS);
+    let hidden = history.attempts.len().saturating_sub(SHOWN_ATTEMPTS);
     let parts: Vec<_> = history.deliveries.iter().map(DeliveryRow::part).collect();
-    let summary = summary(&parts);
-    let row = history.event;
-    let body = json!({
-        "id": row.id,
-        "organizationId": row.organization_id,
-        "storeId": row.subject,
-        "event": row.event,
-        "payload": serde_json::from_str::<Value>(&row.payload).unwrap_or_default(),
-        "status": summary.status,
-        "attempt": summary.attempt,
-        "nextRetryAt": summary.next_retry_at.map(iso_of),
-        "lastError": summary.last_error,
-        "createdAt": iso_millis(row.created_at),
-        "deliveries": history.deliveries.iter().map(public_delivery).collect::<Vec<_>>(),
-        "attempts": history.attempts.iter().skip(unseen).map(public_attempt).collect::<Vec<_>>(),
-    });
-    Ok(Some((row.organization_id, body)))
+    let shown = history.attempts.get(hidden..).unwrap_or_default();
+    let event = WebhookEvent::of(history.event, summary(&parts), &history.deliveries, shown);
+    event.map(Some).map_err(CallbacksError::Json)
 }
 
 /// Starts an event's deliveries anew, all or the one to `endpoint_id`; answers how many.

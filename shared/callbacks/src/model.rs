@@ -1,5 +1,6 @@
 //! What is delivered, to whom, and how often it is tried.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Kind of the envelopes that bring an event.
@@ -49,7 +50,7 @@ pub(crate) struct RecoverJob {
 }
 
 /// When a failed delivery is tried again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RetryPolicy {
     /// Three attempts, as the service this one replaces: after 1 minute, after 5.
@@ -63,7 +64,8 @@ pub enum RetryPolicy {
 }
 
 /// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(rename = "WebhookDeliveryStatus")]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryStatus {
     /// To be tried, or tried again.

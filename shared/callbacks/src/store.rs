@@ -21,6 +21,7 @@ use crate::decide::Part;
 use crate::error::CallbacksError;
 use crate::model::{DeliveryStatus, Published, RetryPolicy};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::hex_sha256;
@@ -169,12 +170,14 @@ impl EventRow {
     }
 }
 
-/// Whether an attempt was made by the schedule or because somebody asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether an attempt was made by the schedule or on request.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Trigger {
+pub enum Trigger {
+    /// By the schedule.
     #[default]
     Auto,
+    /// On request.
     Manual,
 }
 

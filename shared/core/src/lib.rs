@@ -12,6 +12,7 @@ mod digest;
 mod disposition;
 mod env;
 mod envelope;
+mod invocation;
 pub mod jwt;
 pub mod metric;
 mod problem;
@@ -24,6 +25,7 @@ pub use digest::{hex_sha256, shard_of};
 pub use disposition::{Classify, Disposition, error_chain};
 pub use env::{Env, EnvError};
 pub use envelope::{Envelope, EnvelopeError};
+pub use invocation::Invocation;
 pub use problem::Problem;
 pub use secret::Secret;
 

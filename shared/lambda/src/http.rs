@@ -1,217 +1,124 @@
+//! From API Gateway's event to a function's router and back.
+
 use crate::deadline::work_deadline;
 use crate::logs::flush_metrics;
-use bytes::Bytes;
-use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::Router;
+use axum::extract::Request;
+use http::Uri;
+use http::uri::PathAndQuery;
+use http_body_util::BodyExt as _;
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, Request, RequestExt as _, Response, service_fn};
-use serde::Serialize;
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
-use switchyard_core::Problem;
-use tokio::time::Instant;
+use lambda_http::{Body, RequestExt as _, Response, service_fn};
+use switchyard_core::Invocation;
+use tower::ServiceExt as _;
 
-/// What an error answer says of the request it belongs to.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// Path without the stage.
-    pub path: String,
-    /// Lambda's id of this invocation.
-    pub request_id: String,
-}
+/// A path that no router serves.
+const UNROUTABLE: &str = "//";
 
-impl Origin {
-    /// The reply for a problem of this request.
-    pub fn problem(&self, problem: &Problem) -> Reply {
-        let mut reply = Reply::json(problem.status, &problem.to_json(&self.path, &self.request_id));
-        reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
-        reply
-    }
-}
-
-/// One request, free of the runtime's types.
-#[derive(Debug)]
-pub struct Call {
-    /// Path and request id.
-    pub origin: Origin,
-    /// HTTP method.
-    pub method: Method,
-    /// The query string as sent, without its question mark.
-    pub query: String,
-    /// Headers as sent; a forwarded-for header proves nothing.
-    pub headers: HeaderMap,
-    /// The body, decoded when API Gateway had encoded it.
-    pub body: Bytes,
-    /// The peer's address as API Gateway saw it.
-    pub source_ip: String,
-    /// X-Ray trace header.
-    pub trace: Option<String>,
-    /// When work must have ended.
-    pub deadline: Instant,
-}
-
-impl Call {
-    /// A header's text.
-    pub fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The query string's names and values, in their order.
-    pub fn form(&self) -> impl Iterator<Item = (String, String)> {
-        self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name), decoded(value))
-        })
-    }
-
-    /// Whether a header came that is no visible ASCII, so that [`Call::header`] does not know it.
-    pub fn is_unreadable(&self, name: &header::HeaderName) -> bool {
-        self.headers.get(name).is_some_and(|value| value.to_str().is_err())
-    }
-}
-
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
-}
-
-/// One answer.
-#[derive(Debug)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: StatusCode,
-    /// Headers beside the security ones, which are always sent.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: String,
-    /// Whether the same request may soon be answered otherwise, so that nobody should keep this answer.
-    pub is_passing: bool,
-}
-
-impl Reply {
-    /// A JSON answer.
-    pub fn json(status: u16, body: &impl Serialize) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        match (serde_json::to_string(body), StatusCode::from_u16(status)) {
-            (Ok(body), Ok(status)) => Self { status, headers, body, is_passing: false },
-            _ => {
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                Self { status, headers, body: "{}".to_owned(), is_passing: true }
-            }
-        }
-    }
-
-    /// An answer without a body.
-    pub fn empty(status: u16) -> Self {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NO_CONTENT);
-        Self { status, headers: HeaderMap::new(), body: String::new(), is_passing: false }
-    }
-
-    /// The same, as an answer of the moment.
-    #[must_use]
-    pub fn passing(self) -> Self {
-        Self { is_passing: true, ..self }
-    }
-
-    /// Adds a header.
-    #[must_use]
-    pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
-        self
-    }
-}
-
-/// Serves API Gateway requests with `handle` until the environment is shut down.
-///
-/// A panic answers 500, and work that runs into the deadline 503; neither takes the process down.
+/// Serves API Gateway's requests with `router` until the environment is shut down.
 ///
 /// # Errors
 /// The Runtime API cannot be reached.
-pub async fn run_http<H, F>(handle: H) -> Result<(), lambda_runtime::Error>
-where
-    H: Fn(Call) -> F + Sync,
-    F: Future<Output = Reply> + Send,
-{
-    let (handle, cold) = (&handle, &AtomicBool::new(true));
-    lambda_http::run(service_fn(move |request: Request| async move {
-        let started = Instant::now();
-        let cold_start = cold.swap(false, Ordering::Relaxed);
-        let call = read(request);
-        let method = call.method.clone();
-        let reply = answer(handle, call).await;
-        tracing::info!(
-            method = method.as_str(),
-            status = reply.status.as_u16(),
-            duration_ms = started.elapsed().as_secs_f64() * 1e3,
-            cold_start,
-            "answered"
-        );
+pub async fn run_http(router: Router) -> Result<(), lambda_runtime::Error> {
+    let router = &router;
+    lambda_http::run(service_fn(move |request: lambda_http::Request| async move {
+        let response = router.clone().oneshot(request_of(request)).await?;
         flush_metrics();
-        write(reply)
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let body = String::from_utf8(body.into()).map_or_else(|error| Body::Binary(error.into_bytes()), Body::Text);
+        Ok::<_, lambda_runtime::Error>(Response::from_parts(parts, body))
     }))
     .await
 }
 
-async fn answer<H, F>(handle: &H, call: Call) -> Reply
-where
-    H: Fn(Call) -> F,
-    F: Future<Output = Reply>,
-{
-    let origin = call.origin.clone();
-    match tokio::time::timeout_at(call.deadline, AssertUnwindSafe(handle(call)).catch_unwind()).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(_)) => origin.problem(&Problem::internal()),
-        Err(_) => {
-            tracing::error!("the request ran into the deadline");
-            origin.problem(&Problem::new(
-                503,
-                "timeout",
-                "Service Unavailable",
-                "the request took too long; send it again",
-            ))
-        }
-    }
-}
-
-fn read(request: Request) -> Call {
+fn request_of(request: lambda_http::Request) -> Request {
     let context = request.lambda_context();
-    let source_ip = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(gateway)) => gateway.http.source_ip.clone().unwrap_or_default(),
-        _ => String::new(),
+    let (source_ip, stage) = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(gateway)) => {
+            (gateway.http.source_ip.clone().unwrap_or_default(), gateway.stage.clone().unwrap_or_default())
+        }
+        _ => (String::new(), String::new()),
     };
-    let path = request.raw_http_path().to_owned();
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let (parts, body) = request.into_parts();
-    Call {
-        origin: Origin { path, request_id: context.request_id },
-        method: parts.method,
-        query,
-        headers: parts.headers,
-        body: match body {
-            Body::Text(text) => text.into(),
-            Body::Binary(bytes) => bytes.into(),
-            _ => Bytes::new(),
-        },
+    let uri = uri_of(request.raw_http_path(), &stage, request.uri().query());
+    let invocation = Invocation {
+        request_id: context.request_id,
         source_ip,
         trace: context.xray_trace_id,
-        deadline: work_deadline(context.deadline),
-    }
+        deadline: work_deadline(context.deadline).into_std(),
+    };
+    let (mut parts, body) = request.into_parts();
+    parts.uri = uri;
+    parts.extensions.clear();
+    parts.extensions.insert(invocation);
+    let body = match body {
+        Body::Text(text) => text.into(),
+        Body::Binary(bytes) => bytes.into(),
+        _ => axum::body::Body::empty(),
+    };
+    Request::from_parts(parts, body)
 }
 
-/// Headers that every answer carries.
-const SECURITY: [(header::HeaderName, &str); 5] = [
-    (header::STRICT_TRANSPORT_SECURITY, "max-age=15552000; includeSubDomains"),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::CACHE_CONTROL, "no-store"),
-];
+/// The request's path as API Gateway saw it, without a named stage, and its query.
+///
+/// `lambda_http` reads the path as a URL, which resolves dot segments and cuts it at an encoded `?`; so its raw form is
+/// used, and one with dot segments or with other bytes than ids and route names have leads nowhere.
+fn uri_of(raw_path: &str, stage: &str, query: Option<&str>) -> Uri {
+    let without_stage = raw_path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
+    let path = match without_stage {
+        Some(rest) if !stage.is_empty() && rest.is_empty() => "/",
+        Some(rest) if !stage.is_empty() && rest.starts_with('/') => rest,
+        _ => raw_path,
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.~:@-".contains(&byte);
+    let has_dots = path.split('/').any(|segment| segment == "." || segment == "..");
+    let path = if path.starts_with('/') && path.bytes().all(is_plain) && !has_dots { path } else { UNROUTABLE };
+    let text = match query {
+        Some(query) if !query.is_empty() => format!("{path}?{query}"),
+        _ => path.to_owned(),
+    };
+    PathAndQuery::try_from(text).map(Uri::from).unwrap_or_else(|_| Uri::from_static(UNROUTABLE))
+}
 
-fn write(reply: Reply) -> Result<Response<Body>, lambda_runtime::Error> {
-    let mut response = Response::builder().status(reply.status).body(Body::Text(reply.body))?;
-    for (name, value) in SECURITY {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_taken_as_they_were_sent_or_lead_nowhere() {
+        let path = |raw: &str| uri_of(raw, "$default", None).path().to_owned();
+        assert_eq!(path("/api/rules/01a2-b3"), "/api/rules/01a2-b3");
+        assert_eq!(path("/$default/x"), UNROUTABLE);
+        for odd in [
+            "/api/../admin",
+            "/api/./x",
+            "/..",
+            "/api/a%2Fb",
+            "/api/%2e%2e/x",
+            "/api/a?b",
+            "/api/a\\..\\b",
+            "/api/a b",
+            "/api/ä",
+            "/api/a;b",
+            "x",
+            "",
+        ] {
+            assert_eq!(path(odd), UNROUTABLE, "{odd}");
+        }
     }
-    response.headers_mut().extend(reply.headers);
-    Ok(response)
+
+    #[test]
+    fn a_named_stage_is_no_part_of_the_path() {
+        let path = |raw: &str| uri_of(raw, "prod", None).path().to_owned();
+        assert_eq!(path("/prod/api/events"), "/api/events");
+        assert_eq!(path("/prod"), "/");
+        assert_eq!(path("/production"), "/production");
+        assert_eq!(path("/api/prod"), "/api/prod");
+    }
+
+    #[test]
+    fn the_query_is_kept_as_it_was_sent() {
+        assert_eq!(uri_of("/x", "", Some("a=%20b&a=c")).query(), Some("a=%20b&a=c"));
+        assert_eq!(uri_of("/x", "", Some("")).query(), None);
+    }
 }

@@ -7,12 +7,10 @@ mod deadline;
 mod event;
 mod http;
 mod logs;
-mod repeat;
 mod start;
 
 pub use batch::{BatchSettings, Delivery, run_batch};
 pub use event::run_event;
-pub use http::{Call, Origin, Reply, run_http};
+pub use http::run_http;
 pub use lambda_runtime::Error;
-pub use repeat::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, REPLAYED, Unrepeatable, once};
 pub use start::start;

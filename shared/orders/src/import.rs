@@ -2,10 +2,11 @@ use crate::decide::{Asked, settle};
 use crate::error::OrdersError;
 use crate::marketplace::{Answered, Marketplaces};
 use crate::model::{LogState, LogStatus, Marketplace};
-use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow, public_log};
-use serde_json::{Value, json};
+use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow};
+use crate::view::{ImportOutcome, Order, OrderPage, SyncSummary};
+use serde_json::json;
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, iso_millis, metric};
+use switchyard_core::{Clock, Env, EnvError, metric};
 use switchyard_io::operator::{Notice, Operator};
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, Secrets, Table};
@@ -69,9 +70,9 @@ pub async fn register(deps: &OrdersDeps, registration: &Registration) -> Result<
 #[derive(Clone, Debug, PartialEq)]
 pub enum Imported {
     /// The answer to give, now and on every repetition.
-    Answer(Value),
+    Answer(ImportOutcome),
     /// Nothing is known yet; the same call may be answered otherwise later.
-    NotYet(Value),
+    NotYet(ImportOutcome),
     /// No store that the caller may act for has this token.
     UnknownStore,
 }
@@ -109,7 +110,7 @@ pub async fn import(
                 }
             }
             ReceiptClaim::Busy if tokio::time::Instant::now() >= end => {
-                return Ok(Imported::NotYet(json!({"success": false, "error": "import_in_progress"})));
+                return Ok(Imported::NotYet(ImportOutcome::refused("import_in_progress")));
             }
             ReceiptClaim::Busy => {
                 #[expect(clippy::disallowed_methods, reason = "the other import ends within milliseconds")]
@@ -152,26 +153,9 @@ pub(crate) async fn tell_of_refusal(deps: &OrdersDeps, before: &StoreRow) {
 
 fn imported(state: &LogState) -> Imported {
     match state.status {
-        LogStatus::Pending => Imported::NotYet(answer(state)),
-        _ => Imported::Answer(answer(state)),
+        LogStatus::Pending => Imported::NotYet(ImportOutcome::of(state)),
+        _ => Imported::Answer(ImportOutcome::of(state)),
     }
-}
-
-fn answer(state: &LogState) -> Value {
-    if state.status != LogStatus::Success {
-        return json!({"success": false, "error": state.public_error()});
-    }
-    let mut body = json!({"success": true});
-    let columns = [
-        ("orderId", state.order_id.clone().map(Value::from)),
-        ("amount", state.amount.map(|amount| Value::Number(amount.to_json()))),
-        ("currency", state.currency.clone().map(Value::from)),
-        ("importedAt", state.imported_at.map(|at| iso_millis(at).into())),
-    ];
-    for (name, value) in columns.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        body[name] = value;
-    }
-    body
 }
 
 /// A store's summary for `GET /stores/sync-status`; `None` when no store that the caller `may` act for has this token.
@@ -182,19 +166,12 @@ pub async fn sync_status(
     deps: &OrdersDeps,
     sync_token: &str,
     may: impl Fn(&str) -> bool,
-) -> Result<Option<Value>, OrdersError> {
+) -> Result<Option<SyncSummary>, OrdersError> {
     let store = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id));
-    Ok(store.map(|store| {
-        json!({
-            "lastSyncAt": store.last_sync_at.map(iso_millis),
-            "importedOrders": store.imported_success_count,
-            "syncStatus": store.sync_status.name(),
-            "rateLimitedCount": store.rate_limited_count,
-        })
-    }))
+    Ok(store.as_ref().map(SyncSummary::of))
 }
 
-/// One page of a store's receipts, newest first: `{"orders": […], "cursor": …}`.
+/// One page of a store's receipts, newest first; `None` when no store that the caller `may` act for has this token.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
@@ -205,13 +182,12 @@ pub async fn orders(
     cursor: Option<&str>,
     limit: u8,
     may: impl Fn(&str) -> bool,
-) -> Result<Option<Value>, OrdersError> {
+) -> Result<Option<OrderPage>, OrdersError> {
     let Some(store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
         return Ok(None);
     };
     let rows = deps.store.logs(&store.id, cursor, i32::from(limit)).await?;
     let cursor = (rows.len() == usize::from(limit)).then(|| rows.last().map(|row| row.id.clone())).flatten();
-    let shown: Vec<_> =
-        rows.iter().filter(|row| status.is_none_or(|wanted| row.state.status == wanted)).map(public_log).collect();
-    Ok(Some(json!({"orders": shown, "cursor": cursor})))
+    let is_wanted = |row: &&LogRow| status.is_none_or(|wanted| row.state.status == wanted);
+    Ok(Some(OrderPage { orders: rows.iter().filter(is_wanted).map(Order::of).collect(), cursor }))
 }

@@ -16,6 +16,7 @@ mod retry;
 mod store;
 mod sweep;
 mod sync;
+mod view;
 
 pub use decide::{backoff, sync_status as status_of};
 pub use error::OrdersError;
@@ -26,3 +27,4 @@ pub use retry::{Retried, retry};
 pub use store::{Registration, StoreIds};
 pub use sweep::{Swept, sweep};
 pub use sync::{SyncDeps, Synced, sync};
+pub use view::{ImportOutcome, Order, OrderPage, SyncSummary};

@@ -7,11 +7,12 @@ use crate::scope::Scope;
 use crate::threshold::{Counted, Threshold, ThresholdState};
 use crate::trace::Trace;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use switchyard_core::Channel;
 
 /// What a rule would do about an event; `camelCase` on the wire.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DryRun {
     /// Whether the rule is for events of this type.
@@ -32,7 +33,7 @@ pub struct DryRun {
 }
 
 /// The stage at which a rule stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StoppedBy {
     /// The condition does not hold.
@@ -46,7 +47,7 @@ pub enum StoppedBy {
 }
 
 /// One message of a dry run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Render {
     /// The action's number.
     pub action: usize,

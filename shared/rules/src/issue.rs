@@ -1,4 +1,5 @@
 use crate::operator::PatternSize;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -6,7 +7,8 @@ use serde_json::{Map, Value};
 pub const MAX_ISSUES: usize = 50;
 
 /// What kind of mistake, or of warning, an [`Issue`] is; `snake_case` on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "IssueCode")]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// A key that means nothing here, or one that appears twice.
@@ -60,7 +62,7 @@ pub enum Code {
 }
 
 /// One mistake, or one warning, of a rule document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Issue {
     /// JSON Pointer from the document's root, such as `/definition/when/all/0/op`.
     pub pointer: String,

@@ -1,8 +1,9 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 /// Why a leaf has the result it has, when that is not plain from the values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
     /// The path names nothing in this event.
@@ -18,7 +19,7 @@ pub enum Note {
 }
 
 /// One leaf, as it went: an entry of a dry run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Trace {
     /// JSON Pointer from the document's root to the leaf.
     pub pointer: String,

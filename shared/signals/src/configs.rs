@@ -3,6 +3,7 @@
 use crate::error::SignalsError;
 use crate::store::{Audit, ConfigRow, ConfigStatus, Store};
 use crate::tenants::may_send_from;
+use crate::view::ConfigView;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use switchyard_core::{Clock, Env, EnvError, iso_millis};
@@ -61,7 +62,7 @@ pub struct NewConfig {
 #[derive(Debug)]
 pub enum Written {
     /// It is in force: the config as [`list`] has it, and the number of its last change.
-    Config(Value, i64),
+    Config(Box<ConfigView>, i64),
     /// It is wrong; this is everything that is.
     Invalid(Vec<Issue>),
     /// There is no such config.
@@ -99,7 +100,7 @@ pub async fn create(deps: &ConfigDeps, actor: &str, tenant: &str, new: &NewConfi
     let shown = show(deps, &row).await?;
     let record = record(deps, actor, tenant, "config.create", &id, None, Some(&shown))?;
     deps.store.put_config(tenant, &row, None, record).await?;
-    Ok(Written::Config(shown, row.lock))
+    Ok(Written::Config(Box::new(shown), row.lock))
 }
 
 /// Replaces a config; what made it fail is forgotten. `if_lock` is the number of the change that the caller knows.
@@ -181,7 +182,7 @@ pub async fn remove(
     let shown = show(deps, &row).await?;
     let record = record(deps, actor, tenant, "config.remove", id, Some(&shown), None)?;
     Ok(match deps.store.remove_config(tenant, &row, record).await? {
-        true => Written::Config(shown, row.lock),
+        true => Written::Config(Box::new(shown), row.lock),
         false => Written::Stale,
     })
 }
@@ -190,7 +191,7 @@ pub async fn remove(
 ///
 /// # Errors
 /// DynamoDB or the data key could not be reached.
-pub async fn config(deps: &ConfigDeps, tenant: &str, id: &str) -> Result<Option<(Value, i64)>, SignalsError> {
+pub async fn config(deps: &ConfigDeps, tenant: &str, id: &str) -> Result<Option<(ConfigView, i64)>, SignalsError> {
     match deps.store.config(tenant, id).await? {
         Some(row) => Ok(Some((show(deps, &row).await?, row.lock))),
         None => Ok(None),
@@ -228,7 +229,7 @@ async fn write(
     let (was, shown) = (show(deps, before).await?, show(deps, &after).await?);
     let record = record(deps, actor, tenant, action, &after.id, Some(&was), Some(&shown))?;
     Ok(match deps.store.put_config(tenant, &after, Some(before), record).await? {
-        true => Written::Config(shown, before.lock + 1),
+        true => Written::Config(Box::new(shown), before.lock + 1),
         false => Written::Stale,
     })
 }
@@ -239,9 +240,11 @@ fn record(
     tenant: &str,
     action: &str,
     subject: &str,
-    before: Option<&Value>,
-    after: Option<&Value>,
+    before: Option<&ConfigView>,
+    after: Option<&ConfigView>,
 ) -> Result<Write, SignalsError> {
+    let (before, after) = (before.map(|view| json!(view)), after.map(|view| json!(view)));
+    let (before, after) = (before.as_ref(), after.as_ref());
     Ok(deps.store.audit(Audit { tenant, actor, action, subject, before, after }, deps.clock.now())?)
 }
 
@@ -264,7 +267,7 @@ async fn seal(
 ///
 /// # Errors
 /// DynamoDB or the data key could not be reached.
-pub async fn list(deps: &ConfigDeps, tenant: &str) -> Result<Vec<Value>, SignalsError> {
+pub async fn list(deps: &ConfigDeps, tenant: &str) -> Result<Vec<ConfigView>, SignalsError> {
     let mut shown = Vec::new();
     for row in deps.store.configs(tenant).await? {
         shown.push(show(deps, &row).await?);
@@ -283,17 +286,17 @@ async fn whole(deps: &ConfigDeps, row: &ConfigRow) -> Result<Value, SignalsError
     Ok(merge(&open, &secrets))
 }
 
-async fn show(deps: &ConfigDeps, row: &ConfigRow) -> Result<Value, SignalsError> {
-    Ok(json!({
-        "id": row.id,
-        "name": row.name,
-        "channel": row.channel,
-        "config": masked(row.channel, &whole(deps, row).await?),
-        "status": row.status,
-        "reason": row.reason,
-        "isDefault": row.is_default,
-        "allowOverride": row.allow_override,
-        "createdAt": iso_millis(row.created_at),
-        "updatedAt": iso_millis(row.updated_at),
-    }))
+async fn show(deps: &ConfigDeps, row: &ConfigRow) -> Result<ConfigView, SignalsError> {
+    Ok(ConfigView {
+        id: row.id.clone(),
+        name: row.name.clone(),
+        channel: row.channel,
+        config: masked(row.channel, &whole(deps, row).await?),
+        status: row.status,
+        reason: row.reason.clone(),
+        is_default: row.is_default,
+        allow_override: row.allow_override,
+        created_at: iso_millis(row.created_at),
+        updated_at: iso_millis(row.updated_at),
+    })
 }

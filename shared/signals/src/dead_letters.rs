@@ -4,9 +4,9 @@ use crate::deliveries::{Retried, begin, retry_row};
 use crate::error::SignalsError;
 use crate::queues::QueueDeps;
 use crate::store::{Audit, DeadLetterRow, DeliveryRow, WantedLetters, Whose};
+use crate::view::{DeadLetterDetails, DeadLetterView};
 use futures_util::future::try_join_all;
-use serde_json::{Value, json};
-use switchyard_core::{error_chain, iso_millis};
+use switchyard_core::error_chain;
 use tokio::time::Instant;
 
 /// Dead letters that are sent again at a time.
@@ -23,37 +23,19 @@ pub async fn list(
     wanted: &WantedLetters,
     cursor: Option<&str>,
     limit: usize,
-) -> Result<(Vec<Value>, Option<String>), SignalsError> {
+) -> Result<(Vec<DeadLetterView>, Option<String>), SignalsError> {
     let (rows, cursor) = deps.store.dead_letters(whose, wanted, cursor, limit).await?;
-    Ok((rows.iter().map(show).collect(), cursor))
+    Ok((rows.iter().map(DeadLetterView::of).collect(), cursor))
 }
 
 /// A dead letter with its message; `None` when there is no such thing.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn letter(deps: &QueueDeps, whose: Whose<'_>, id: &str) -> Result<Option<Value>, SignalsError> {
+pub async fn letter(deps: &QueueDeps, whose: Whose<'_>, id: &str) -> Result<Option<DeadLetterDetails>, SignalsError> {
     let Some(row) = deps.store.dead_letter(whose, id).await? else { return Ok(None) };
-    let mut shown = show(&row);
-    shown["body"] = serde_json::from_str(&row.body).unwrap_or_else(|_| row.body.as_str().into());
-    Ok(Some(shown))
-}
-
-fn show(row: &DeadLetterRow) -> Value {
-    json!({
-        "id": row.id,
-        "kind": if row.is_given_up { "notification" } else { "message" },
-        "queue": row.queue,
-        "tenantId": row.tenant,
-        "eventId": row.event_id,
-        "deliveryId": row.delivery_id,
-        "errorCode": row.error_code,
-        "errorMessage": row.error_message,
-        "receiveCount": row.receives,
-        "firstSentAt": iso_millis(row.first_sent_at),
-        "archivedAt": iso_millis(row.archived_at),
-        "redrivenAt": row.redriven_at.map(iso_millis),
-    })
+    let body = serde_json::from_str(&row.body).unwrap_or_else(|_| row.body.as_str().into());
+    Ok(Some(DeadLetterDetails { letter: DeadLetterView::of(&row), body }))
 }
 
 /// Removes a dead letter; `false` when there is no such thing.

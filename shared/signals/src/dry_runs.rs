@@ -6,18 +6,21 @@ use crate::occurred::parse_occurred_at;
 use crate::process::{seen, view};
 use crate::store::{EventRow, RuleStatus, Tenant};
 use crate::tenants::hidden;
+use crate::view::SampleOutcome;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+pub use switchyard_rules::DryRun;
 use switchyard_rules::{Event, Issue, Parsed, Past, Path, Rule, Status, dry_run, parse_text, redact};
 
 /// Stored events that a sample looks at, at most.
-pub const MOST_SAMPLED: usize = 1_000;
+pub const MAX_SAMPLE: usize = 1_000;
 
 /// Ids that a sample's answer names at most.
 const NAMED: usize = 20;
 
 /// What a rule is tried on.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TriedEvent {
     /// Its type.
@@ -36,7 +39,7 @@ pub struct TriedEvent {
 }
 
 /// An earlier event of the rule.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PriorEvent {
     /// When it was received.
@@ -46,7 +49,7 @@ pub struct PriorEvent {
 }
 
 /// What a dry run is to take for granted.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct State {
     /// Earlier events, of the same type as the one tried.
@@ -69,8 +72,10 @@ pub enum Tried<'a> {
 /// What became of trying.
 #[derive(Debug)]
 pub enum Run {
-    /// What the rule would do, as the contract has it.
-    Ran(Value),
+    /// What the rule would do with the event.
+    Ran(DryRun),
+    /// How many stored events match.
+    Sampled(SampleOutcome),
     /// The document is wrong; this is everything that is.
     Invalid(Vec<Issue>),
     /// There is no such rule or version.
@@ -98,7 +103,7 @@ pub async fn test(
         None => Ok(None),
         Some(text) => parse_occurred_at(text).map(Some).ok_or_else(|| format!("{name} must be an RFC 3339 time")),
     };
-    let run = || -> Result<Value, String> {
+    let run = || -> Result<DryRun, String> {
         if !event.payload.is_object() {
             return Err("event.payload must be an object".to_owned());
         }
@@ -122,8 +127,7 @@ pub async fn test(
         }
         let earlier: Vec<_> = earlier.iter().map(|(id, payload, at)| tried(id, *payload, *at, *at)).collect();
         let past = Past { events: &earlier, last_fired_at };
-        let ran = dry_run(&rule, (&id, version), &tried("test", &event.payload, occurred, received), past);
-        serde_json::to_value(ran).map_err(|error| error.to_string())
+        Ok(dry_run(&rule, (&id, version), &tried("test", &event.payload, occurred, received), past))
     };
     Ok(run().map_or_else(Run::BadField, Run::Ran))
 }
@@ -138,19 +142,20 @@ pub async fn sample(deps: &EventDeps, tenant: &Tenant, tried: Tried<'_>, count: 
         Err(run) => return Ok(run),
     };
     let now = deps.clock.now();
-    let days = std::time::Duration::from_secs(crate::events::MOST_DAYS.unsigned_abs() * 86_400);
+    let days = std::time::Duration::from_secs(crate::events::MAX_DAYS.unsigned_abs() * 86_400);
     let wanted =
         Wanted { kind: Some(rule.event_type.clone()), from: Some(now - days), to: Some(now), ..Wanted::default() };
-    let (rows, _) = find(deps, &tenant.id, &wanted, count.min(MOST_SAMPLED), MOST_SAMPLED * 10).await?;
+    let (rows, _) = find(deps, &tenant.id, &wanted, count.min(MAX_SAMPLE), MAX_SAMPLE * 10).await?;
     let (mut matched, hidden) = (Vec::new(), hidden(tenant)?);
     for row in &rows {
         tokio::task::yield_now().await;
         if holds(&rule, tenant, row, &hidden)? {
-            matched.push(row.id.as_str());
+            matched.push(row.id.clone());
         }
     }
-    let named: Vec<_> = matched.iter().take(NAMED).collect();
-    Ok(Run::Ran(json!({"sampled": rows.len(), "matched": matched.len(), "matchedIds": named})))
+    let count = matched.len();
+    matched.truncate(NAMED);
+    Ok(Run::Sampled(SampleOutcome { sampled: rows.len(), matched: count, matched_ids: matched }))
 }
 
 /// What readers do not see, they cannot find out by rules either.

@@ -5,7 +5,8 @@ use crate::ingest::event_message;
 use crate::store::{Audit, DeliveryView, EventRow, EventsAt, Store, Tenant, days_of_events};
 use crate::tenants::hidden;
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use switchyard_io::{Aws, Queue, Table};
 use switchyard_rules::{Path, TypePattern, redact};
 
 /// Days that one look goes back at most.
-pub const MOST_DAYS: i64 = 31;
+pub const MAX_DAYS: i64 = 31;
 
 /// Events that one look reads at most, before it says where the next should go on.
 const MOST_READ: usize = 2_000;
@@ -48,13 +49,15 @@ impl EventDeps {
 }
 
 /// How far the rules are with an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventStatus {
     /// They have not got to it.
     Pending,
     /// They are through.
     Processed,
     /// Its tenant was suspended before they got to it.
+    #[serde(rename = "skipped_suspended")]
     Skipped,
 }
 
@@ -110,8 +113,8 @@ pub fn type_pattern(text: &str) -> Option<TypePattern> {
 /// Some events, newest first.
 #[derive(Debug)]
 pub struct Found {
-    /// Each as JSON, its payload byte for byte unless something in it is hidden.
-    pub events: Vec<Box<RawValue>>,
+    /// The events.
+    pub events: Vec<EventView>,
     /// Where the next look goes on, if there may be more.
     pub cursor: Option<String>,
 }
@@ -176,54 +179,63 @@ fn fits(row: &EventRow, wanted: &Wanted) -> bool {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn event(deps: &EventDeps, tenant: &Tenant, id: &str) -> Result<Option<Box<RawValue>>, SignalsError> {
+pub async fn event(deps: &EventDeps, tenant: &Tenant, id: &str) -> Result<Option<EventView>, SignalsError> {
     let Some(row) = deps.store.event(&tenant.id, id).await? else { return Ok(None) };
     let deliveries = deps.store.deliveries(&tenant.id, id).await?;
     shown(&row, &hidden(tenant)?, Some(deliveries)).map(Some)
 }
 
-#[derive(Serialize)]
+/// A stored event; in full with its outcomes and deliveries.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "StoredEvent")]
 #[serde(rename_all = "camelCase")]
-struct Shown<'a> {
-    id: &'a str,
-    r#type: &'a str,
-    source: Option<&'a str>,
-    payload: &'a RawValue,
-    occurred_at: String,
-    received_at: String,
-    status: &'static str,
-    idempotency_key: Option<&'a str>,
+pub struct EventView {
+    /// The event's id.
+    pub id: String,
+    /// Its type.
+    pub r#type: String,
+    /// Who sent it.
+    pub source: Option<String>,
+    /// Byte for byte as it was sent, unless something in it is redacted.
+    #[schemars(with = "serde_json::Map<String, Value>")]
+    pub payload: Box<RawValue>,
+    /// RFC 3339.
+    pub occurred_at: String,
+    /// RFC 3339.
+    pub received_at: String,
+    /// How far the rules are with it.
+    pub status: EventStatus,
+    /// The idempotency key that it was sent with.
+    pub idempotency_key: Option<String>,
+    /// The event that it is a replay of.
     #[serde(skip_serializing_if = "Option::is_none")]
-    replay_of: Option<&'a str>,
+    pub replay_of: Option<String>,
+    /// What each rule made of it.
+    #[schemars(with = "Value")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    outcomes: Option<&'a RawValue>,
+    pub outcomes: Option<Box<RawValue>>,
+    /// Its notifications.
     #[serde(skip_serializing_if = "Option::is_none")]
-    deliveries: Option<Vec<DeliveryView>>,
+    pub deliveries: Option<Vec<DeliveryView>>,
 }
 
-/// As JSON; in full when the deliveries are given.
-fn shown(
-    row: &EventRow,
-    hidden: &[Path],
-    deliveries: Option<Vec<DeliveryView>>,
-) -> Result<Box<RawValue>, SignalsError> {
-    let raw = |text| serde_json::from_str::<&RawValue>(text).map_err(SignalsError::Json);
+/// In full when the deliveries are given.
+fn shown(row: &EventRow, hidden: &[Path], deliveries: Option<Vec<DeliveryView>>) -> Result<EventView, SignalsError> {
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).map_err(SignalsError::Json);
     let outcomes = row.outcomes.as_deref().filter(|_| deliveries.is_some());
-    let redacted = redacted(&row.payload, hidden)?;
-    let shown = Shown {
-        id: &row.id,
-        r#type: &row.kind,
-        source: row.source.as_deref(),
-        payload: redacted.as_deref().map_or_else(|| raw(&row.payload), Ok)?,
+    Ok(EventView {
+        id: row.id.clone(),
+        r#type: row.kind.clone(),
+        source: row.source.clone(),
+        payload: redacted(&row.payload, hidden)?.map_or_else(|| raw(&row.payload), Ok)?,
         occurred_at: iso_millis(row.occurred_at),
         received_at: iso_millis(row.received_at),
-        status: EventStatus::of(row).name(),
-        idempotency_key: row.idempotency_key.as_deref(),
-        replay_of: row.replay.as_ref().map(|replay| replay.of.as_str()),
+        status: EventStatus::of(row),
+        idempotency_key: row.idempotency_key.clone(),
+        replay_of: row.replay.as_ref().map(|replay| replay.of.clone()),
         outcomes: outcomes.map(raw).transpose()?,
         deliveries,
-    };
-    serde_json::value::to_raw_value(&shown).map_err(SignalsError::Json)
+    })
 }
 
 /// A payload without what is hidden, written anew: of a key that it has twice, the text would show both. `None` when nothing is

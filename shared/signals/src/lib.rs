@@ -38,6 +38,7 @@ pub mod tenants;
 pub mod trials;
 mod usage;
 pub mod users;
+pub mod view;
 mod webhooks;
 
 pub use archive::{ARCHIVED, ArchiveDeps, archive};
@@ -49,6 +50,8 @@ pub use places::{Places, give_back, reserve_places};
 pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
 pub use queues::QueueDeps;
-pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, Tenant, Usage, WantedLetters, Whose};
+pub use store::{
+    ConfigStatus, DeliveryInFull, DeliveryStatus, DeliveryView, RuleStatus, Tenant, Usage, WantedLetters, Whose,
+};
 pub use sweep::{Swept, sweep};
 pub use usage::{Correction, Export, ExportFormat, export, reconcile, usage, usage_between};

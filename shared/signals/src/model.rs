@@ -3,6 +3,7 @@
 use crate::fingerprint::fingerprint;
 use crate::occurred::parse_occurred_at;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -171,7 +172,7 @@ fn nesting(text: &str) -> usize {
 }
 
 /// Whether a tenant may do anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TenantStatus {
     /// It may.
@@ -184,7 +185,7 @@ pub enum TenantStatus {
 }
 
 /// What a tenant pays for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
     /// Events are kept for 30 days.

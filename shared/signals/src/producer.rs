@@ -23,7 +23,7 @@ pub struct Producer {
     /// The key.
     pub key: KnownKey,
     /// Whose it is.
-    pub tenant: Tenant,
+    pub tenant: Arc<Tenant>,
 }
 
 impl Producer {
@@ -101,6 +101,6 @@ impl Producers {
         if let Err(error) = self.keys.used(&key).await {
             tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "a key's use was not written down");
         }
-        Ok(Some(Producer { key, tenant }))
+        Ok(Some(Producer { key, tenant: Arc::new(tenant) }))
     }
 }

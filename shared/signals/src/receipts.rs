@@ -1,11 +1,11 @@
 //! What providers report later of messages they took, and the addresses that are not written to again.
 
 use crate::error::SignalsError;
-use crate::store::{Audit, DeliveryStatus, ReceiptRow, Store, SuppressionRow};
-use serde_json::{Value, json};
+use crate::store::{Audit, DeliveryStatus, ReceiptRow, Store};
+use crate::view::SuppressionView;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, iso_millis};
+use switchyard_core::{Clock, Env, EnvError};
 use switchyard_io::http::Http;
 use switchyard_io::{Aws, Secrets, Table};
 use switchyard_notify::Channel;
@@ -207,10 +207,9 @@ async fn find(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn suppressions(deps: &ReceiptDeps, tenant: &str) -> Result<Vec<Value>, SignalsError> {
+pub async fn suppressions(deps: &ReceiptDeps, tenant: &str) -> Result<Vec<SuppressionView>, SignalsError> {
     let rows = deps.store.suppressions(tenant).await?;
-    let show = |row: &SuppressionRow| json!({"id": row.id, "address": row.address, "reason": row.reason, "createdAt": iso_millis(row.at)});
-    Ok(rows.iter().map(show).collect())
+    Ok(rows.iter().map(SuppressionView::of).collect())
 }
 
 /// Has a tenant write to an address again; `false` when it is not on the list.

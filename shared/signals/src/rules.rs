@@ -1,12 +1,13 @@
 //! Making rules and changing them.
 
 use crate::error::SignalsError;
-use crate::store::{Audit, ConfigStatus, RuleChange, RuleRow, RuleStatus, VersionRow};
+use crate::store::{Audit, ConfigStatus, RuleChange, RuleRow, RuleStatus};
 use crate::tenants::TenantDeps;
-use serde_json::{Value, json};
-use switchyard_core::iso_millis;
+use crate::view::{RuleVersionView, RuleView};
+use serde_json::json;
 use switchyard_io::dynamo::Write;
-use switchyard_rules::{Code, Issue, MAX_PATTERN_BYTES, Parsed, Status, parse_text};
+pub use switchyard_rules::Issue;
+use switchyard_rules::{Code, MAX_PATTERN_BYTES, Parsed, Status, parse_text};
 
 /// Rules in force that a tenant has at most.
 pub const MAX_ACTIVE: usize = 500;
@@ -25,9 +26,9 @@ const OTHERS_CHANGED: SignalsError = SignalsError::Contended { what: "the tenant
 /// What became of a rule that was written.
 #[derive(Debug)]
 pub enum Written {
-    /// It is in force, or waits: the rule as [`show`] has it, the number of its last change, and what its author probably did
+    /// It is in force, or waits: the rule, the number of its last change, and what its author probably did
     /// not mean.
-    Rule(Value, i64, Vec<Issue>),
+    Rule(RuleView, i64, Vec<Issue>),
     /// The document is wrong; this is everything that is.
     Invalid(Vec<Issue>),
     /// There is no such rule.
@@ -63,7 +64,7 @@ pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str
         }
         let record = record(deps, actor, tenant, "rule.create", None, &row)?;
         if deps.store.add_rule(tenant, &row, rev, record).await? {
-            return Ok(Written::Rule(show(&row), row.lock, warnings));
+            return Ok(Written::Rule(RuleView::of(&row), row.lock, warnings));
         }
     }
     Err(OTHERS_CHANGED)
@@ -192,7 +193,7 @@ async fn write(
         let record = record(deps, actor, tenant, action, Some(before), &after)?;
         let is_new_version = after.newest != before.newest;
         match deps.store.change_rule(tenant, before, &after, is_new_version, rev, record).await? {
-            RuleChange::Done => return Ok(Written::Rule(show(&after), before.lock + 1, warnings)),
+            RuleChange::Done => return Ok(Written::Rule(RuleView::of(&after), before.lock + 1, warnings)),
             RuleChange::Stale => return Ok(Written::Stale),
             RuleChange::OthersChanged => {}
         }
@@ -209,7 +210,7 @@ fn record(
     before: Option<&RuleRow>,
     after: &RuleRow,
 ) -> Result<Write, SignalsError> {
-    let (before, now) = (before.map(show), show(after));
+    let (before, now) = (before.map(|row| json!(RuleView::of(row))), json!(RuleView::of(after)));
     let audit = Audit { tenant, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&now) };
     Ok(deps.store.audit(audit, deps.clock.now())?)
 }
@@ -218,17 +219,17 @@ fn record(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn list(deps: &TenantDeps, tenant: &str) -> Result<Vec<Value>, SignalsError> {
+pub async fn list(deps: &TenantDeps, tenant: &str) -> Result<Vec<RuleView>, SignalsError> {
     let rows = deps.store.rules(tenant).await?;
-    Ok(rows.iter().filter(|row| row.status != RuleStatus::Archived).map(show).collect())
+    Ok(rows.iter().filter(|row| row.status != RuleStatus::Archived).map(RuleView::of).collect())
 }
 
 /// One rule with the number of its last change, unless it is archived.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn rule(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<(Value, i64)>, SignalsError> {
-    Ok(known(deps, tenant, id).await?.map(|row| (show(&row), row.lock)))
+pub async fn rule(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<(RuleView, i64)>, SignalsError> {
+    Ok(known(deps, tenant, id).await?.map(|row| (RuleView::of(&row), row.lock)))
 }
 
 /// At most `limit` versions of a rule, newest first, from below `before` on, and before which the next page begins, if there is
@@ -242,18 +243,23 @@ pub async fn versions(
     id: &str,
     before: Option<u64>,
     limit: usize,
-) -> Result<(Vec<Value>, Option<u64>), SignalsError> {
+) -> Result<(Vec<RuleVersionView>, Option<u64>), SignalsError> {
     let (rows, has_more) = deps.store.rule_versions(tenant, id, before, limit).await?;
     let next = rows.last().filter(|_| has_more).map(|row| row.version);
-    Ok((rows.iter().map(show_version).collect(), next))
+    Ok((rows.iter().map(RuleVersionView::of).collect::<Result<_, _>>()?, next))
 }
 
 /// One version of a rule.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn version(deps: &TenantDeps, tenant: &str, id: &str, version: u64) -> Result<Option<Value>, SignalsError> {
-    Ok(deps.store.rule_version(tenant, id, version).await?.as_ref().map(show_version))
+pub async fn version(
+    deps: &TenantDeps,
+    tenant: &str,
+    id: &str,
+    version: u64,
+) -> Result<Option<RuleVersionView>, SignalsError> {
+    deps.store.rule_version(tenant, id, version).await?.as_ref().map(RuleVersionView::of).transpose()
 }
 
 /// Why a rule cannot be in force beside a tenant's others: there are too many, or their patterns together take too much of
@@ -334,19 +340,4 @@ fn status_of(parsed: &Parsed) -> Option<RuleStatus> {
         Status::Active => RuleStatus::Active,
         Status::Paused => RuleStatus::Paused,
     })
-}
-
-fn show_version(row: &VersionRow) -> Value {
-    let document = serde_json::from_str::<Value>(&row.document).unwrap_or_default();
-    json!({"version": row.version, "createdAt": iso_millis(row.created_at), "document": document})
-}
-
-fn show(row: &RuleRow) -> Value {
-    let mut shown = serde_json::from_str::<Value>(&row.document).unwrap_or_default();
-    shown["id"] = row.id.as_str().into();
-    shown["version"] = row.version.into();
-    shown["status"] = json!(row.status);
-    shown["createdAt"] = iso_millis(row.created_at).into();
-    shown["updatedAt"] = iso_millis(row.updated_at).into();
-    shown
 }

@@ -3,9 +3,11 @@
 use crate::error::SignalsError;
 use crate::model::{Plan, TenantStatus};
 use crate::store::{Audit, Store, Tenant, TenantChange};
+
 use crate::users::{self, NewUser};
+use crate::view::TenantView;
 use serde_json::{Map, Value, json};
-use switchyard_core::{Clock, Env, EnvError, iso_millis};
+use switchyard_core::{Clock, Env, EnvError};
 use switchyard_io::dynamo::{DynamoError, Write};
 use switchyard_io::keys::KeyAbout;
 use switchyard_io::{Aws, Table};
@@ -130,7 +132,7 @@ fn record(
     before: Option<&Tenant>,
     after: &Tenant,
 ) -> Result<Write, SignalsError> {
-    let (before, shown) = (before.map(show), show(after));
+    let (before, shown) = (before.map(|tenant| json!(TenantView::of(tenant))), json!(TenantView::of(after)));
     let audit =
         Audit { tenant: &after.id, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&shown) };
     Ok(deps.store.audit(audit, deps.clock.now())?)
@@ -163,7 +165,7 @@ pub async fn list(
     limit: usize,
 ) -> Result<(Vec<Tenant>, Option<String>), SignalsError> {
     let page = deps.store.tenants(cursor, limit).await?;
-    page.ok_or_else(|| SignalsError::refused("cursor", "must be one that a page before ended with"))
+    page.ok_or_else(|| SignalsError::refused("cursor", "is not valid; use `nextCursor` of an earlier page"))
 }
 
 /// Changes a tenant; `None` when there is none. Processes that know it act on the change within a minute; its hard limit and
@@ -200,26 +202,6 @@ pub async fn change(
         }
     }
     Err(SignalsError::Contended { what: "the tenant" })
-}
-
-/// A tenant as its operator sees it.
-pub fn show(tenant: &Tenant) -> Value {
-    let metadata = tenant.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    json!({
-        "id": tenant.id,
-        "slug": tenant.slug,
-        "name": tenant.name,
-        "status": tenant.status,
-        "plan": tenant.plan,
-        "monthlySoftLimit": tenant.monthly_soft_limit,
-        "monthlyHardLimit": tenant.monthly_hard_limit,
-        "ratePerSecond": tenant.rate_per_second,
-        "usageShards": tenant.usage_shards,
-        "metadata": metadata.unwrap_or(Value::Null),
-        "redact": tenant.redact,
-        "createdAt": iso_millis(tenant.created_at),
-        "updatedAt": iso_millis(tenant.updated_at),
-    })
 }
 
 /// What there is of a tenant's metadata.

@@ -3,7 +3,8 @@
 use crate::error::SignalsError;
 use crate::notify::queue_deliveries;
 use crate::store::{Content, DeliveryRow, DeliveryStatus, Intent, Origin, Store};
-use serde_json::{Value, json};
+use crate::view::TestOutcome;
+use serde_json::Value;
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError};
 use switchyard_io::{Aws, Queue, Table};
@@ -42,8 +43,8 @@ pub(crate) const TRIAL: &str = "test";
 /// What became of a trial.
 #[derive(Debug)]
 pub enum Tried {
-    /// `{ok, providerId?, error?}`.
-    Answer(Value),
+    /// The message was sent, and fared like this.
+    Outcome(TestOutcome),
     /// There is no such config.
     Unknown,
     /// Nobody to send it to, or a recipient that the channel does not know.
@@ -96,10 +97,15 @@ pub async fn send_test(
         match row.status {
             DeliveryStatus::Pending => {}
             DeliveryStatus::Sent | DeliveryStatus::Delivered => {
-                return Ok(Tried::Answer(json!({"ok": true, "providerId": row.provider_id})));
+                return Ok(Tried::Outcome(TestOutcome {
+                    ok: true,
+                    provider_id: row.provider_id,
+                    ..TestOutcome::default()
+                }));
             }
-            _ => return Ok(Tried::Answer(json!({"ok": false, "error": row.last_error}))),
+            _ => return Ok(Tried::Outcome(TestOutcome { error: row.last_error, ..TestOutcome::default() })),
         }
     }
-    Ok(Tried::Answer(json!({"ok": false, "error": "still_under_way", "eventId": event_id})))
+    let error = Some("still_under_way".to_owned());
+    Ok(Tried::Outcome(TestOutcome { error, event_id: Some(event_id), ..TestOutcome::default() }))
 }

@@ -8,9 +8,9 @@ pub(crate) use reconcile::reconcile_nightly;
 pub use reconcile::{Correction, reconcile};
 
 use crate::error::SignalsError;
-use crate::store::{Month, Tenant, Usage};
+use crate::store::{Month, Tenant};
 use crate::tenants::TenantDeps;
-use serde_json::{Value, json};
+use crate::view::UsageView;
 
 /// What is wrong with a month that is none.
 pub(crate) const NO_MONTH: &str = "must be a month, YYYY-MM";
@@ -18,18 +18,17 @@ pub(crate) const NO_MONTH: &str = "must be a month, YYYY-MM";
 /// Most months that are shown at once.
 const MOST_MONTHS: usize = 24;
 
-/// What a tenant used in a month, `2026-11`, or in this one; `None` when that is no month.
+/// What a tenant used in a month, `2026-11`, or in this one.
 ///
 /// # Errors
-/// DynamoDB could not be reached.
-pub async fn usage(deps: &TenantDeps, tenant: &Tenant, month: Option<&str>) -> Result<Option<Value>, SignalsError> {
+/// [`SignalsError::Refused`] names `month` when it is not a month; otherwise DynamoDB could not be reached.
+pub async fn usage(deps: &TenantDeps, tenant: &Tenant, month: Option<&str>) -> Result<UsageView, SignalsError> {
     let month = match month {
-        Some(text) => Month::parse(text),
-        None => Some(Month::of(deps.clock.now())),
+        Some(text) => Month::parse(text).ok_or_else(|| SignalsError::refused("month", NO_MONTH))?,
+        None => Month::of(deps.clock.now()),
     };
-    let Some(month) = month else { return Ok(None) };
     let used = deps.store.usage(tenant, &month).await?;
-    Ok(Some(summary(tenant, &month, &used)))
+    Ok(UsageView::of(tenant, &month, &used))
 }
 
 /// What a tenant used in each month from one to another, both `2026-11` and both included, the oldest first.
@@ -42,11 +41,11 @@ pub async fn usage_between(
     tenant: &Tenant,
     from: &str,
     to: &str,
-) -> Result<Vec<Value>, SignalsError> {
+) -> Result<Vec<UsageView>, SignalsError> {
     let mut summaries = Vec::new();
     for month in months(from, to)? {
         let used = deps.store.usage(tenant, &month).await?;
-        summaries.push(summary(tenant, &month, &used));
+        summaries.push(UsageView::of(tenant, &month, &used));
     }
     Ok(summaries)
 }
@@ -67,40 +66,18 @@ fn months(from: &str, to: &str) -> Result<Vec<Month>, SignalsError> {
     Ok(months)
 }
 
-fn summary(tenant: &Tenant, month: &Month, used: &Usage) -> Value {
-    let (soft, hard) = (tenant.monthly_soft_limit, tenant.monthly_hard_limit);
-    let ingested = used.of("events_ingested");
-    let channels =
-        used.counters.iter().filter_map(|(name, count)| Some((name.strip_prefix("sent_")?.to_owned(), *count)));
-    let by_channel: serde_json::Map<_, _> = channels.map(|(channel, count)| (channel, count.into())).collect();
-    let (start, end) = month.bounds();
-    json!({
-        "period": {"start": start, "end": end},
-        "eventsIngested": ingested,
-        "eventsRejected": used.of("events_rejected"),
-        "duplicates": used.of("duplicates"),
-        "rulesMatched": used.of("rules_matched"),
-        "notificationsSent": used.of("notifications_sent"),
-        "notificationsFailed": used.of("notifications_failed"),
-        "softLimit": soft,
-        "hardLimit": hard,
-        "softLimitExceeded": soft.is_some_and(|soft| ingested > soft),
-        "hardLimitReached": hard.is_some_and(|hard| ingested >= hard),
-        "remaining": hard.map(|hard| hard.saturating_sub(ingested)),
-        "byChannel": by_channel,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Usage;
+    use serde_json::json;
 
     #[test]
     fn a_period_is_a_whole_month() {
         let tenant = Tenant::new("t", "acme", "Acme", "2026-01-05T10:00:00Z".parse().unwrap());
         let mut used = Usage::default();
         used.counters.extend([("events_ingested".to_owned(), 100_001), ("sent_email".to_owned(), 3)]);
-        let summary = summary(&tenant, &Month::parse("2026-02").unwrap(), &used);
+        let summary = json!(UsageView::of(&tenant, &Month::parse("2026-02").unwrap(), &used));
         assert_eq!(summary["period"], json!({"start": "2026-02-01", "end": "2026-02-28"}));
         assert_eq!((&summary["softLimitExceeded"], &summary["remaining"]), (&json!(true), &json!(19_999)));
         assert_eq!(summary["byChannel"], json!({"email": 3}));

@@ -3,14 +3,16 @@
 use crate::error::SignalsError;
 use crate::model::TenantStatus;
 use crate::password;
-use crate::store::{Audit, OPERATORS, Role, Store, Tenant, UserRow, UserWrite};
+use crate::store::{Audit, OPERATORS, Store, Tenant, UserRow, UserWrite};
+use crate::view::UserView;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::time::Duration;
 use switchyard_core::jwt::{self, Issuer, JwtKey};
-use switchyard_core::{Clock, Env, EnvError, Secret, error_chain, iso_millis};
+use switchyard_core::{Clock, Env, EnvError, Secret, error_chain};
+use switchyard_identity::Role;
 use switchyard_io::keys::is_payable;
 use switchyard_io::{Aws, Secrets, Table};
 
@@ -101,8 +103,8 @@ impl Session {
     }
 
     /// The user as [`users`] has it.
-    pub fn profile(&self) -> Value {
-        show(&self.user)
+    pub fn profile(&self) -> UserView {
+        UserView::of(&self.user)
     }
 
     /// The user's id.
@@ -318,7 +320,7 @@ fn imported(row: &Value) -> Result<NewUser, String> {
 #[derive(Debug)]
 pub enum Written {
     /// The user as [`users`] has it.
-    User(Value),
+    User(UserView),
     /// The address is taken.
     Taken,
     /// There is no such user.
@@ -347,7 +349,7 @@ pub(crate) async fn prepare(tenant: &str, id: &str, new: &NewUser, now: Timestam
 pub async fn create(deps: &UserDeps, actor: &str, tenant: &str, new: &NewUser) -> Result<Written, SignalsError> {
     let (id, now) = (deps.clock.new_id().to_string(), deps.clock.now());
     let user = prepare(tenant, &id, new, now).await?;
-    let after = show(&user);
+    let after = UserView::of(&user);
     let audit = audit(deps, actor, "user.create", &user, None, Some(&after))?;
     Ok(match deps.store.add_user(&user, vec![audit]).await? {
         UserWrite::Done => Written::User(after),
@@ -373,8 +375,8 @@ pub async fn create_operator(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn users(deps: &UserDeps, tenant: &str) -> Result<Vec<Value>, SignalsError> {
-    Ok(deps.store.users(tenant).await?.iter().map(show).collect())
+pub async fn users(deps: &UserDeps, tenant: &str) -> Result<Vec<UserView>, SignalsError> {
+    Ok(deps.store.users(tenant).await?.iter().map(UserView::of).collect())
 }
 
 /// Gives a user another role, another password, or both. Nobody touches a role above their own, `own`.
@@ -399,8 +401,8 @@ pub async fn change(
         after.password_hash = password::hash(password).await.map_err(SignalsError::Password)?;
         after.password_version += 1;
     }
-    let shown = show(&after);
-    let audit = audit(deps, actor, "user.change", &after, Some(&show(&before)), Some(&shown))?;
+    let shown = UserView::of(&after);
+    let audit = audit(deps, actor, "user.change", &after, Some(&UserView::of(&before)), Some(&shown))?;
     Ok(outcome(deps.store.change_user(&before, &after, vec![audit]).await?, shown))
 }
 
@@ -418,7 +420,7 @@ pub async fn remove(
     if user.role > own {
         return Ok(Written::Above);
     }
-    let shown = show(&user);
+    let shown = UserView::of(&user);
     let audit = audit(deps, actor, "user.remove", &user, Some(&shown), None)?;
     Ok(outcome(deps.store.remove_user(&user, vec![audit]).await?, shown))
 }
@@ -464,7 +466,7 @@ pub async fn change_password(
     }
 }
 
-fn outcome(write: UserWrite, shown: Value) -> Written {
+fn outcome(write: UserWrite, shown: UserView) -> Written {
     match write {
         UserWrite::Done => Written::User(shown),
         UserWrite::Refused => Written::Stale,
@@ -477,22 +479,13 @@ fn audit(
     actor: &str,
     action: &str,
     user: &UserRow,
-    before: Option<&Value>,
-    after: Option<&Value>,
+    before: Option<&UserView>,
+    after: Option<&UserView>,
 ) -> Result<switchyard_io::dynamo::Write, SignalsError> {
+    let (before, after) = (before.map(|view| json!(view)), after.map(|view| json!(view)));
+    let (before, after) = (before.as_ref(), after.as_ref());
     let audit = Audit { tenant: &user.tenant, actor, action, subject: &user.id, before, after };
     Ok(deps.store.audit(audit, deps.clock.now())?)
-}
-
-pub(crate) fn show(user: &UserRow) -> Value {
-    json!({
-        "id": user.id,
-        "email": user.email,
-        "role": user.role,
-        "tenantId": (user.tenant != OPERATORS).then_some(&user.tenant),
-        "createdAt": iso_millis(user.created_at),
-        "updatedAt": iso_millis(user.updated_at),
-    })
 }
 
 #[cfg(test)]

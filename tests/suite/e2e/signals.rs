@@ -59,7 +59,7 @@ impl World {
     }
 
     async fn ingested(&self) -> u64 {
-        let used = usage(&self.deps, &self.tenant, None).await.unwrap().unwrap();
+        let used = json!(usage(&self.deps, &self.tenant, None).await.unwrap());
         used["eventsIngested"].as_u64().unwrap()
     }
 }

@@ -18,7 +18,8 @@ impl World {
 
     async fn letters(&self, whose: Whose<'_>) -> Vec<Value> {
         let wanted = WantedLetters::default();
-        dead_letters::list(&self.queues, whose, &wanted, None, 200).await.unwrap().0
+        let letters = dead_letters::list(&self.queues, whose, &wanted, None, 200).await.unwrap().0;
+        letters.iter().map(|letter| json!(letter)).collect()
     }
 
     async fn redrive(&self, letter: &Value) -> Retried {
@@ -60,10 +61,10 @@ async fn v40_a_message_that_cannot_succeed_is_kept_and_sent_again_once() {
     assert_eq!((&letter["queue"], &letter["eventId"]), (&json!("rules"), &json!(event)), "{letter}");
     assert_eq!((&letter["errorCode"], &letter["redrivenAt"]), (&json!("unknown_event"), &Value::Null));
     let id = letter["id"].as_str().unwrap();
-    let full = dead_letters::letter(&world.queues, world.own(), id).await.unwrap().unwrap();
+    let full = json!(dead_letters::letter(&world.queues, world.own(), id).await.unwrap().unwrap());
     assert_eq!(full["body"]["body"]["eventId"], event);
     let another = dead_letters::letter(&world.queues, Whose::Tenant("another"), id).await.unwrap();
-    assert_eq!(another, None);
+    assert!(another.is_none());
 
     assert!(sends_again(world.redrive(&letter).await));
     assert_eq!(take(&world.client, &world.rules_queue).await, [full["body"].clone()]);
@@ -233,7 +234,7 @@ async fn what_is_not_of_our_form_is_nobodys_and_is_kept_too() {
     loop {
         let wanted = WantedLetters::default();
         let page = dead_letters::list(&world.queues, Whose::Everybody, &wanted, cursor.as_deref(), 2).await.unwrap();
-        ids.extend(page.0.iter().map(|letter| letter["id"].clone()));
+        ids.extend(page.0.iter().map(|letter| json!(letter.id)));
         cursor = page.1;
         if cursor.is_none() {
             break;

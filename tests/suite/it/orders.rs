@@ -128,17 +128,18 @@ struct Store<'a> {
 impl Store<'_> {
     async fn import(&self, receipt: &str) -> Value {
         match import(self.world.deps.orders(), &self.token, receipt, |_| true).await.unwrap() {
-            Imported::Answer(answer) | Imported::NotYet(answer) => answer,
+            Imported::Answer(outcome) | Imported::NotYet(outcome) => json!(outcome),
             Imported::UnknownStore => panic!("the store is known"),
         }
     }
 
     async fn status(&self) -> Value {
-        sync_status(self.world.deps.orders(), &self.token, |_| true).await.unwrap().unwrap()
+        json!(sync_status(self.world.deps.orders(), &self.token, |_| true).await.unwrap().unwrap())
     }
 
     async fn log(&self, receipt: &str) -> Value {
         let page = orders(self.world.deps.orders(), &self.token, None, None, 100, |_| true).await.unwrap().unwrap();
+        let page = json!(page);
         page["orders"].as_array().unwrap().iter().find(|row| row["receipt"] == receipt).unwrap().clone()
     }
 

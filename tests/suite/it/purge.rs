@@ -4,10 +4,11 @@ use super::signals_world::{World, rule, telegram};
 use super::{env, owner};
 use serde_json::json;
 use switchyard_core::{Clock, Secret};
+use switchyard_identity::Role;
 use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_signals::tenants::{self, TenantEdit};
 use switchyard_signals::users::{self, NewUser, Password, UserDeps};
-use switchyard_signals::{Role, TenantStatus, process};
+use switchyard_signals::{TenantStatus, process};
 
 const DAY: u64 = 86_400;
 const GONE: &str = "019b2a3c-7c00-7a11-8b22-0c0ffee00001";

@@ -19,11 +19,11 @@ impl World {
         let made = configs::create(&world.configs, "cli", &world.tenant.id, &new).await.unwrap();
         let Written::Config(made, ..) = made else { panic!("{made:?}") };
         world.rule(rule("t", json!({"when": true, "actions": [{"type": "notify", "channel": "webhook"}]}))).await;
-        (world, made["id"].as_str().unwrap().to_owned())
+        (world, made.id.clone())
     }
 
     async fn hook(&self, id: &str) -> Value {
-        configs::config(&self.configs, &self.tenant.id, id).await.unwrap().unwrap().0
+        json!(configs::config(&self.configs, &self.tenant.id, id).await.unwrap().unwrap().0)
     }
 
     fn hits(&self) -> usize {
@@ -76,10 +76,10 @@ async fn what_is_told_of_an_event_that_is_gone_is_not_sent_again() {
     let (pk, sk) = rows.iter().find(|(pk, _)| pk.starts_with("E#")).unwrap();
     let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
     world.client.aws("DynamoDB_20120810.DeleteItem", &json!({"TableName": world.table, "Key": key})).await.unwrap();
-    let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0]["id"].as_str().unwrap().to_owned();
+    let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0].id.clone();
     configs::set_status(&world.configs, "cli", &world.tenant.id, &config, ConfigStatus::Active, None).await.unwrap();
     let hits = world.hits();
-    let id = letter["deliveryId"].as_str().unwrap();
+    let id = letter.delivery_id.as_deref().unwrap();
     deliveries::retry(&world.queues, "cli", &world.tenant.id, id).await.unwrap().unwrap();
     world.work().await;
     assert_eq!(world.hits(), hits);
@@ -100,9 +100,9 @@ async fn a_webhook_that_only_failed_for_five_days_puts_its_config_in_error() {
     assert_eq!((&config["status"], &config["reason"]), (&json!("error"), &json!("only_failures")), "{config}");
     let letters =
         dead_letters::list(&world.queues, Whose::Everybody, &WantedLetters::default(), None, 9).await.unwrap();
-    let last = letters.0.iter().find(|letter| letter["errorCode"] == "http_503").unwrap();
+    let last = letters.0.iter().find(|letter| letter.error_code == "http_503").unwrap();
     let retry = async || {
-        let id = last["deliveryId"].as_str().unwrap();
+        let id = last.delivery_id.as_deref().unwrap();
         deliveries::retry(&world.queues, "cli", &world.tenant.id, id).await.unwrap().unwrap();
         world.work().await;
     };

@@ -202,7 +202,7 @@ impl World {
 
     pub(super) async fn rule(&self, document: Value) -> String {
         match rules::create(&self.tenants, "cli", &self.tenant.id, &document.to_string()).await.unwrap() {
-            Written::Rule(rule, ..) => rule["id"].as_str().unwrap().to_owned(),
+            Written::Rule(rule, ..) => rule.id().to_owned(),
             other => panic!("{other:?}"),
         }
     }
@@ -250,7 +250,7 @@ impl World {
     }
 
     pub(super) async fn usage(&self) -> Value {
-        usage(&self.tenants, &self.tenant, Some("2026-01")).await.unwrap().unwrap()
+        json!(usage(&self.tenants, &self.tenant, Some("2026-01")).await.unwrap())
     }
 }
 

@@ -130,7 +130,7 @@ impl World {
 
     pub(super) async fn usage(&self) -> Value {
         let tenant = tenants::tenant(&self.tenants, &self.tenant.id).await.unwrap().unwrap();
-        usage(&self.tenants, &tenant, None).await.unwrap().unwrap()
+        json!(usage(&self.tenants, &tenant, None).await.unwrap())
     }
 
     /// The types of the platform's own events whose messages wait, in no order.
@@ -237,7 +237,7 @@ async fn months_are_shown_side_by_side() {
     world.post(None).await;
     world.post(None).await;
     let months = usage_between(&world.tenants, &world.tenant, "2025-12", "2026-02").await.unwrap();
-    let counts: Vec<_> = months.iter().map(|month| month["eventsIngested"].as_u64().unwrap()).collect();
+    let counts: Vec<_> = months.iter().map(|month| month.events_ingested).collect();
     assert_eq!(counts, [0, 1, 2]);
     let refused = usage_between(&world.tenants, &world.tenant, "2026-02", "2025-12").await.unwrap_err();
     assert!(matches!(refused, SignalsError::Refused { field: "from", .. }), "{refused}");
@@ -464,7 +464,7 @@ impl World {
 
     async fn used_in(&self, month: &str) -> u64 {
         let tenant = tenants::tenant(&self.tenants, &self.tenant.id).await.unwrap().unwrap();
-        usage(&self.tenants, &tenant, Some(month)).await.unwrap().unwrap()["eventsIngested"].as_u64().unwrap()
+        usage(&self.tenants, &tenant, Some(month)).await.unwrap().events_ingested
     }
 
     pub(super) async fn reconciled(&self, month: &str) -> Vec<(u64, u64)> {

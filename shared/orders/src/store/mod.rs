@@ -33,7 +33,7 @@ mod receipt;
 mod registered;
 
 pub(crate) use event::{EventRow, is_event};
-pub(crate) use receipt::{LogRow, ReceiptClaim, public_log};
+pub(crate) use receipt::{LogRow, ReceiptClaim};
 pub(crate) use registered::StoreRow;
 pub use registered::{Registration, StoreIds};
 

@@ -5,7 +5,7 @@ use crate::model::{LogState, LogStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::{hex_sha256, iso_millis};
+use switchyard_core::hex_sha256;
 use switchyard_io::dynamo::{
     AttributeValue, Changes, Create, Index, IntoAttribute as _, Key, Page, Transact, Update, Write,
 };
@@ -310,24 +310,4 @@ impl Store {
         let rows = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<LogRow>, _>>()?;
         Ok(rows.into_iter().filter(|row| Some(row.id.as_str()) != before).take(limit as usize).collect())
     }
-}
-
-/// A log as clients may see it.
-pub(crate) fn public_log(row: &LogRow) -> serde_json::Value {
-    let state = &row.state;
-    serde_json::json!({
-        "id": row.id,
-        "receipt": row.receipt,
-        "status": state.status,
-        "orderId": state.order_id,
-        "amount": state.amount.map(crate::model::Amount::to_json),
-        "currency": state.currency,
-        "error": (state.status != LogStatus::Success).then(|| state.public_error()),
-        "attempt": state.attempt,
-        "nextRetryAt": state.next_retry_at.map(iso_millis),
-        "retryExhausted": state.retry_exhausted,
-        "importedAt": state.imported_at.map(iso_millis),
-        "createdAt": iso_millis(row.created_at),
-        "updatedAt": iso_millis(row.updated_at),
-    })
 }

@@ -1,6 +1,7 @@
 use super::{Store, tenant_partition};
 use crate::error::SignalsError;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use switchyard_io::circuit::Circuit;
@@ -9,7 +10,7 @@ use switchyard_io::vault::Sealed;
 use switchyard_notify::Channel;
 
 /// Whether anything is sent with a config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConfigStatus {
     /// It is.

@@ -5,6 +5,7 @@ use super::{Store, WORKFLOW};
 use crate::error::SignalsError;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -28,7 +29,7 @@ const WRITTEN_TOGETHER: usize = 10;
 const REMEMBERED: usize = 20;
 
 /// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {
     /// To be sent.
@@ -165,9 +166,11 @@ pub(crate) struct DeliveryRow {
 pub(crate) const SENT: &str = "sent";
 
 /// One attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Tried {
-    /// When it began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DeliveryAttempt")]
+pub struct Tried {
+    /// When it began, RFC 3339.
+    #[schemars(with = "String")]
     #[serde(serialize_with = "as_iso_millis")]
     pub(crate) at: Timestamp,
     /// `sent`, or why not.

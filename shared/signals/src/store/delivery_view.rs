@@ -1,14 +1,16 @@
 use super::{DeliveryStatus, Tried};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use switchyard_core::iso_millis;
 use switchyard_notify::Channel;
 
 /// What is shown of a delivery, read from its row or from the index `listed`. Texts and recipients are not.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct DeliveryView {
-    pub(super) id: String,
+    pub(crate) id: String,
     event_id: String,
     rule_id: String,
     rule_version: u64,
@@ -18,24 +20,52 @@ pub struct DeliveryView {
     config: Option<String>,
     status: DeliveryStatus,
     attempts: u32,
+    /// RFC 3339.
+    #[schemars(with = "Option<String>")]
     #[serde(default, serialize_with = "ms_as_iso_millis")]
     next_attempt_at: Option<i64>,
     #[serde(default)]
     last_error: Option<String>,
     #[serde(default)]
     provider_id: Option<String>,
+    /// RFC 3339.
+    #[schemars(with = "Option<String>")]
     #[serde(default, serialize_with = "some_as_iso_millis")]
     reported_at: Option<Timestamp>,
+    /// RFC 3339.
+    #[schemars(with = "Option<String>")]
     #[serde(default, serialize_with = "some_as_iso_millis")]
     read_at: Option<Timestamp>,
+    /// RFC 3339.
+    #[schemars(with = "String")]
     #[serde(serialize_with = "as_iso_millis")]
     created_at: Timestamp,
+    /// RFC 3339.
+    #[schemars(with = "String")]
     #[serde(serialize_with = "as_iso_millis")]
     updated_at: Timestamp,
 }
 
-/// The same with its attempts, oldest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+impl DeliveryView {
+    /// The delivery's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The id of the rule that it belongs to.
+    pub fn rule_id(&self) -> &str {
+        &self.rule_id
+    }
+
+    /// How far it has come.
+    pub fn status(&self) -> DeliveryStatus {
+        self.status
+    }
+}
+
+/// A delivery with its attempts, oldest first.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DeliveryDetails")]
 pub struct DeliveryInFull {
     #[serde(flatten)]
     view: DeliveryView,

@@ -10,6 +10,9 @@ const READ_TOGETHER: usize = 200;
 /// Rows that one look reads at most, before it says where the next should go on.
 const MOST_READ: usize = 2_000;
 
+/// Sorts before every place.
+const FIRST_PLACE: &str = "0";
+
 /// A partition of the index `listed`: what of an owner's is in a state.
 pub(crate) fn listed_partition(owner: &str, state: &str) -> String {
     format!("{owner}#{state}")
@@ -49,6 +52,10 @@ impl Store {
         limit: usize,
         fits: &(dyn Fn(&Item) -> bool + Sync),
     ) -> Result<(Vec<Item>, Option<String>), SignalsError> {
+        // Every place begins with a digit or a letter: DynamoDB refuses a range that ends before it begins.
+        if before.is_some_and(|place| place < FIRST_PLACE) {
+            return Err(SignalsError::refused("cursor", "is not valid; use `nextCursor` of an earlier page"));
+        }
         let (mut found, mut place) = (Vec::new(), before.map(str::to_owned));
         for _ in 0..MOST_READ / READ_TOGETHER {
             let (page, has_more) = self.newest(rows, place.as_deref()).await?;
@@ -79,7 +86,7 @@ impl Store {
                 index,
                 hash: hash.clone(),
                 // "~" lies beyond every place; the row at `before` itself is left out below.
-                range: Some(("0".into_attribute(), before.unwrap_or("~").into_attribute())),
+                range: Some((FIRST_PLACE.into_attribute(), before.unwrap_or("~").into_attribute())),
                 newest_first: true,
                 limit: i32::try_from(READ_TOGETHER + 1).unwrap_or(i32::MAX),
                 after: None,

@@ -77,7 +77,6 @@ pub use tenant::Tenant;
 pub(crate) use tenant::{TenantChange, TenantEntry};
 pub(crate) use usage::Meter;
 pub use usage::Usage;
-pub use user::Role;
 pub(crate) use user::{OPERATORS, UserRow, UserWrite};
 
 use crate::error::SignalsError;

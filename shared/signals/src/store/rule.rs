@@ -1,11 +1,12 @@
 use super::{Store, tenant_partition};
 use crate::error::SignalsError;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use switchyard_io::dynamo::{Changes, Index, IntoAttribute as _, Key, Page, Transact, Write};
 
 /// Whether a rule is evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleStatus {
     /// It is.

@@ -4,24 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::hex_sha256;
+use switchyard_identity::Role;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write, number};
 
 /// The partition of those who run the platform; no tenant's id is like it.
 pub(crate) const OPERATORS: &str = "operators";
-
-/// What somebody may do; each may do what those below may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Look at the tenant's things.
-    Member,
-    /// Change them.
-    Admin,
-    /// Change the tenant.
-    Owner,
-    /// Look after all tenants.
-    Operator,
-}
 
 /// Somebody who logs in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -97,7 +97,7 @@ pub async fn run(seed: u64, events: usize) -> Result<()> {
         unheard += taken.silently;
     }
     ensure!(taken.len() == rows.len(), "the receivers took {} deliveries, {} exist", taken.len(), rows.len());
-    let used = usage(&deps, &tenant, None).await?.context("this month's usage")?;
+    let used = json!(usage(&deps, &tenant, None).await?);
     let count = |name: &str| used[name].as_u64().unwrap_or_default();
     let drift = i128::from(count("eventsIngested")) - i128::try_from(events)?;
     say(&format!(
@@ -139,7 +139,7 @@ async fn prepare(client: &Client, port: u16) -> Result<(TenantDeps, Tenant, Stri
         else {
             anyhow::bail!("the config of {receiver} is refused");
         };
-        let action = json!({"type": "notify", "channel": "webhook", "config": config["id"], "text": receiver});
+        let action = json!({"type": "notify", "channel": "webhook", "config": config.id, "text": receiver});
         let rule = json!({"name": receiver, "eventType": "chaos.*", "definition": {
             "schema": 2, "when": {"path": "payload.number", "op": "gte", "value": 0}, "actions": [action]}});
         let written = rules::create(&deps, "chaos", &tenant.id, &rule.to_string()).await?;

@@ -1,0 +1,133 @@
+//! `/api/users`: a tenant's users.
+
+use crate::State;
+use crate::access::Actor;
+use crate::failure::{Failure, conflict, not_found};
+use crate::ids::UserId;
+use crate::validate::{check_email, checked_password};
+use axum::extract;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use switchyard_api::{Caller, Created, Endpoint, Json, NoContent, Page, PageQuery, Path, Refusal, page_of};
+use switchyard_identity::{Access, Role};
+use switchyard_signals::users::{self, NewUser, Password, Written};
+use switchyard_signals::view::UserView;
+
+pub(crate) fn endpoints() -> [Endpoint<State>; 4] {
+    const REFUSED: &[(u16, &str)] = &[(409, "It would remove the last owner, or another request changed the user")];
+    let admin = |endpoint: Endpoint<State>| endpoint.access(Access::Tenant(Role::Admin, None));
+    [
+        admin(Endpoint::post("/api/users", create_user))
+            .summary("Create a user")
+            .idempotent()
+            .refuses(&[(409, "Another user has the address")]),
+        admin(Endpoint::get("/api/users", list_users)).summary("List users"),
+        admin(Endpoint::patch("/api/users/{id}", update_user)).summary("Update a user").refuses(REFUSED),
+        admin(Endpoint::delete("/api/users/{id}", delete_user)).summary("Delete a user").refuses(REFUSED),
+    ]
+}
+
+/// What a user of a tenant may do.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum TenantRole {
+    /// Changes the tenant too.
+    Owner,
+    /// Changes what is the tenant's, except the tenant itself.
+    Admin,
+    /// Reads what is the tenant's.
+    Member,
+}
+
+impl From<TenantRole> for Role {
+    fn from(role: TenantRole) -> Self {
+        match role {
+            TenantRole::Owner => Self::Owner,
+            TenantRole::Admin => Self::Admin,
+            TenantRole::Member => Self::Member,
+        }
+    }
+}
+
+/// A new user.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewUserBody {
+    /// An address that no other user of the tenant has.
+    email: String,
+    /// 10 to 128 characters.
+    password: String,
+    /// What the user may do.
+    role: TenantRole,
+}
+
+/// Changes of a user; what is absent stays.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UserChanges {
+    /// What the user may do.
+    role: Option<TenantRole>,
+    /// A new password; the user's tokens are revoked.
+    password: Option<String>,
+}
+
+async fn create_user(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller<Actor>,
+    Json(NewUserBody { email, password, role }): Json<NewUserBody>,
+) -> Result<Created<UserView>, Failure> {
+    check_email("email", &email)?;
+    let role = granted(&actor, role.into())?;
+    let new = NewUser { email, password: Password::Plain(checked_password("password", password)?), role };
+    written(users::create(&state.0.users, &actor.name, actor.tenant_id()?, &new).await?).map(Created)
+}
+
+async fn list_users(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller<Actor>,
+    query: PageQuery,
+) -> Result<Json<Page<UserView>>, Failure> {
+    let users = users::users(&state.0.users, actor.tenant_id()?).await?;
+    Ok(Json(page_of(users, &query, |user| &user.id)?))
+}
+
+async fn update_user(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller<Actor>,
+    Path(id): Path<UserId>,
+    Json(UserChanges { role, password }): Json<UserChanges>,
+) -> Result<Json<UserView>, Failure> {
+    let role = role.map(|role| granted(&actor, role.into())).transpose()?;
+    let password = password.map(|password| checked_password("password", password)).transpose()?;
+    let (by, tenant) = ((&*actor.name, actor.role), actor.tenant_id()?);
+    written(users::change(&state.0.users, by, tenant, id.as_str(), role, password.as_ref()).await?).map(Json)
+}
+
+async fn delete_user(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller<Actor>,
+    Path(id): Path<UserId>,
+) -> Result<NoContent, Failure> {
+    let by = (&*actor.name, actor.role);
+    written(users::remove(&state.0.users, by, actor.tenant_id()?, id.as_str()).await?).map(|_| NoContent)
+}
+
+/// Nobody grants a role above their own.
+fn granted(actor: &Actor, role: Role) -> Result<Role, Failure> {
+    if role > actor.role { Err(above()) } else { Ok(role) }
+}
+
+fn above() -> Failure {
+    Failure(Refusal::forbidden("A role as high is required"))
+}
+
+fn written(written: Written) -> Result<UserView, Failure> {
+    match written {
+        Written::User(user) => Ok(user),
+        Written::Taken => Err(conflict("email_taken", "email is another user's")),
+        Written::Unknown => Err(not_found()),
+        Written::Above => Err(above()),
+        Written::LastOwner => Err(conflict("last_owner", "The last owner cannot be removed")),
+        Written::Stale => Err(Refusal::conflict().into()),
+    }
+}
