@@ -47,6 +47,14 @@ fn the_template_routes_exactly_what_the_functions_serve() {
 }
 
 #[test]
+fn every_router_can_be_built() {
+    adt_webhook::api().check_routes();
+    marketplace_api::api().check_routes();
+    events_api::api().check_routes();
+    ops_api::api().check_routes();
+}
+
+#[test]
 fn the_committed_document_is_fresh() {
     let committed = std::fs::read_to_string(document::path()).unwrap();
     let fresh = document::text().unwrap();

@@ -87,7 +87,12 @@ async fn handle(
     request: Request,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let Some((route, variables)) = gateway.find(parts.method.as_str(), parts.uri.path()) else {
+    if !is_well_formed(&parts.headers) {
+        return message(StatusCode::BAD_REQUEST, "Bad Request");
+    }
+    // As an HTTP API hands it over: decoded, so that what a function sees is no longer what was sent.
+    let path = decoded(parts.uri.path());
+    let Some((route, variables)) = gateway.find(parts.method.as_str(), &path) else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
     let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
@@ -96,7 +101,7 @@ async fn handle(
     let Some(pool) = gateway.pools.get(&route.function) else {
         return message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
     };
-    let event = event(&parts, route, variables, &body, peer);
+    let event = event(&parts, &path, route, variables, &body, peer);
     match pool.invoke(Bytes::from(event.to_string())).await {
         Ok(answer) => respond(&answer),
         Err(error) => {
@@ -115,6 +120,7 @@ async fn handle(
 
 fn event(
     parts: &axum::http::request::Parts,
+    path: &str,
     route: &Route,
     variables: Map<String, Value>,
     body: &Bytes,
@@ -127,7 +133,7 @@ fn event(
     let mut event = json!({
         "version": "2.0",
         "routeKey": format!("{} {}", route.method, route.path),
-        "rawPath": parts.uri.path(),
+        "rawPath": path,
         "rawQueryString": query,
         "headers": headers,
         "requestContext": {
@@ -137,7 +143,7 @@ fn event(
             "domainPrefix": "local",
             "http": {
                 "method": parts.method.as_str(),
-                "path": parts.uri.path(),
+                "path": path,
                 "protocol": "HTTP/1.1",
                 "sourceIp": peer.ip().to_canonical().to_string(),
                 "userAgent": headers.get("user-agent").cloned().unwrap_or_default(),
@@ -183,7 +189,8 @@ fn joined_headers(headers: &HeaderMap, peer: SocketAddr) -> Map<String, Value> {
             joined.insert(name.to_owned(), value.into());
         }
     };
-    for (name, value) in headers {
+    // API Gateway sets the forwarded scheme itself.
+    for (name, value) in headers.iter().filter(|(name, _)| *name != "x-forwarded-proto") {
         add(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
     }
     add("x-forwarded-for", &peer.ip().to_string());
@@ -212,13 +219,27 @@ fn query_parameters(query: &str) -> Map<String, Value> {
 }
 
 fn form_pairs(query: &str) -> Vec<(String, String)> {
-    let decoded =
-        |text: &str| percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pair = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (decoded(name), decoded(value))
+        (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
     };
     query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
+}
+
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Whether API Gateway would accept the headers: a function never sees a host that is not one, as `lambda_http` would
+/// panic over it.
+fn is_well_formed(headers: &HeaderMap) -> bool {
+    let texts = |name: HeaderName| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("\0"));
+    let is_host = |text: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        !text.is_empty() && text.bytes().all(is_plain) && text.parse::<axum::http::uri::Authority>().is_ok()
+    };
+    let hosts: Vec<_> = texts(header::HOST).collect();
+    hosts.len() <= 1 && hosts.iter().all(|host| is_host(host))
 }
 
 fn is_text(headers: &Map<String, Value>) -> bool {

@@ -62,7 +62,7 @@ pub(crate) fn invalid_field(path: &str, reason: &str) -> Refusal {
     match (path, variants) {
         (".", _) => Refusal::field(reason),
         (path, Some((_, variants))) => {
-            let variants = variants.trim_start_matches("one of ").replace('`', "");
+            let variants = variants.trim_start_matches("one of ").replace('`', "").replace(" or ", ", ");
             Refusal::field(format!("{path} must be one of {variants}"))
         }
         (path, None) => Refusal::field(format!("{path}: {reason}")),

@@ -13,7 +13,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::Method;
 use http::request::Parts;
 use http_body_util::BodyExt as _;
-use std::collections::BTreeSet;
+use serde::de::IgnoredAny;
+use std::collections::{BTreeMap, BTreeSet};
 use switchyard_identity::Access;
 use switchyard_io::idempotency::Idempotency;
 
@@ -120,17 +121,19 @@ impl<S: Authenticate> Guard<S> {
             }
         }
         let reads_none = parts.method != Method::GET && !body.is_empty() && !self.rules.shape().has_body;
-        if reads_none && !is_empty_object(body) {
-            return Err(Refusal::field("The operation takes no body"));
-        }
-        Ok(())
+        if reads_none { check_empty(body) } else { Ok(()) }
     }
 }
 
-/// Whether a body says nothing: clients send `{}` where there is nothing to say.
-fn is_empty_object(body: &[u8]) -> bool {
-    let is_space = |byte: &u8| byte.is_ascii_whitespace();
-    body.iter().filter(|byte| !is_space(byte)).copied().eq(*b"{}")
+/// Whether a body says nothing: clients send `{}` to an operation that takes no body.
+fn check_empty(body: &[u8]) -> Result<(), Refusal> {
+    match serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body) {
+        Ok(fields) => match fields.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Refusal::field(format!("Unknown field `{name}`; the operation takes no body"))),
+        },
+        Err(_) => Err(Refusal::field("The operation takes no body")),
+    }
 }
 
 /// The bytes of a response's body, which handlers always have in memory.

@@ -34,4 +34,4 @@ pub use path::{Path, PathParameter, is_uuid};
 pub use query::{Query, QueryPairs};
 pub use refusal::{OrFault, Refusal, code};
 pub use reply::{Accepted, Created, File, MultiStatus, NoContent, Transient, WithHeaders};
-pub use service::{Api, with_invocation};
+pub use service::Api;

@@ -64,10 +64,11 @@ fn request_of(request: lambda_http::Request) -> Request {
 /// `lambda_http` reads the path as a URL, which resolves dot segments and cuts it at an encoded `?`; so its raw form is
 /// used, and one with dot segments or with other bytes than ids and route names have leads nowhere.
 fn uri_of(raw_path: &str, stage: &str, query: Option<&str>) -> Uri {
-    let without_stage = raw_path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
+    let is_named = !stage.is_empty() && stage != "$default";
+    let without_stage = raw_path.strip_prefix('/').and_then(|path| path.strip_prefix(stage)).filter(|_| is_named);
     let path = match without_stage {
-        Some(rest) if !stage.is_empty() && rest.is_empty() => "/",
-        Some(rest) if !stage.is_empty() && rest.starts_with('/') => rest,
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
         _ => raw_path,
     };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.~:@-".contains(&byte);

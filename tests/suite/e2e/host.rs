@@ -25,9 +25,42 @@ async fn health_tells_of_the_platform_and_deep_health_of_each_dependency() {
 }
 
 #[tokio::test]
-async fn unknown_paths_are_404() {
+async fn unknown_and_odd_paths_are_404() {
     let (client, _) = client();
-    assert_eq!(client.get("/nowhere").await.unwrap().status, 404);
+    for path in [
+        "/nowhere",
+        "/docs/",
+        "/api/",
+        "/api/health/",
+        "/api/rules/a%2Fb",
+        "/api/%2e%2e/admin/dlq",
+        "/api/health%3Fx",
+        "/api/rules/a%5C..%5Cb",
+        "/API/health",
+    ] {
+        assert_eq!(client.get(path).await.unwrap().status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_served_in_each_form_and_loads_nothing_from_elsewhere() {
+    let (client, _) = client();
+    let document = client.get("/docs.json").await.unwrap();
+    assert_eq!((document.status, &document.body["openapi"]), (200, &json!("3.1.0")));
+    assert_eq!(client.get("/api/docs-json").await.unwrap().body, document.body);
+    for path in ["/docs.yaml", "/api/docs-yaml"] {
+        let yaml = client.get(path).await.unwrap();
+        assert_eq!((yaml.status, &*yaml.headers["content-type"]), (200, "application/yaml; charset=utf-8"));
+    }
+    for path in ["/docs", "/api/docs"] {
+        let page = client.send("GET", path, &[], String::new()).await.unwrap();
+        assert_eq!((page.status, &*page.headers["content-type"]), (200, "text/html; charset=utf-8"));
+        assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    }
+    let service = client.get("/").await.unwrap().body;
+    assert_eq!(service["service"], "switchyard");
+    let endpoints = service["endpoints"].as_array().unwrap();
+    assert!(endpoints.iter().any(|one| one["path"] == "/webhook/alis" && one["workflow"] == "ADT"), "{service}");
 }
 
 /// Status that each sample event of `adt-webhook` must answer with.
