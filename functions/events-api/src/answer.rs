@@ -4,10 +4,10 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::error_chain;
-use switchyard_io::idempotency::IdempotencyError;
 use switchyard_io::keys::KeyError;
 use switchyard_lambda::{Call, Reply, Unrepeatable};
 use switchyard_signals::SignalsError;
+use switchyard_work::idempotency::IdempotencyError;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -17,9 +17,9 @@ use http::Method;
 use std::panic::AssertUnwindSafe;
 use switchyard_core::{Env, EnvError};
 use switchyard_io::Aws;
-use switchyard_io::idempotency::Idempotency;
 use switchyard_lambda::{Call, Reply, once};
 use switchyard_signals::{ConfigStatus, RuleStatus, TenantStatus};
+use switchyard_work::idempotency::Idempotency;
 
 /// Every route of this function.
 pub struct Routes {

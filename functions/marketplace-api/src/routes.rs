@@ -13,9 +13,9 @@ use serde_json::json;
 use std::panic::AssertUnwindSafe;
 use switchyard_core::{Clock, Env, EnvError, error_chain};
 use switchyard_io::Aws;
-use switchyard_io::idempotency::Idempotency;
 use switchyard_lambda::{Call, Reply, once};
 use switchyard_orders::{InboundDeps, OrdersDeps};
+use switchyard_work::idempotency::Idempotency;
 
 /// Our own fault, whichever part it came from.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;

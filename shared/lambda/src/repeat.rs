@@ -2,7 +2,7 @@ use crate::http::{Call, Reply};
 use ::http::header::ETAG;
 use ::http::{HeaderName, HeaderValue};
 use switchyard_core::{error_chain, hex_sha256};
-use switchyard_io::idempotency::{Begun, Idempotency, IdempotencyError};
+use switchyard_work::idempotency::{Begun, Idempotency, IdempotencyError};
 
 /// Names a request, so that sending it again takes effect once.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

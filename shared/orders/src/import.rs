@@ -5,7 +5,7 @@ use crate::model::{LogState, LogStatus, Marketplace};
 use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow, public_log};
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, iso_millis, metric};
+use switchyard_core::{Clock, Env, EnvError, Owner, iso_millis, metric};
 use switchyard_io::operator::{Notice, Operator};
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, Secrets, Table};
@@ -93,7 +93,7 @@ pub async fn import(
     let Some(store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
         return Ok(Imported::UnknownStore);
     };
-    let claim = deps.clock.new_id().to_string();
+    let claim = Owner::request(deps.clock.new_id().to_string());
     let end = tokio::time::Instant::now() + WAIT;
     loop {
         let log_id = deps.clock.new_id().to_string();
@@ -119,12 +119,12 @@ pub async fn import(
     }
 }
 
-/// `None` when the claim was lost meanwhile.
+/// Returns `None` when the claim was lost.
 async fn ask_and_record(
     deps: &OrdersDeps,
     store: &StoreRow,
     receipt: &str,
-    claim: &str,
+    claim: &Owner,
     log_id: &str,
 ) -> Result<Option<LogRow>, OrdersError> {
     let Answered { verdict, refused } = deps.marketplaces.ask(store, receipt, &deps.store, &deps.clock).await;

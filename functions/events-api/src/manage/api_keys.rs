@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchyard_core::{Clock, Timestamp, iso_millis};
+use switchyard_core::{Timestamp, iso_millis};
 use switchyard_io::keys::{KeyAbout, KeyChange, NewKey};
 use switchyard_lambda::Reply;
 
@@ -73,12 +73,12 @@ pub async fn create(request: &Request<'_>) -> Result<Reply, Failure> {
         tenant: request.tenant()?.to_owned(),
         label,
         scopes,
-        expires_at: expires_at.as_deref().map(time).transpose()?,
+        expires_at: expires_at.as_deref().map(|text| time(text, now(request))).transpose()?,
         is_live: matches!(environment, Environment::Live),
     };
     let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, "key.create", about);
     let (key, about) = request.deps.keys.create_with(&new, &record).await?;
-    let mut shown = show(&about);
+    let mut shown = show(&about, now(request));
     shown["key"] = key.expose().into();
     Ok(Reply::json(201, &shown))
 }
@@ -88,13 +88,13 @@ pub async fn list(request: &Request<'_>) -> Result<Reply, Failure> {
     let query = body::query(request.call, &["limit", "cursor"])?;
     let limit = limit(&query)?;
     let keys = request.deps.keys.list(request.tenant()?).await?;
-    let items = keys.iter().map(show).collect();
+    let items = keys.iter().map(|about| show(about, now(request))).collect();
     Ok(Reply::json(200, &page(items, limit, query.get("cursor").map(String::as_str))))
 }
 
 /// `GET /api/api-keys/{id}`.
 pub async fn find(request: &Request<'_>) -> Result<Reply, Failure> {
-    found(request.deps.keys.about(request.tenant()?, request.id()).await?)
+    found(request, request.deps.keys.about(request.tenant()?, request.id()).await?)
 }
 
 /// `PATCH /api/api-keys/{id}`.
@@ -104,7 +104,8 @@ pub async fn change(request: &Request<'_>) -> Result<Reply, Failure> {
         check_text("label", label, MAX_LABEL)?;
     }
     check_scopes(scopes.as_deref().unwrap_or_default())?;
-    let expires_at = expires_at.map(|end| end.as_deref().map(time).transpose()).transpose()?;
+    let expires_at =
+        expires_at.map(|end| end.as_deref().map(|text| time(text, now(request))).transpose()).transpose()?;
     let change = KeyChange { label, scopes, expires_at, revoke: false };
     write(request, "key.change", &change).await
 }
@@ -125,7 +126,7 @@ pub async fn rotate(request: &Request<'_>) -> Result<Reply, Failure> {
     let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, "key.rotate", about);
     let rotated = keys.rotate(request.tenant()?, request.id(), grace, &record).await?;
     let Some((key, about, until)) = rotated else { return Err(Failure::not_found()) };
-    let mut shown = show(&about);
+    let mut shown = show(&about, now(request));
     shown["key"] = key.expose().into();
     shown["previousExpiresAt"] = iso_millis(until).into();
     Ok(Reply::json(201, &shown))
@@ -133,11 +134,11 @@ pub async fn rotate(request: &Request<'_>) -> Result<Reply, Failure> {
 
 async fn write(request: &Request<'_>, action: &str, change: &KeyChange) -> Result<Reply, Failure> {
     let record = |about: &KeyAbout| request.deps.tenants.record_of_key(&request.caller.actor, action, about);
-    found(request.deps.keys.change(request.tenant()?, request.id(), change, &record).await?)
+    found(request, request.deps.keys.change(request.tenant()?, request.id(), change, &record).await?)
 }
 
-fn found(about: Option<KeyAbout>) -> Result<Reply, Failure> {
-    about.map(|about| Reply::json(200, &show(&about))).ok_or_else(Failure::not_found)
+fn found(request: &Request<'_>, about: Option<KeyAbout>) -> Result<Reply, Failure> {
+    about.map(|about| Reply::json(200, &show(&about, now(request)))).ok_or_else(Failure::not_found)
 }
 
 fn check_scopes(scopes: &[String]) -> Result<(), Failure> {
@@ -152,13 +153,17 @@ fn check_scopes(scopes: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn time(text: &str) -> Result<Timestamp, Failure> {
-    let time: Timestamp = text.parse().map_err(|_| Failure::field("expiresAt must be an RFC 3339 time"))?;
-    if time <= Clock::system().now() { Err(Failure::field("expiresAt must lie in the future")) } else { Ok(time) }
+fn now(request: &Request<'_>) -> Timestamp {
+    request.deps.keys.clock().now()
 }
 
-fn show(about: &KeyAbout) -> Value {
-    let status = match (about.revoked_at, about.has_expired(Clock::system().now())) {
+fn time(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let time: Timestamp = text.parse().map_err(|_| Failure::field("expiresAt must be an RFC 3339 time"))?;
+    if time <= now { Err(Failure::field("expiresAt must lie in the future")) } else { Ok(time) }
+}
+
+fn show(about: &KeyAbout, now: Timestamp) -> Value {
+    let status = match (about.revoked_at, about.has_expired(now)) {
         (Some(_), _) => "revoked",
         (None, true) => "expired",
         (None, false) => "active",
