@@ -9,7 +9,7 @@ use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
-use switchyard_core::{Env, Secret, Uuid};
+use switchyard_core::{Env, Secret, random};
 use switchyard_io::Aws;
 use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_notify::Channel;
@@ -294,7 +294,7 @@ pub(crate) async fn signals(target: &Target, command: Signals) -> Result<ExitCod
 
 async fn bootstrap(access: &Access, email: &str, given: Option<String>) -> Result<ExitCode> {
     let deps = UserDeps::from_env(&access.aws, &access.env)?;
-    let password = given.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+    let password = given.clone().unwrap_or_else(|| random::uuid().simple().to_string());
     if !password::LENGTH.contains(&password.chars().count()) {
         bail!("a password has {} to {} characters", password::LENGTH.start(), password::LENGTH.end());
     }

@@ -8,7 +8,6 @@ use switchyard_api::{Authenticate, Refusal};
 use switchyard_core::{Clock, Env, EnvError};
 use switchyard_identity::{Access, Role, Scope};
 use switchyard_io::Aws;
-use switchyard_io::idempotency::Idempotency;
 use switchyard_io::keys::ApiKeys;
 use switchyard_signals::configs::ConfigDeps;
 use switchyard_signals::events::EventDeps;
@@ -17,6 +16,7 @@ use switchyard_signals::tenants::TenantDeps;
 use switchyard_signals::trials::TrialDeps;
 use switchyard_signals::users::{self, Session, UserDeps};
 use switchyard_signals::{Identified, IngestDeps, Producer, QueueDeps, Tenant, TenantStatus};
+use switchyard_work::idempotency::Idempotency;
 
 /// The header with an API key.
 const API_KEY: &str = "x-api-key";

@@ -10,9 +10,9 @@ use switchyard_callbacks::CallbacksDeps;
 use switchyard_core::{Clock, Env, EnvError};
 use switchyard_identity::Access;
 use switchyard_io::Aws;
-use switchyard_io::idempotency::Idempotency;
 use switchyard_io::keys::ApiKeys;
 use switchyard_orders::{InboundDeps, OrdersDeps};
+use switchyard_work::idempotency::Idempotency;
 
 /// What the operations need.
 #[derive(Clone)]

@@ -56,7 +56,7 @@ impl Events {
         let Ok(detail @ Value::Object(_)) = serde_json::from_str(detail) else {
             return refused("MalformedDetail", "Detail is malformed.");
         };
-        let id = uuid::Uuid::new_v4().to_string();
+        let id = switchyard_core::random::uuid().to_string();
         let time =
             i64::try_from(epoch_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
         let event = json!({

@@ -138,7 +138,7 @@ impl Pool {
     async fn run(self: Arc<Self>, payload: Bytes) -> Result<Bytes, InvokeError> {
         let _slot = self.slots.acquire().await.map_err(|_| InvokeError::Stopping)?;
         let started = Instant::now();
-        let request_id = uuid::Uuid::new_v4().to_string();
+        let request_id = switchyard_core::random::uuid().to_string();
         loop {
             let worker = match self.idle_worker() {
                 Some(worker) => worker,
@@ -338,7 +338,7 @@ async fn pass_on(stream: Option<impl AsyncRead + Unpin>, function: String, logs:
 }
 
 fn trace_header() -> String {
-    let id = uuid::Uuid::new_v4().simple().to_string();
+    let id = switchyard_core::random::uuid().simple().to_string();
     format!("Root=1-{:08x}-{};Parent={};Sampled=1", epoch_ms() / 1000, &id[..24], &id[..16])
 }
 

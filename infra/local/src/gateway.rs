@@ -148,7 +148,7 @@ fn event(
                 "sourceIp": peer.ip().to_canonical().to_string(),
                 "userAgent": headers.get("user-agent").cloned().unwrap_or_default(),
             },
-            "requestId": uuid::Uuid::new_v4().simple().to_string(),
+            "requestId": switchyard_core::random::uuid().simple().to_string(),
             "routeKey": format!("{} {}", route.method, route.path),
             "stage": "$default",
             "time": gateway_time(now),

@@ -374,8 +374,10 @@ fn create_secrets(template: &Template, secrets: &Secrets, settings: &Settings) -
         let mut values: Map<String, Value> =
             serde_json::from_str(&text_of(text)).with_context(|| format!("secret {id} is not a JSON object"))?;
         if let Some(key) = generated["GenerateStringKey"].as_str() {
-            let kept =
-                secrets.object(&id).remove(key).unwrap_or_else(|| json!(uuid::Uuid::new_v4().simple().to_string()));
+            let kept = secrets
+                .object(&id)
+                .remove(key)
+                .unwrap_or_else(|| json!(switchyard_core::random::uuid().simple().to_string()));
             values.insert(key.to_owned(), kept);
         }
         for (name, value) in &mut values {

@@ -32,8 +32,9 @@ impl S3 {
     /// Serves `folder`, or a temporary one, with `buckets` in it.
     pub(crate) fn open(folder: Option<PathBuf>, buckets: &[String]) -> Result<Self> {
         let is_temporary = folder.is_none();
-        let folder = folder
-            .unwrap_or_else(|| std::env::temp_dir().join(format!("switchyard-s3-{}", uuid::Uuid::new_v4().simple())));
+        let folder = folder.unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("switchyard-s3-{}", switchyard_core::random::uuid().simple()))
+        });
         for bucket in buckets {
             let path = folder.join(bucket);
             std::fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;

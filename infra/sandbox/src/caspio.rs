@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use switchyard_core::random;
 use table::{PK_ID, Row, Table};
 
 pub(crate) const SERVICE: &str = "caspio";
@@ -116,7 +117,7 @@ async fn issue_token(
     if (given("client_id"), given("client_secret")) != (Some(CLIENT_ID), Some(CLIENT_SECRET)) {
         return refused("invalid_client");
     }
-    let token = format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..));
+    let token = format!("{}{}", random::uuid().simple(), random::uuid().simple());
     let now = Instant::now();
     let mut tokens = caspio.tokens();
     tokens.retain(|_, expiry| now < *expiry);

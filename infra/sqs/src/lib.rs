@@ -54,6 +54,12 @@ pub fn queue_name(url_or_arn: &str) -> &str {
     url_or_arn.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default()
 }
 
+/// An identifier as SQS gives messages, tasks and requests. They name things and hide nothing.
+#[expect(clippy::disallowed_methods, reason = "the engine stands by itself, without the workflows' own clock")]
+pub(crate) fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 /// Where the queues are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {

@@ -2,6 +2,7 @@
 //! and in `x-amzn-query-error` for code written against the older query protocol.
 
 use crate::engine::Queue;
+use crate::new_id;
 use crate::{
     Error, MAX_BATCH, Message, MessageAttributes, MoveTask, NewMessage, QueueCounts, Result, Sent, Sqs, TextMap,
     md5_of_attributes, md5_of_body, queue_name, queue_url,
@@ -13,7 +14,6 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Bytes that one SendMessageBatch may hold.
 const MAX_BATCH_BYTES: usize = 1_048_576;
@@ -288,7 +288,7 @@ fn respond(status: StatusCode, body: &Value, query_error: Option<&str>) -> Respo
     let mut set = |name: &'static str, value: &str| {
         header::HeaderValue::from_str(value).map(|value| headers.insert(name, value)).ok();
     };
-    set("x-amzn-requestid", &Uuid::now_v7().to_string());
+    set("x-amzn-requestid", &new_id());
     if let Some(error) = query_error {
         set("x-amzn-query-error", error);
     }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Env, EnvError};
 use switchyard_io::http::{self, Http, HttpError, Method, Url};
-use switchyard_io::{SecretValues, Secrets, once};
+use switchyard_io::{SecretValues, Secrets};
+use switchyard_work::once;
 use tokio::time::Instant;
 
 const SERVICE: &str = "Caspio";

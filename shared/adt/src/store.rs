@@ -20,11 +20,12 @@ use crate::error::AdtError;
 use crate::model::{EventKind, Notification, QueuedEvent, Resident};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use switchyard_core::Owner;
 use switchyard_core::{Timestamp, hex_sha256, iso_millis};
 use switchyard_io::Table;
 use switchyard_io::dynamo::{Changes, Create, IntoAttribute, Item, Key, Update};
-use switchyard_io::once::{self, Claim, Owner};
-use switchyard_io::outbox::{self, Due};
+use switchyard_work::once::{self, Claim};
+use switchyard_work::outbox::{self, Due};
 
 /// The workflow's name in the index `due`.
 pub(crate) const WORKFLOW: &str = "adt";

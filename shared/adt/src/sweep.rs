@@ -2,7 +2,7 @@ use crate::accept::{AcceptDeps, enqueue};
 use crate::error::AdtError;
 use crate::store::WORKFLOW;
 use switchyard_core::metric;
-use switchyard_io::outbox::{self, DueRow};
+use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
 /// What sweeping needs: the same as accepting.

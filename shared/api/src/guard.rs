@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 use switchyard_identity::Access;
-use switchyard_io::idempotency::Idempotency;
+use switchyard_work::idempotency::Idempotency;
 
 /// What a function's state does for its operations.
 pub trait Authenticate: Clone + Send + Sync + 'static {

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 use switchyard_core::{error_chain, hex_sha256};
-use switchyard_io::idempotency::{Begun, Idempotency};
+use switchyard_work::idempotency::{Begun, Idempotency};
 
 /// Names a request, so that sending it again takes effect once.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -2,14 +2,18 @@
 
 use crate::model::{DeliveryStatus, RetryPolicy};
 use std::time::Duration;
+use switchyard_core::backoff::{at_least, spread};
 
 const COMPAT: [u32; 2] = [60, 300];
 
 /// Waits between the ten attempts of Standard Webhooks v1.0.0: 75 h 35 min in all.
 const STANDARD: [u32; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// The longest wait that a receiver may ask for.
-const LONGEST_WISH: Duration = Duration::from_secs(24 * 3_600);
+/// A receiver's `Retry-After` counts up to this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3_600);
+
+/// How far a wait is moved by jitter, either way, unless the policy is [`RetryPolicy::Compat`].
+const JITTER: f64 = 0.2;
 
 /// Most waits, and the longest, of a policy of one's own.
 pub const CUSTOM_WAITS: usize = 20;
@@ -24,13 +28,18 @@ fn waits(policy: &RetryPolicy) -> &[u32] {
     }
 }
 
-/// The wait before the next attempt after `made` of them, or `None` when that was the last. `random` is 0 to 1; a
-/// receiver's own wish can only make it longer.
-pub(crate) fn next_wait(policy: &RetryPolicy, made: u32, wish: Option<Duration>, random: f64) -> Option<Duration> {
+/// The wait before the next attempt after `made` of them, or `None` when that was the last. `random` is 0.0 to 1.0; the
+/// receiver's `Retry-After` can only make the wait longer.
+pub(crate) fn next_wait(
+    policy: &RetryPolicy,
+    made: u32,
+    retry_after: Option<Duration>,
+    random: f64,
+) -> Option<Duration> {
     let step = waits(policy).get(usize::try_from(made).ok()?.checked_sub(1)?)?;
-    let jitter = if *policy == RetryPolicy::Compat { 1.0 } else { 0.8 + 0.4 * random };
-    let wait = Duration::from_secs(u64::from(*step)).mul_f64(jitter);
-    Some(wait.max(wish.unwrap_or_default().min(LONGEST_WISH)))
+    let jitter = if *policy == RetryPolicy::Compat { 0.0 } else { JITTER };
+    let wait = spread(Duration::from_secs(u64::from(*step)), jitter, random);
+    Some(at_least(wait, retry_after, MAX_RETRY_AFTER))
 }
 
 /// How long a delivery can take by its policy: an open circuit saves requests and never adds time.

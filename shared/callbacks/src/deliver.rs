@@ -1,26 +1,29 @@
+//! Delivering: events fan out to endpoints, and each delivery is attempted until it is settled.
+
 use crate::decide::{next_wait, span};
 use crate::error::CallbacksError;
 use crate::manage::recover_page;
 use crate::model::{
     DELIVERY_KIND, DeliveryJob, DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RECOVER_KIND, RecoverJob,
 };
-use crate::store::{AttemptRow, Claim, DeliveryRow, EndpointRow, EventRow, Next, Store};
+use crate::store::{AttemptRow, DeliveryRow, EndpointRow, EventRow, Next, Store};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::signature::legacy;
 use switchyard_core::{
-    Classify as _, Clock, Disposition, Env, EnvError, Envelope, EnvelopeError, Secret, error_chain, iso_millis, metric,
+    Classify as _, Clock, Disposition, Env, EnvError, Envelope, EnvelopeError, Owner, Secret, error_chain, iso_millis,
+    metric, random,
 };
-use switchyard_io::circuit::Failed;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 use switchyard_io::http::{Answer, Guard, Http, HttpError};
-use switchyard_io::once::Owner;
 use switchyard_io::operator::{Notice, Operator};
 use switchyard_io::vault::Vault;
 use switchyard_io::webhook::{Answered, Webhook};
-use switchyard_io::{Aws, MAX_DELAY, Queue, Secrets, Table};
+use switchyard_io::{Aws, Queue, Secrets, Table};
+use switchyard_work::attempt::{Claim, Claimant, Retry};
+use switchyard_work::circuit::Failed;
 use tokio::time::Instant;
 
 /// What receiving events and managing endpoints need.
@@ -94,6 +97,9 @@ impl DeliverDeps {
         Self { callbacks: self.callbacks.with_clock(clock), ..self }
     }
 }
+
+/// What waits for a circuit is spread over this time, in milliseconds.
+const CIRCUIT_JITTER_MS: u64 = 2_000;
 
 /// A lease outlives its request by this much.
 const MARGIN: Duration = Duration::from_secs(15);
@@ -173,16 +179,16 @@ async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner) -> Result
     let (callbacks, now) = (&deps.callbacks, deps.callbacks.clock.now());
     let now_ms = now.as_millisecond();
     // An endpoint's own timeout may be longer than the usual one, 30 seconds at most.
-    let until = (now + Duration::from_secs(30).max(deps.timeout) + MARGIN).as_millisecond();
-    let claimed = callbacks.store.claim(&job.event_id, &job.endpoint_id, job.attempts, owner, now_ms, until).await?;
-    let row = match claimed {
+    let until_ms = (now + Duration::from_secs(30).max(deps.timeout) + MARGIN).as_millisecond();
+    let by = Claimant { owner, attempts: job.attempts, now_ms, until_ms };
+    let row = match callbacks.store.claim(&job.event_id, &job.endpoint_id, by).await? {
         Claim::Mine(row) => row,
         Claim::Busy { until_ms } => {
             let wait = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or_default());
             return Err(CallbacksError::Busy { wait });
         }
-        Claim::Settled(status) => {
-            tracing::info!(event_id = job.event_id, reason = status.name(), "callback_skipped");
+        Claim::Settled(row) => {
+            tracing::info!(event_id = job.event_id, reason = row.status.name(), "callback_skipped");
             return Ok(());
         }
         Claim::Missing => {
@@ -209,7 +215,7 @@ async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner) -> Result
     };
     match hold_back(deps, endpoint, &row, now).await? {
         Hold::Go => attempt(deps, endpoint, &event, &row).await,
-        Hold::Until { time, slot } => put_off(callbacks, &row, time, slot).await,
+        Hold::Until(retry) => reschedule(callbacks, &row, retry).await,
         Hold::GiveUp => give_up(deps, endpoint, &event, &row, "circuit_open").await,
     }
 }
@@ -233,7 +239,7 @@ async fn give_up(
 
 enum Hold {
     Go,
-    Until { time: i64, slot: bool },
+    Until(Retry),
     GiveUp,
 }
 
@@ -246,56 +252,59 @@ async fn hold_back(
 ) -> Result<Hold, CallbacksError> {
     let (callbacks, now_ms) = (&deps.callbacks, now.as_millisecond());
     let end = row.round_began + millis(span(&endpoint.retry_policy));
-    let leave_alone = |until: i64| match now_ms >= end {
+    let hold_until = |until: i64| match now_ms >= end {
         true => Hold::GiveUp,
-        false => Hold::Until { time: (until + fastrand::i64(0..2_000)).min(end), slot: false },
+        false => Hold::Until(Retry::at(jittered(until).min(end), now_ms)),
     };
     if let Some(open_until) = endpoint.circuit.open_until(now_ms) {
-        return Ok(leave_alone(open_until));
+        return Ok(hold_until(open_until));
     }
     if let Some(rate) = endpoint.rate_per_second.filter(|_| row.slot_at.is_none_or(|slot| slot > now_ms)) {
         let horizon = span(&endpoint.retry_policy);
         let Some(slot) = callbacks.store.reserve(&endpoint.id, rate, now_ms, horizon).await? else {
-            // Its turn would come too late; perhaps others give up theirs.
-            return Ok(leave_alone(end));
+            // Its place would come too late; others may give up theirs.
+            return Ok(hold_until(end));
         };
         if slot > now_ms {
-            return Ok(Hold::Until { time: slot, slot: true });
+            return Ok(Hold::Until(Retry::at(slot, now_ms).with_slot()));
         }
     }
     if let Some((until, probe)) = endpoint.circuit.probe(now_ms, deps.timeout_of(endpoint)) {
         match callbacks.store.change_endpoint(endpoint, probe).await? {
             Some(probed) => *endpoint = probed,
-            None => return Ok(leave_alone(until)),
+            None => return Ok(hold_until(until)),
         }
     }
     Ok(Hold::Go)
 }
 
-/// Puts a delivery off without using up an attempt.
-async fn put_off(deps: &CallbacksDeps, row: &DeliveryRow, time: i64, slot: bool) -> Result<(), CallbacksError> {
-    let next = at(time, slot, deps.clock.now());
-    if deps.store.settle(row, &next, None, None).await? {
-        send_later(deps, row, row.attempts, &next).await?;
+/// Reschedules a delivery without using up an attempt.
+async fn reschedule(deps: &CallbacksDeps, row: &DeliveryRow, retry: Retry) -> Result<(), CallbacksError> {
+    if deps.store.settle(row, &Next::Again(retry), None, None).await? {
+        send_later(deps, row, row.attempts, retry).await?;
     }
     Ok(())
 }
 
-/// To be tried at `time`. What lies further off than a message can wait is the sweeper's.
-fn at(time: i64, slot: bool, now: Timestamp) -> Next {
-    Next::At { time, slot, is_sent: time - now.as_millisecond() <= millis(MAX_DELAY) }
-}
-
-/// Sends the message that brings what is next, if one does.
-async fn send_later(deps: &CallbacksDeps, row: &DeliveryRow, attempts: u32, next: &Next) -> Result<(), CallbacksError> {
-    if let Next::At { time, is_sent: true, .. } = next {
-        let wait = u64::try_from(time - deps.clock.now().as_millisecond()).unwrap_or_default();
-        deps.queue.send(&message(row, attempts)?, Duration::from_millis(wait)).await?;
+/// Sends the message that brings a rescheduled delivery, unless the sweep does.
+async fn send_later(
+    deps: &CallbacksDeps,
+    row: &DeliveryRow,
+    attempts: u32,
+    retry: Retry,
+) -> Result<(), CallbacksError> {
+    match retry.delay(deps.clock.now().as_millisecond()) {
+        Some(delay) => Ok(deps.queue.send(&message(row, attempts)?, delay).await?),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Makes one request and writes down what came of it.
+/// A time, epoch milliseconds, moved on a little, so that not all deliveries that wait for a circuit come at once.
+fn jittered(time_ms: i64) -> i64 {
+    time_ms.saturating_add(i64::try_from(random::below(CIRCUIT_JITTER_MS)).unwrap_or_default())
+}
+
+/// Makes one request and records its outcome.
 async fn attempt(
     deps: &DeliverDeps,
     endpoint: &EndpointRow,
@@ -334,12 +343,11 @@ async fn attempt(
     if outcome != Answered::Taken {
         made.error = Some(reason(&answer));
     }
-    let random = fastrand::f64();
     let next = match outcome {
         Answered::Taken => Next::Ended(DeliveryStatus::Success),
         Answered::Gone => Next::Ended(DeliveryStatus::Failed),
-        Answered::Refused => match next_wait(&endpoint.retry_policy, row.attempts + 1, wish, random) {
-            Some(wait) => at(now.as_millisecond() + millis(wait), false, now),
+        Answered::Refused => match next_wait(&endpoint.retry_policy, row.attempts + 1, wish, random::fraction()) {
+            Some(wait) => Next::Again(Retry::at(now.as_millisecond() + millis(wait), now.as_millisecond())),
             None => Next::Ended(DeliveryStatus::Failed),
         },
     };
@@ -349,7 +357,10 @@ async fn attempt(
     if is_written && matches!(next, Next::Ended(DeliveryStatus::Failed)) {
         tell_of_failure(deps, event, endpoint, made.error.as_deref()).await;
     }
-    if is_written { send_later(&deps.callbacks, row, row.attempts + 1, &next).await } else { Ok(()) }
+    match next {
+        Next::Again(retry) if is_written => send_later(&deps.callbacks, row, row.attempts + 1, retry).await,
+        _ => Ok(()),
+    }
 }
 
 async fn post(
@@ -390,7 +401,7 @@ fn reason(answer: &Result<Answer, HttpError>) -> String {
 
 /// `Retry-After` of an answer that asks for patience.
 fn wished_wait(answer: &Answer, now: Timestamp) -> Option<Duration> {
-    matches!(answer.status, 429 | 502..=504).then(|| answer.retry_after_or_at(now)).flatten()
+    matches!(answer.status, 429 | 502..=504).then(|| answer.retry_after(now)).flatten()
 }
 
 /// Keeps the endpoint's record: a success closes its circuit, failures open it, and at last switch the endpoint off. An
@@ -469,7 +480,7 @@ fn about(endpoint: &EndpointRow, name: &str, value: &Value) -> Value {
 
 fn log(event: &EventRow, row: &DeliveryRow, made: &AttemptRow, next: &Next) {
     let next_retry_at = match next {
-        Next::At { time, .. } => Timestamp::from_millisecond(*time).ok().map(iso_millis),
+        Next::Again(retry) => Timestamp::from_millisecond(retry.at_ms).ok().map(iso_millis),
         Next::Ended(_) => None,
     };
     let is_success = matches!(next, Next::Ended(DeliveryStatus::Success));
@@ -492,7 +503,7 @@ fn log(event: &EventRow, row: &DeliveryRow, made: &AttemptRow, next: &Next) {
             metric::count("callback.exhausted", 1);
             tracing::warn!(event_id = event.id, reason = made.error, "callback_job_failed");
         }
-        Next::At { .. } => {}
+        Next::Again(_) => {}
     }
 }
 

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::signature::new_secret;
 use switchyard_core::{Envelope, Secret, iso_millis};
-use switchyard_io::circuit;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 use switchyard_io::http::Url;
 use switchyard_io::vault::VaultError;
+use switchyard_work::circuit;
 
 /// Endpoints that one organisation may have for one event: a transaction writes all their deliveries.
 pub const MAX_ENDPOINTS: i64 = 50;

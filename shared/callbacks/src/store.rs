@@ -26,13 +26,13 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::hex_sha256;
 use switchyard_io::Table;
-use switchyard_io::circuit::Circuit;
 use switchyard_io::dynamo::{AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write};
-use switchyard_io::lease::{self, Lease};
-use switchyard_io::once::Owner;
-use switchyard_io::outbox::{self, Due};
-use switchyard_io::pace;
 use switchyard_io::vault::Sealed;
+use switchyard_work::attempt::{self, Claim, Claimant, Retry};
+use switchyard_work::circuit::Circuit;
+use switchyard_work::lease::{self, Lease};
+use switchyard_work::outbox::{self, Due};
+use switchyard_work::pace;
 
 /// The workflow's name in the index `due`.
 pub(crate) const WORKFLOW: &str = "callbacks";
@@ -270,6 +270,12 @@ impl DeliveryRow {
     fn shard(&self) -> String {
         outbox::shard(WORKFLOW, &hex_sha256(&[&self.event_id, &self.endpoint_id]))
     }
+
+    /// The mark of a delivery whose message is to be sent now.
+    fn unsent(&self, now_ms: i64) -> Due {
+        let grace_ms = i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default();
+        Due { due_shard: self.shard(), due_at: now_ms + grace_ms, due_count: 0 }
+    }
 }
 
 /// One attempt's row.
@@ -353,30 +359,13 @@ pub(crate) enum Added {
     TooMany,
 }
 
-/// What became of [`Store::claim`].
-pub(crate) enum Claim {
-    /// Ours until the lease ends.
-    Mine(Box<DeliveryRow>),
-    /// Nothing to do: it ended, or another message knows a later state.
-    Settled(DeliveryStatus),
-    Busy {
-        until_ms: i64,
-    },
-    Missing,
-}
-
-/// What became of a delivery that was claimed.
+/// What follows for a delivery that was claimed.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Next {
-    /// It ended.
+    /// It ends.
     Ended(DeliveryStatus),
-    /// To be tried at that time, epoch milliseconds.
-    At {
-        time: i64,
-        /// Whether a place in the endpoint's pace is ours then.
-        slot: bool,
-        /// Whether a delayed message brings it; if not, the sweeper does.
-        is_sent: bool,
-    },
+    /// It is attempted later.
+    Again(Retry),
 }
 
 /// Everything known of an event.
@@ -542,36 +531,20 @@ impl Store {
         Ok((rows, next))
     }
 
-    /// Takes the lease on a delivery that is pending with so many attempts: when it is free, when its time is up, or
-    /// when an earlier receive of the same message held it.
+    /// Claims a delivery that is pending.
     pub(crate) async fn claim(
         &self,
         event_id: &str,
         endpoint_id: &str,
-        attempts: u32,
-        owner: &Owner,
-        now_ms: i64,
-        until_ms: i64,
-    ) -> Result<Claim, CallbacksError> {
-        let changes = lease::taken(Changes::new(), owner, now_ms, until_ms).only_if(
-            "#status = ? AND #attempts = ?",
-            ["pending".into_attribute(), i64::from(attempts).into_attribute()],
-        );
-        match self.table.update(&delivery_key(event_id, endpoint_id), changes).await? {
-            Update::Applied(item) => Ok(Claim::Mine(Box::new(self.table.read(item)?))),
-            Update::Refused(None) => Ok(Claim::Missing),
-            Update::Refused(Some(item)) => {
-                let row: DeliveryRow = self.table.read(item)?;
-                if row.status == DeliveryStatus::Pending && row.attempts == attempts {
-                    return Ok(Claim::Busy { until_ms: row.lease.until_ms().unwrap_or(now_ms) });
-                }
-                Ok(Claim::Settled(row.status))
-            }
-        }
+        by: Claimant<'_>,
+    ) -> Result<Claim<DeliveryRow>, CallbacksError> {
+        let pending = Changes::new().only_if("#status = ?", ["pending".into_attribute()]);
+        let is_pending = |row: &DeliveryRow| row.status == DeliveryStatus::Pending;
+        Ok(attempt::claim(&self.table, &delivery_key(event_id, endpoint_id), by, pending, is_pending).await?)
     }
 
-    /// Writes what became of a claimed delivery, with the attempt that was made, if one was. `false` when the lease was
-    /// lost meanwhile.
+    /// Settles or reschedules a claimed delivery, with the attempt that was made, if one was. Returns `false` when the
+    /// lease was lost.
     pub(crate) async fn settle(
         &self,
         row: &DeliveryRow,
@@ -579,15 +552,10 @@ impl Store {
         attempt: Option<&AttemptRow>,
         error: Option<&str>,
     ) -> Result<bool, CallbacksError> {
-        let mut changes = row.lease.given_back(Changes::new());
-        changes = match next {
-            Next::Ended(status) => {
-                outbox::settled(changes).set("status", status.name()).remove("next_attempt_at").remove("slot_at")
-            }
-            Next::At { time, slot, is_sent } => changes
-                .set("next_attempt_at", *time)
-                .set_or_remove("slot_at", slot.then_some(*time))
-                .due(row, if *is_sent { time + grace_ms() } else { *time }),
+        let changes = row.lease.release(Changes::new());
+        let mut changes = match next {
+            Next::Ended(status) => attempt::settle(changes).set("status", status.name()),
+            Next::Again(retry) => retry.reschedule(changes, row.shard()),
         };
         if let Some(attempt) = attempt {
             changes = changes
@@ -610,15 +578,16 @@ impl Store {
     /// Starts a delivery anew because somebody asked; `false` while a worker has it, or when it is no longer as it was
     /// read: the index `endpoint` lags behind.
     pub(crate) async fn reopen(&self, row: &DeliveryRow, now_ms: i64) -> Result<bool, CallbacksError> {
-        let changes = lease::free(Changes::new(), now_ms)
+        let changes = lease::ROW
+            .only_if_free(Changes::new(), now_ms)
             .set("status", DeliveryStatus::Pending.name())
             .set("attempts", 0_i64)
             .set("trigger", "manual")
             .set("round_began", now_ms)
             .remove("next_attempt_at")
             .remove("slot_at")
-            .due(row, now_ms + grace_ms())
             .only_if("#status = ?", [row.status.name().into_attribute()]);
+        let changes = outbox::marked(changes, row.unsent(now_ms));
         Ok(matches!(self.table.update(&row.key(), changes).await?, Update::Applied(_)))
     }
 
@@ -638,22 +607,6 @@ impl Store {
     pub(crate) fn delivery(&self, item: Item) -> Result<DeliveryRow, CallbacksError> {
         Ok(self.table.read(item)?)
     }
-}
-
-trait DueChanges {
-    /// Marks the delivery as overdue from `due_at` on.
-    fn due(self, row: &DeliveryRow, due_at: i64) -> Self;
-}
-
-impl DueChanges for Changes {
-    fn due(self, row: &DeliveryRow, due_at: i64) -> Self {
-        self.set("due_shard", row.shard()).set("due_at", due_at).set("due_count", 0_i64)
-    }
-}
-
-/// What a message in the queue gets before the sweeper sends another.
-fn grace_ms() -> i64 {
-    i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default()
 }
 
 /// `changes` for this endpoint only, and not for one that was registered at its address since.

@@ -1,9 +1,11 @@
+//! The sweep: sends the deliveries that are due to their queue.
+
 use crate::deliver::{CallbacksDeps, send_all};
 use crate::error::CallbacksError;
 use crate::model::DeliveryStatus;
 use crate::store::WORKFLOW;
 use serde::Serialize;
-use switchyard_io::outbox::{self, DueRow};
+use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
 /// What one sweep did.

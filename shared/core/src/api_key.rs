@@ -4,10 +4,9 @@
 //! the CRC-32 of all before it as 6 of base 62, so that a typing error and a leak are recognised without a look-up. What
 //! is kept is an HMAC of the whole key under a pepper: a key with 256 random bits needs no slow hash.
 
-use crate::Secret;
+use crate::{Secret, random};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
+use sha2::Sha256;
 
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -22,8 +21,10 @@ pub struct ApiKey(Secret<String>);
 impl ApiKey {
     /// A new key. `is_live` only shows in its name.
     pub fn generate(is_live: bool) -> Self {
-        let kid: String = random().iter().take(KID).map(|byte| char::from(BASE32[usize::from(byte % 32)])).collect();
-        let head = format!("so_{}_{kid}_{}", if is_live { "live" } else { "test" }, base62(&random(), SECRET));
+        let kid: String =
+            random::bytes::<KID>().iter().map(|byte| char::from(BASE32[usize::from(byte % 32)])).collect();
+        let head =
+            format!("so_{}_{kid}_{}", if is_live { "live" } else { "test" }, base62(&random::bytes::<32>(), SECRET));
         Self(Secret::new(format!("{head}{}", check(&head))))
     }
 
@@ -63,12 +64,6 @@ pub fn digest(text: &str, pepper: &Secret<String>) -> String {
     mac.update(text.as_bytes());
     let bytes = mac.finalize().into_bytes();
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(HEX[usize::from(half)])).collect()
-}
-
-/// 32 bytes from the system's generator, through the nearest of its outputs at hand.
-fn random() -> [u8; 32] {
-    let seed: Vec<u8> = (0..3).flat_map(|_| Uuid::new_v4().into_bytes()).collect();
-    Sha256::digest(&seed).into()
 }
 
 /// A number of 256 bits, big-endian, in `width` digits.

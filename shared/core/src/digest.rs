@@ -1,3 +1,5 @@
+//! Digests that become keys and choose partitions.
+
 use sha2::{Digest, Sha256};
 
 /// Lower-case hex SHA-256 of `parts`, each preceded by its length, so that `["a", "bc"]` and `["ab", "c"]` differ.

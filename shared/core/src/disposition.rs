@@ -1,10 +1,12 @@
+//! Whether work that failed is worth another attempt.
+
 use std::error::Error;
 use std::time::Duration;
 
-/// What becomes of work that failed.
+/// How to continue with work that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// The same work may succeed later; `after` is the far side's own wish (`Retry-After`), if it had one.
+    /// A later attempt may succeed; `after` is the far side's `Retry-After`, if it sent one.
     Retry {
         /// Wait at least this long.
         after: Option<Duration>,
@@ -15,7 +17,7 @@ pub enum Disposition {
 
 /// Errors that know whether trying again can help.
 pub trait Classify: Error {
-    /// Retry or not.
+    /// Whether another attempt can succeed.
     fn disposition(&self) -> Disposition;
 }
 

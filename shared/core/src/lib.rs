@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod api_key;
+pub mod backoff;
 mod channel;
 mod clock;
 mod digest;
@@ -15,17 +16,20 @@ mod envelope;
 mod invocation;
 pub mod jwt;
 pub mod metric;
+mod owner;
 mod problem;
+pub mod random;
 mod secret;
 pub mod signature;
 
 pub use channel::{Channel, UnknownChannel};
-pub use clock::{Clock, iso_millis, made_at, uuid_of};
+pub use clock::{Clock, iso_millis, made_at, new_id_at, uuid_of};
 pub use digest::{hex_sha256, shard_of};
 pub use disposition::{Classify, Disposition, error_chain};
 pub use env::{Env, EnvError};
 pub use envelope::{Envelope, EnvelopeError};
 pub use invocation::Invocation;
+pub use owner::Owner;
 pub use problem::Problem;
 pub use secret::Secret;
 

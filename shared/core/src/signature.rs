@@ -3,12 +3,12 @@
 //! Signed is `{webhook-id}.{webhook-timestamp}.{body}` with HMAC-SHA256; the header lists one `v1,<base64>` for each
 //! secret in force, so that a receiver may hold the old or the new one while they change.
 
-use crate::Secret;
+use crate::{Secret, random};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
@@ -36,11 +36,7 @@ pub enum Mismatch {
 
 /// A new secret of 32 random bytes; the standard asks for 24 to 64.
 pub fn new_secret() -> Secret<String> {
-    // Keys come from the system's generator; a UUID is the nearest of its outputs at hand. 122 of its 128 bits are
-    // random, so three of them through SHA-256 fill a key.
-    let seed: Vec<u8> = (0..3).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
-    let bytes = Sha256::digest(&seed);
-    Secret::new(format!("{PREFIX}{}", STANDARD.encode(bytes)))
+    Secret::new(format!("{PREFIX}{}", STANDARD.encode(random::bytes::<32>())))
 }
 
 /// The `webhook-signature` header for a message signed with each of `secrets`.

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::str::FromStr;
-use switchyard_core::{Classify, Disposition, Env, EnvError, error_chain};
+use std::time::Duration;
+use switchyard_core::backoff::Backoff;
+use switchyard_core::{Classify, Disposition, Env, EnvError, error_chain, random};
 
 pub use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -340,10 +342,10 @@ pub struct Page {
     pub after: Option<Item>,
 }
 
-/// Attempts at a write that a transaction gets in the way of.
+/// Attempts at a write that conflicts with a transaction.
 const CONFLICT_ATTEMPTS: u32 = 8;
-/// Longest wait before the second attempt; it grows with each.
-const CONFLICT_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+/// Waits between them.
+const CONFLICT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(100));
 
 /// One DynamoDB table with string keys `pk` and `sk`.
 #[derive(Clone)]
@@ -689,7 +691,7 @@ impl Table {
 
 #[expect(clippy::disallowed_methods, reason = "a conflict lasts milliseconds; a redelivery costs seconds")]
 async fn conflict_passes(attempt: u32) {
-    tokio::time::sleep(CONFLICT_WAIT.mul_f64(f64::from(attempt) * fastrand::f64())).await;
+    tokio::time::sleep(CONFLICT_BACKOFF.wait(attempt - 1, None, random::fraction())).await;
 }
 
 /// A number in a row; `None` when there is none that fits.

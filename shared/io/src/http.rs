@@ -7,13 +7,14 @@ mod guard;
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::Once;
 use std::time::Duration;
-use switchyard_core::{Classify, Disposition, EnvError};
+use switchyard_core::backoff::{self, Backoff};
+use switchyard_core::{Classify, Disposition, EnvError, random};
 
 pub use guard::{Guard, is_public};
 pub use reqwest::{Method, RequestBuilder as Request, Url};
@@ -25,7 +26,9 @@ pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 pub const ATTEMPTS: u32 = 3;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const RETRY_BASE: Duration = Duration::from_millis(250);
+/// Waits between the attempts at one call.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(8));
+/// The longest `Retry-After` that a call waits for by itself.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(5);
 
 /// A call to a third party that brought no usable answer. `Display` never shows address or body.
@@ -47,7 +50,7 @@ pub enum HttpError {
         service: &'static str,
         /// HTTP status.
         status: u16,
-        /// The far side's own wish, capped.
+        /// The far side's `Retry-After`, capped.
         retry_after: Option<Duration>,
         /// The answer's body, for code that reads error codes. Never log it.
         body: Bytes,
@@ -172,7 +175,7 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
 /// See [`HttpError`].
 pub async fn call(service: &'static str, request: RequestBuilder) -> Result<Bytes, HttpError> {
     let response = request.send().await.map_err(|error| no_answer(service, error))?;
-    let (status, retry_after) = (response.status(), retry_after(&response));
+    let (status, retry_after) = (response.status(), retry_after(response.status(), response.headers()));
     let body = read_capped(service, response).await?;
     if status.is_success() {
         return Ok(body);
@@ -192,18 +195,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// `Retry-After` in seconds, whatever the status and however long.
-    pub fn retry_after(&self) -> Option<Duration> {
-        seconds(&self.headers)
-    }
-
-    /// The same, or until a date (RFC 9110 §10.2.3) from `now` on.
-    pub fn retry_after_or_at(&self, now: Timestamp) -> Option<Duration> {
-        self.retry_after().or_else(|| {
-            let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
-            let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-            Duration::try_from(at.duration_since(now)).ok()
-        })
+    /// `Retry-After` in either form as a wait from `now`, whatever the status, without a cap.
+    pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        backoff::retry_after(self.headers.get(RETRY_AFTER)?.to_str().ok()?, now, Duration::MAX)
     }
 
     /// HTTP's name for the status.
@@ -290,9 +284,9 @@ where
         };
         made += 1;
         let Disposition::Retry { after } = error.disposition() else { return Err(error) };
-        let ceiling = RETRY_BASE * 2_u32.pow(made - 1);
-        let wait = after.unwrap_or_default() + ceiling.mul_f64(fastrand::f64());
-        if made >= attempts || tokio::time::Instant::now() + wait >= deadline {
+        let wait = RETRY.wait(made - 1, after, random::fraction());
+        let resumes_at = tokio::time::Instant::now().checked_add(wait);
+        if made >= attempts || resumes_at.is_none_or(|at| at >= deadline) {
             return Err(error);
         }
         #[expect(clippy::disallowed_methods, reason = "under a second, and cheaper than another delivery")]
@@ -300,15 +294,16 @@ where
     }
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
-    if response.status() != StatusCode::TOO_MANY_REQUESTS && response.status() != StatusCode::SERVICE_UNAVAILABLE {
+/// `Retry-After` of a response that asks for patience. A date counts from the sender's own, by its `Date` header, so that
+/// clocks need not agree; servers that have a clock send one.
+fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    if status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
-    seconds(response.headers()).map(|wait| wait.min(RETRY_AFTER_CAP))
-}
-
-fn seconds(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let text = |name| headers.get(name)?.to_str().ok();
+    // Without a clock of the sender's only the form in seconds says anything.
+    let now = text(DATE).and_then(|date| backoff::http_date(date, Timestamp::UNIX_EPOCH)).unwrap_or(Timestamp::MAX);
+    backoff::retry_after(text(RETRY_AFTER)?, now, RETRY_AFTER_CAP)
 }
 
 async fn read_capped(service: &'static str, mut response: Response) -> Result<Bytes, HttpError> {
@@ -325,15 +320,36 @@ async fn read_capped(service: &'static str, mut response: Response) -> Result<By
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reqwest::header::HeaderValue;
 
     #[test]
-    fn a_wish_is_a_number_or_a_date() {
+    fn a_call_waits_by_the_senders_own_clock_and_not_for_long() {
+        let wait = |status: u16, wish: &'static str, date: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(wish));
+            headers.extend(date.map(|date| (DATE, HeaderValue::from_static(date))));
+            retry_after(StatusCode::from_u16(status).unwrap(), &headers).map(|wait| wait.as_millis())
+        };
+        let date = Some("Mon, 05 Jan 2026 10:00:00 GMT");
+        assert_eq!(
+            [wait(503, "2", None), wait(429, "2", date), wait(500, "2", date)],
+            [Some(2_000), Some(2_000), None]
+        );
+        assert_eq!(wait(503, "Mon, 05 Jan 2026 10:00:03 GMT", date), Some(3_000));
+        assert_eq!(wait(503, "Mon, 05 Jan 2026 11:00:00 GMT", date), Some(5_000));
+        assert_eq!(wait(503, "Mon, 05 Jan 2026 09:00:00 GMT", date), None);
+        assert_eq!(wait(503, "Mon, 05 Jan 2026 10:00:03 GMT", None), None);
+        assert_eq!(wait(503, "soon", date), None);
+    }
+
+    #[test]
+    fn a_response_tells_its_wait_without_a_cap() {
         let now = Timestamp::from_second(1_767_607_200).unwrap();
         let of = |text: &str| {
             let headers = [(RETRY_AFTER, text.parse().unwrap())].into_iter().collect();
-            Answer { status: 503, headers, body: Bytes::new() }.retry_after_or_at(now).map(|wait| wait.as_secs())
+            Answer { status: 503, headers, body: Bytes::new() }.retry_after(now).map(|wait| wait.as_secs())
         };
         assert_eq!((of("120"), of("Mon, 05 Jan 2026 10:02:00 GMT")), (Some(120), Some(120)));
-        assert_eq!((of("soon"), of("Mon, 05 Jan 2026 09:00:00 GMT")), (None, None));
+        assert_eq!((of("18446744073709551615"), of("soon")), (Some(u64::MAX), None));
     }
 }

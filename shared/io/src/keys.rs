@@ -225,10 +225,15 @@ impl ApiKeys {
         })
     }
 
-    /// The same with another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The clock by which keys expire.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Makes a key. It can be shown now and never again.

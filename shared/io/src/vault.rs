@@ -8,10 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use switchyard_core::{Classify, Disposition, Env, EnvError, Secret};
+use switchyard_core::{Classify, Disposition, Env, EnvError, Secret, random};
 
 /// A sealed value as it is kept: `<key id>.<base64url of nonce and ciphertext>`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +58,6 @@ impl Classify for VaultError {
 pub struct Vault {
     secrets: Secrets,
     secret_id: String,
-    random: SystemRandom,
 }
 
 impl Vault {
@@ -68,7 +66,7 @@ impl Vault {
     /// # Errors
     /// The setting is missing.
     pub fn from_env(secrets: &Secrets, env: &Env) -> Result<Self, EnvError> {
-        Ok(Self { secrets: secrets.clone(), secret_id: env.required("DATA_KEY_SECRET")?, random: SystemRandom::new() })
+        Ok(Self { secrets: secrets.clone(), secret_id: env.required("DATA_KEY_SECRET")? })
     }
 
     /// Seals `plain` for `context`, the place where it is kept: it opens nowhere else.
@@ -79,8 +77,7 @@ impl Vault {
         let keys = self.secrets.get(&self.secret_id).await.map_err(VaultError::Keys)?;
         let id = keys.required("current").map_err(VaultError::MissingKey)?.expose().clone();
         let key = key(&keys, &id)?;
-        let mut nonce = [0; NONCE_LEN];
-        self.random.fill(&mut nonce).map_err(|_| VaultError::Broken)?;
+        let nonce = random::bytes::<NONCE_LEN>();
         let mut sealed = plain.as_bytes().to_vec();
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed)
             .map_err(|_| VaultError::Broken)?;

@@ -5,9 +5,9 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use lambda_runtime::{LambdaEvent, service_fn};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use switchyard_core::{Classify, Disposition, error_chain, metric};
+use switchyard_core::backoff::Backoff;
+use switchyard_core::{Classify, Disposition, Owner, error_chain, metric, random};
 use switchyard_io::Queue;
-use switchyard_io::once::Owner;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -34,6 +34,7 @@ pub struct Delivery {
     pub deadline: Instant,
 }
 
+/// The longest ceiling of a wait, whatever the queue's own base is.
 const BACKOFF_CAP: Duration = Duration::from_secs(900);
 
 /// Serves SQS batches with `handle`, record by record.
@@ -158,7 +159,10 @@ where
     };
     metric::count("failed", 1);
     let wait = match disposition {
-        Disposition::Retry { after } => after.unwrap_or_default() + backoff(retry_base, attempt),
+        Disposition::Retry { after } => {
+            let backoff = Backoff::new(retry_base, BACKOFF_CAP);
+            backoff.wait(attempt.saturating_sub(1), after, random::fraction())
+        }
         // Nothing will change by waiting; the dead-letter queue is where somebody will look.
         Disposition::Permanent => Duration::ZERO,
     };
@@ -170,11 +174,6 @@ where
         "record failed"
     );
     Some(wait)
-}
-
-fn backoff(base: Duration, attempt: u32) -> Duration {
-    let ceiling = base.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(BACKOFF_CAP);
-    ceiling.mul_f64(fastrand::f64())
 }
 
 fn attribute<T: std::str::FromStr>(record: &SqsMessage, name: &str) -> Option<T> {
@@ -207,14 +206,5 @@ mod tests {
     #[test]
     fn records_of_a_standard_queue_stand_alone() {
         assert_eq!(in_groups(vec![record("1", None), record("2", None)]).len(), 2);
-    }
-
-    #[test]
-    fn backoff_never_exceeds_its_ceiling() {
-        let base = Duration::from_secs(15);
-        for attempt in 1..40 {
-            assert!(backoff(base, attempt) <= BACKOFF_CAP);
-        }
-        assert!(backoff(base, 1) <= base);
     }
 }

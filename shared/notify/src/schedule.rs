@@ -1,6 +1,7 @@
 //! When a delivery is tried again.
 
 use std::time::Duration;
+use switchyard_core::backoff::{at_least, spread};
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -27,14 +28,13 @@ pub enum Next {
     Exhausted,
 }
 
-/// What follows attempt number `made` (from 1) of a delivery that is `age` old. `wish` is the far side's; it wins when it
-/// is larger. `random` is in `0.0..1.0`.
-pub fn next(made: u32, wish: Option<Duration>, age: Duration, random: f64) -> Next {
+/// What follows attempt number `made` (from 1) of a delivery that is `age` old. The far side's `retry_after` counts when it
+/// is larger than the schedule's wait. `random` is in `0.0..1.0`.
+pub fn next(made: u32, retry_after: Option<Duration>, age: Duration, random: f64) -> Next {
     let Some(wait) = usize::try_from(made).ok().and_then(|made| WAITS.get(made.checked_sub(1)?)) else {
         return Next::Exhausted;
     };
-    let spread = wait.mul_f64(1.0 - SPREAD + 2.0 * SPREAD * random.clamp(0.0, 1.0));
-    let wait = spread.max(wish.unwrap_or_default());
+    let wait = at_least(spread(*wait, SPREAD, random), retry_after, Duration::MAX);
     if age.saturating_add(wait) > MAX_AGE { Next::Expired } else { Next::Wait(wait) }
 }
 

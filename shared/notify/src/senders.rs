@@ -108,10 +108,8 @@ impl Senders {
                     None => config.webhook_url.expose().to_string(),
                 };
                 let answer = self.post(slack::SERVICE, &url, None, &slack::request(&message.text)).await;
-                conclude(answer, |answer| {
-                    slack::classify(answer.status, answer.retry_after_or_at(meta.now), &answer.body)
-                })
-                .into()
+                conclude(answer, |answer| slack::classify(answer.status, answer.retry_after(meta.now), &answer.body))
+                    .into()
             }
             Config::Webhook(config) => self.webhook(config, message, meta).await.into(),
         }
@@ -166,7 +164,7 @@ impl Senders {
             }
             Err(error) => Err(error),
         };
-        conclude(answer, |answer| api::classify(answer.status, answer.retry_after_or_at(meta.now), &answer.body))
+        conclude(answer, |answer| api::classify(answer.status, answer.retry_after(meta.now), &answer.body))
     }
 
     async fn webhook(&self, config: &config::WebhookConfig, message: &Message, meta: DeliveryMeta<'_>) -> Outcome {
@@ -177,7 +175,7 @@ impl Senders {
         let Ok(headers) = request.headers(secrets, meta.now) else { return Outcome::config("webhook_secret") };
         let own = config.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
         let answer = request.post(&self.guarded, webhook::SERVICE, own.chain(headers), ANSWER_BYTES).await;
-        conclude(answer, |answer| webhook::classify(answer.status, answer.retry_after_or_at(meta.now)))
+        conclude(answer, |answer| webhook::classify(answer.status, answer.retry_after(meta.now)))
     }
 
     async fn post(

@@ -3,6 +3,7 @@
 use crate::model::{LogState, LogStatus, SyncStatus, Verdict};
 use jiff::Timestamp;
 use std::time::Duration;
+use switchyard_core::backoff::{Backoff, at_least};
 
 /// How many of the newest receipts decide a store's status.
 pub(crate) const WINDOW: usize = 20;
@@ -10,11 +11,11 @@ pub(crate) const WINDOW: usize = 20;
 /// After this many refusals by the background sync a receipt is left alone.
 pub(crate) const MAX_RETRIES: u32 = 8;
 
-const FIRST_WAIT: Duration = Duration::from_secs(5 * 60);
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+/// Waits after a receipt's failures: 5 minutes, doubling, at most an hour. They are part of the contract, without jitter.
+pub(crate) const RETRY: Backoff = Backoff::new(Duration::from_secs(5 * 60), Duration::from_secs(60 * 60));
 
-/// A marketplace's own wish counts up to this.
-const LONGEST_WISH: Duration = Duration::from_secs(24 * 60 * 60);
+/// A marketplace's `Retry-After` counts up to this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Who asked the marketplace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,21 +38,20 @@ pub fn sync_status(window: &[LogStatus]) -> SyncStatus {
     }
 }
 
-/// The wait after a failure that `before` others came before: 5 minutes, doubling, at most an hour.
-pub fn backoff(before: u32) -> Duration {
-    FIRST_WAIT.saturating_mul(2_u32.saturating_pow(before)).min(LONGEST_WAIT)
+/// The wait after failure number `before` (from 0), and no less than the marketplace's `Retry-After`.
+pub(crate) fn wait_after(before: u32, retry_after: Option<Duration>) -> Duration {
+    at_least(RETRY.ceiling(before), retry_after, MAX_RETRY_AFTER)
 }
 
 /// What `verdict` makes of a receipt.
 pub(crate) fn settle(before: &LogState, verdict: Verdict, asked: Asked, now: Timestamp) -> LogState {
     let mut after = LogState { next_retry_at: None, error_details: None, ..before.clone() };
-    let put_off = |after: &mut LogState, status, error: &str, wished: Option<Duration>| {
+    let reschedule = |after: &mut LogState, status, error: &str, retry_after: Option<Duration>| {
         after.status = status;
         after.error_details = Some(error.to_owned());
         // An import counts as the first attempt, and waits like it.
-        let series = backoff(before.attempt);
         after.attempt = before.attempt + 1;
-        after.next_retry_at = Some(now + series.max(patience(wished)));
+        after.next_retry_at = Some(now + wait_after(before.attempt, retry_after));
     };
     match verdict {
         Verdict::Found { order_id, amount, currency } => {
@@ -62,9 +62,9 @@ pub(crate) fn settle(before: &LogState, verdict: Verdict, asked: Asked, now: Tim
             after.imported_at = Some(now);
         }
         Verdict::RateLimited { retry_after, .. } => {
-            put_off(&mut after, LogStatus::RateLimited, "rate_limited", retry_after);
+            reschedule(&mut after, LogStatus::RateLimited, "rate_limited", retry_after);
         }
-        Verdict::Unavailable => put_off(&mut after, LogStatus::Pending, "marketplace_unavailable", None),
+        Verdict::Unavailable => reschedule(&mut after, LogStatus::Pending, "marketplace_unavailable", None),
         Verdict::Invalid => refuse(&mut after, "invalid_receipt".to_owned(), asked, now),
         Verdict::Auth => refuse(&mut after, "AuthError: Authentication failed".to_owned(), asked, now),
         Verdict::Refused(reason) => {
@@ -72,11 +72,6 @@ pub(crate) fn settle(before: &LogState, verdict: Verdict, asked: Asked, now: Tim
         }
     }
     after
-}
-
-/// How long a marketplace's wish is honoured.
-pub(crate) fn patience(wished: Option<Duration>) -> Duration {
-    wished.unwrap_or_default().min(LONGEST_WISH)
 }
 
 /// The state of a receipt that someone wants tried again at once, however often it was refused; `None` when it is
@@ -95,7 +90,7 @@ fn refuse(after: &mut LogState, error: String, asked: Asked, now: Timestamp) {
     after.status = LogStatus::Failed;
     after.error_details = Some(error);
     if asked == Asked::BySync {
-        after.next_retry_at = Some(now + backoff(after.retries));
+        after.next_retry_at = Some(now + RETRY.ceiling(after.retries));
         after.retries += 1;
         if after.retries >= MAX_RETRIES {
             after.retry_exhausted = true;

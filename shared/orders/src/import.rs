@@ -6,7 +6,7 @@ use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow
 use crate::view::{ImportOutcome, Order, OrderPage, SyncSummary};
 use serde_json::json;
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, metric};
+use switchyard_core::{Clock, Env, EnvError, Owner, metric};
 use switchyard_io::operator::{Notice, Operator};
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, Secrets, Table};
@@ -94,7 +94,7 @@ pub async fn import(
     let Some(store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
         return Ok(Imported::UnknownStore);
     };
-    let claim = deps.clock.new_id().to_string();
+    let claim = Owner::request(deps.clock.new_id().to_string());
     let end = tokio::time::Instant::now() + WAIT;
     loop {
         let log_id = deps.clock.new_id().to_string();
@@ -120,12 +120,12 @@ pub async fn import(
     }
 }
 
-/// `None` when the claim was lost meanwhile.
+/// Returns `None` when the claim was lost.
 async fn ask_and_record(
     deps: &OrdersDeps,
     store: &StoreRow,
     receipt: &str,
-    claim: &str,
+    claim: &Owner,
     log_id: &str,
 ) -> Result<Option<LogRow>, OrdersError> {
     let Answered { verdict, refused } = deps.marketplaces.ask(store, receipt, &deps.store, &deps.clock).await;

@@ -9,7 +9,7 @@ use crate::model::{LogState, LogStatus, Marketplace};
 use crate::store::{LogRow, ReceiptClaim, StoreRow};
 use serde_json::Value;
 use switchyard_core::signature::{signs_body, verify};
-use switchyard_core::{Env, EnvError, error_chain};
+use switchyard_core::{Env, EnvError, Owner, error_chain};
 use switchyard_io::{Aws, Secrets};
 
 /// What receiving notices needs.
@@ -99,7 +99,7 @@ pub async fn receive<'a>(
 
 /// Makes a receipt known to a store, to be asked about within a minute.
 async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), OrdersError> {
-    let (claim, log_id) = (deps.clock.new_id().to_string(), deps.clock.new_id().to_string());
+    let (claim, log_id) = (Owner::request(deps.clock.new_id().to_string()), deps.clock.new_id().to_string());
     let now = deps.clock.now();
     match deps.store.claim_receipt(&store.id, receipt, &claim, log_id, now).await? {
         ReceiptClaim::Mine { log_id } => {
@@ -109,7 +109,7 @@ async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), 
                 None => Err(OrdersError::Contended { store: store.id.clone() }),
             }
         }
-        // Perhaps it was asked about before there was such an order. What is put off has its time already.
+        // It may have been asked about before there was such an order. One that is rescheduled has its time already.
         ReceiptClaim::Known(log) => {
             let Some(state) = reopened(&log.state).filter(|state| state.status == LogStatus::Failed) else {
                 return Ok(());
@@ -118,7 +118,7 @@ async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), 
             let only_due = deps.only_due;
             deps.store.apply(store, &mut changes, now, |row| row.schedule(Some(now), only_due)).await.map(drop)
         }
-        // Whoever holds it may die: then only another notice brings it back.
+        // The holder may die: then only another notice brings the receipt back.
         ReceiptClaim::Busy => Err(OrdersError::Contended { store: store.id.clone() }),
     }
 }

@@ -18,7 +18,7 @@ mod sweep;
 mod sync;
 mod view;
 
-pub use decide::{backoff, sync_status as status_of};
+pub use decide::sync_status as status_of;
 pub use error::OrdersError;
 pub use import::{Imported, OrdersDeps, import, orders, refuse_shop, register, sync_status};
 pub use inbound::{InboundDeps, Received, receive};

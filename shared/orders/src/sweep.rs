@@ -3,7 +3,7 @@ use crate::store::{WORKFLOW, is_event};
 use crate::sync::{SyncDeps, enqueue, send};
 use serde::Serialize;
 use switchyard_core::metric;
-use switchyard_io::outbox::{self, DueRow};
+use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
 /// What one sweep did.

@@ -1,4 +1,4 @@
-use crate::decide::{Asked, backoff, patience, settle};
+use crate::decide::{Asked, settle, wait_after};
 use crate::error::OrdersError;
 use crate::import::{OrdersDeps, tell_of_refusal};
 use crate::marketplace::LIMIT;
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, iso_millis, metric};
-use switchyard_io::once::Owner;
+use switchyard_core::{Clock, Env, EnvError, Envelope, Owner, error_chain, iso_millis, metric};
 use switchyard_io::{Aws, Queue};
+use switchyard_work::lease::Fence;
 use tokio::time::Instant;
 
 /// Kind of the sync jobs' envelopes.
@@ -119,13 +119,13 @@ pub(crate) async fn enqueue(deps: &SyncDeps, store_id: &str, so_far: Option<Coun
 pub async fn sync(deps: &SyncDeps, message: &str, owner: &Owner, deadline: Instant) -> Result<Synced, OrdersError> {
     let job = Envelope::<Job>::parse(message, JOB_KIND).map_err(OrdersError::Envelope)?.body;
     let (orders, store_id) = (&deps.orders, job.store_id.as_str());
-    let Some(fence) = orders.store.take_lease(store_id, owner, orders.clock.now()).await? else {
+    let Some(fence) = orders.store.acquire_lease(store_id, owner, orders.clock.now()).await? else {
         tracing::info!(store_id, reason = "already_running", "sync_store_skipped");
         return Ok(Synced::AlreadyRunning);
     };
     let outcome = run(deps, &job, fence, deadline).await;
-    // In all cases; a lease that cannot be given back ends by itself.
-    if let Err(error) = orders.store.give_lease(store_id, fence).await {
+    // In all cases; a lease that cannot be released ends by itself.
+    if let Err(error) = orders.store.release_lease(store_id, fence).await {
         tracing::warn!(store_id, error = error_chain(&error), "the lease stands until its time is up");
     }
     if let Ok(Synced::Continued(counts)) = outcome {
@@ -139,7 +139,7 @@ pub async fn sync(deps: &SyncDeps, message: &str, owner: &Owner, deadline: Insta
     outcome
 }
 
-async fn run(deps: &SyncDeps, job: &Job, fence: i64, deadline: Instant) -> Result<Synced, OrdersError> {
+async fn run(deps: &SyncDeps, job: &Job, fence: Fence, deadline: Instant) -> Result<Synced, OrdersError> {
     let orders = &deps.orders;
     let Some(mut store) = orders.store.by_id(&job.store_id).await? else {
         tracing::info!(store_id = job.store_id, reason = "store_not_found", "sync_store_skipped");
@@ -167,7 +167,7 @@ async fn run(deps: &SyncDeps, job: &Job, fence: i64, deadline: Instant) -> Resul
     let mut counts = job.so_far.unwrap_or_default();
     for chunk in 1..=MAX_CHUNKS {
         let now = orders.clock.now();
-        if !orders.store.keep_lease(&store.id, fence, now).await? {
+        if !orders.store.renew_lease(&store.id, fence, now).await? {
             return Err(OrdersError::LeaseLost { store: store.id });
         }
         let Some(last) = rows.last().and_then(LogRow::unfinished_at).map(str::to_owned) else { break };
@@ -240,7 +240,7 @@ async fn work_through(
         let now = orders.clock.now();
         let refused = answers.iter().find_map(|(_, answered)| answered.refused.clone());
         let wish = answers.iter().find_map(|(_, answered)| match answered.verdict {
-            Verdict::RateLimited { account_wide: true, retry_after } => Some(patience(retry_after).max(backoff(0))),
+            Verdict::RateLimited { account_wide: true, retry_after } => Some(wait_after(0, retry_after)),
             _ => None,
         });
         let mut changes: Vec<_> = answers

@@ -1,27 +1,30 @@
+//! Sending notifications: each delivery is attempted until it is settled.
+
 use crate::archive::{given_up, or_bury};
 use crate::error::SignalsError;
 use crate::model::TenantStatus;
 use crate::notify::{DELIVERY_KIND, DeliveryJob, distinct, message, queue_deliveries};
 use crate::queues::NOTIFY;
 use crate::store::{
-    Claim, ConfigRow, ConfigStatus, DeliveryRow, DeliveryStatus, End, EventRow, Next, SENT, Store, Tried, delivery_key,
+    ConfigRow, ConfigStatus, DeliveryRow, DeliveryStatus, End, EventRow, Next, SENT, Store, Tried, delivery_key,
 };
 use crate::trials::TRIAL;
 use crate::webhooks;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Envelope, error_chain, iso_millis, metric};
-use switchyard_io::circuit::Circuit;
+use switchyard_core::{
+    Classify as _, Clock, Disposition, Env, EnvError, Envelope, Owner, error_chain, iso_millis, metric, random,
+};
 use switchyard_io::dynamo::Write;
-use switchyard_io::once::Owner;
 use switchyard_io::vault::Vault;
-use switchyard_io::{Aws, MAX_DELAY, Queue, Secrets, Table};
+use switchyard_io::{Aws, Queue, Secrets, Table};
 use switchyard_notify::schedule::{self, Next as Then};
 use switchyard_notify::{
     Attempt, Channel, Config, DeliveryMeta, Message, Outcome, Senders, Template, config, pace, webhook,
 };
+use switchyard_work::attempt::{Claim, Claimant, Retry};
+use switchyard_work::circuit::Circuit;
 
 /// Attempts at writing down that a message was sent.
 const SETTLE_ATTEMPTS: u32 = 3;
@@ -29,8 +32,8 @@ const SETTLE_ATTEMPTS: u32 = 3;
 /// A wait for one's turn that is not worth a message, in milliseconds.
 const SHORT_MS: i64 = 250;
 
-/// A lease outlives its request.
-const LEASE: Duration = Duration::from_secs(60);
+/// How long a worker holds a delivery; longer than any request takes.
+const LEASED_FOR: Duration = Duration::from_secs(60);
 
 /// What sending needs.
 #[derive(Clone)]
@@ -84,13 +87,14 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     let job = envelope.body;
     let now_ms = deps.clock.now().as_millisecond();
     let key = delivery_key(&envelope.tenant, &job.event_id, &job.delivery_id);
-    let mut row = match deps.store.claim_delivery(&key, job.attempts, owner, now_ms, now_ms + millis(LEASE)).await? {
+    let by = Claimant { owner, attempts: job.attempts, now_ms, until_ms: now_ms + millis(LEASED_FOR) };
+    let mut row = match deps.store.claim_delivery(&key, by).await? {
         Claim::Mine(row) => row,
         Claim::Busy { until_ms } => {
             let wait = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or_default());
             return Err(SignalsError::Busy { wait });
         }
-        Claim::Settled | Claim::Missing => return Ok(()),
+        Claim::Settled(_) | Claim::Missing => return Ok(()),
     };
     let config_id = row.intent.config.as_deref().unwrap_or_default();
     let is_mail = row.intent.channel == Channel::Email;
@@ -145,9 +149,10 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
         if slot.saturating_sub(row.begun_at().as_millisecond()) > millis(schedule::MAX_AGE) {
             return end(deps, &row, untried(DeliveryStatus::Expired, "too_old")).await;
         }
-        let next = at(slot, false, deps.clock.now());
-        if deps.store.settle_delivery(&row, &next, None, Vec::new(), deps.clock.now()).await? {
-            send_later(deps, &row, row.attempts, &next).await?;
+        let now = deps.clock.now();
+        let retry = Retry::at(slot, now.as_millisecond());
+        if deps.store.settle_delivery(&row, &Next::Waits(retry), None, Vec::new(), now).await? {
+            send_later(deps, &row, row.attempts, retry).await?;
         }
         return Ok(());
     }
@@ -255,11 +260,12 @@ async fn attempt(
             if let (true, Some(until), Some(account)) = (holds_account, wish_end, pace::account_key(config)) {
                 deps.store.hold_pace(&account, until).await?;
             }
-            match schedule::next(row.attempts + 1, after, row.age(now), fastrand::f64()) {
+            match schedule::next(row.attempts + 1, after, row.age(now), random::fraction()) {
                 Then::Wait(wait) => {
-                    let next = at(now.as_millisecond() + millis(wait), true, now);
+                    let retry = Retry::at(now.as_millisecond() + millis(wait), now.as_millisecond());
+                    let next = Next::Again(retry);
                     if deps.store.settle_delivery(row, &next, Some(&tried), Vec::new(), now).await? {
-                        send_later(deps, row, row.attempts + 1, &next).await?;
+                        send_later(deps, row, row.attempts + 1, retry).await?;
                     }
                     Ok(())
                 }
@@ -354,17 +360,12 @@ async fn end(deps: &NotifyDeps, row: &DeliveryRow, end: End<'_>) -> Result<(), S
     Ok(())
 }
 
-/// To be tried at `time`. What lies further off than a message can wait is the sweep's.
-fn at(time: i64, is_attempt: bool, now: Timestamp) -> Next {
-    Next::At { time, is_attempt, is_sent: time - now.as_millisecond() <= millis(MAX_DELAY) }
-}
-
-async fn send_later(deps: &NotifyDeps, row: &DeliveryRow, attempts: u32, next: &Next) -> Result<(), SignalsError> {
-    if let Next::At { time, is_sent: true, .. } = next {
-        let wait = u64::try_from(time - deps.clock.now().as_millisecond()).unwrap_or_default();
-        deps.queue.send(&message(row, attempts)?, Duration::from_millis(wait)).await?;
+/// Sends the message that brings a rescheduled delivery, unless the sweep does.
+async fn send_later(deps: &NotifyDeps, row: &DeliveryRow, attempts: u32, retry: Retry) -> Result<(), SignalsError> {
+    match retry.delay(deps.clock.now().as_millisecond()) {
+        Some(delay) => Ok(deps.queue.send(&message(row, attempts)?, delay).await?),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn millis(duration: Duration) -> i64 {

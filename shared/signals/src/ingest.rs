@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, metric};
+use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, metric, random};
 use switchyard_io::keys::ApiKeys;
 use switchyard_io::{Aws, Queue, Table};
 
@@ -353,7 +353,7 @@ async fn reserve(
     if is_known_full {
         return Ok(None);
     }
-    let first = fastrand::u32(0..tenant.usage_shards.max(1));
+    let first = random::below_u32(tenant.usage_shards);
     match deps.store.reserve(tenant, event_id, at, first).await? {
         Reserved::Counted { shard, count } => {
             count_refused(deps, tenant, &month).await;

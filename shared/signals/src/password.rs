@@ -1,9 +1,9 @@
 //! Passwords: kept as Argon2id hashes; bcrypt hashes from elsewhere are understood.
 
+use argon2::password_hash;
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
-use argon2::password_hash::{self, try_generate_salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use switchyard_core::Secret;
+use switchyard_core::{Secret, random};
 use switchyard_io::keys::fits_bcrypt;
 use tokio::sync::Mutex;
 
@@ -49,7 +49,7 @@ pub(crate) fn is_imported(hash: &str) -> bool {
 
 /// A hash by today's settings.
 fn make(password: &Secret<String>, memory: &mut Vec<Block>) -> password_hash::Result<PasswordHash> {
-    let (argon, salt) = (Argon2::default(), Salt::new(&try_generate_salt()?)?);
+    let (argon, salt) = (Argon2::default(), Salt::new(&random::bytes::<16>())?);
     Ok(PasswordHash {
         algorithm: Algorithm::default().ident(),
         version: Some(Version::default().into()),
@@ -112,7 +112,7 @@ mod tests {
 
     #[tokio::test]
     async fn hashes_that_argon2_made_by_itself_are_understood() {
-        let own = Argon2::default().hash_password(b"password").unwrap().to_string();
+        let own = Argon2::default().hash_password_with_salt(b"password", &random::bytes::<16>()).unwrap().to_string();
         let known = [
             &own,
             "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",

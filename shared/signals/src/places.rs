@@ -5,7 +5,7 @@ use crate::model::TenantStatus;
 use crate::store::{Month, Tenant};
 use jiff::Timestamp;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use switchyard_core::error_chain;
+use switchyard_core::{error_chain, random};
 
 /// Places that were counted in one write. An event takes one if it has no idempotency key: of others it is not known beforehand
 /// whether they will be counted.
@@ -44,7 +44,7 @@ pub async fn reserve_places(deps: &IngestDeps, tenant: &Tenant, events: u32) -> 
     if events < 2 || is_full || tenant.rate_per_second.is_some() || tenant.status != TenantStatus::Active {
         return None;
     }
-    let shard = fastrand::u32(0..tenant.usage_shards.max(1));
+    let shard = random::below_u32(tenant.usage_shards);
     match deps.store.reserve_several(tenant, at, shard, events).await {
         Ok(count) => {
             let count = AtomicU64::new(count?.saturating_sub(events.into()));

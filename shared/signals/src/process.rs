@@ -10,9 +10,9 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+use switchyard_core::Owner;
 use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Envelope, EnvelopeError, error_chain, metric};
 use switchyard_io::dynamo::{Item, Write};
-use switchyard_io::once::Owner;
 use switchyard_io::{Aws, Queue, Table};
 use switchyard_rules::{
     Batch, CooldownState, Cooled, Counted, DigestState, Digested, Event, Sample, Scope, ThresholdState,

@@ -9,7 +9,7 @@ use crate::store::{Due, WORKFLOW};
 use crate::tenants::TenantDeps;
 use serde::Serialize;
 use std::time::Duration;
-use switchyard_io::outbox::{self, DueRow};
+use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
 /// For so long at most one tenant is dealt with as it is each night, before others have their turn.

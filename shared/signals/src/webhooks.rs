@@ -3,15 +3,15 @@
 use crate::error::SignalsError;
 use crate::store::{ConfigRow, Store};
 use jiff::Timestamp;
-use switchyard_core::metric;
-use switchyard_io::circuit::{Circuit, Failed};
+use switchyard_core::{metric, random};
 use switchyard_notify::webhook;
+use switchyard_work::circuit::{Circuit, Failed};
 
 /// Why a config whose webhook only failed for days is in error.
 pub(crate) const ONLY_FAILURES: &str = "only_failures";
 
-/// What waits for a circuit does not come back all at once, in milliseconds.
-const SPREAD_MS: i64 = 2_000;
+/// What waits for a circuit is spread over this time, in milliseconds.
+const CIRCUIT_JITTER_MS: u64 = 2_000;
 
 /// Until when the circuit keeps a request back, epoch milliseconds, if it does. `circuit` is then as this request found it.
 pub(crate) async fn kept_back_until(
@@ -22,14 +22,14 @@ pub(crate) async fn kept_back_until(
     now: Timestamp,
 ) -> Result<Option<i64>, SignalsError> {
     let now_ms = now.as_millisecond();
-    let spread = |until: i64| Some(until + fastrand::i64(0..SPREAD_MS));
+    let jittered = |until: i64| Some(until + i64::try_from(random::below(CIRCUIT_JITTER_MS)).unwrap_or_default());
     if let Some(until) = circuit.open_until(now_ms) {
-        return Ok(spread(until));
+        return Ok(jittered(until));
     }
     if let Some((until, probe)) = circuit.probe(now_ms, webhook::TIMEOUT) {
         match store.change_circuit(tenant, &config.id, probe, now).await? {
             Some(probed) => *circuit = probed,
-            None => return Ok(spread(until)),
+            None => return Ok(jittered(until)),
         }
     }
     Ok(None)

@@ -335,7 +335,7 @@ async fn a_poisoned_event_ends_in_the_dlq_and_is_processed_once_after_repair_and
 async fn f6_ten_thousand_random_bodies_are_all_answered_without_a_fault() {
     let (client, company) = client();
     let bodies = if client.stack().is_deployed { 320 } else { 10_000 };
-    let seed = fastrand::u64(..);
+    let seed = switchyard_core::random::below(u64::MAX);
     println!("seed {seed}");
     let template = webhook(&company, "fuzz", json!({})).to_string().into_bytes();
     let worker = |part: u64| {

@@ -39,7 +39,7 @@ impl Store {
 }
 
 fn registration() -> Value {
-    let number = format!("{}-{}", unique(), fastrand::u64(..));
+    let number = format!("{}-{}", unique(), switchyard_core::random::below(u64::MAX));
     json!({
         "organizationId": format!("org-{number}"),
         "marketplace": "etsy",
@@ -276,7 +276,7 @@ async fn v24_v25_the_mock_marketplace_checks_in_order() {
 #[tokio::test]
 async fn v42_names_with_delimiters_stay_apart() {
     let (client, _) = client();
-    let number = fastrand::u64(..);
+    let number = switchyard_core::random::below(u64::MAX);
     let first = with(registration(), json!({"organizationId": format!("{number}a#b"), "externalStoreId": "c"}));
     let second = with(registration(), json!({"organizationId": format!("{number}a"), "externalStoreId": "b#c"}));
     let first = client.post("/stores/register", &first).await.unwrap().body;

@@ -8,7 +8,7 @@ use switchyard_tests::client::{Answer, Client, wait_until};
 const SOON: Duration = Duration::from_secs(15);
 
 fn organization() -> String {
-    format!("org-{}", fastrand::u64(..))
+    format!("org-{}", switchyard_core::random::below(u64::MAX))
 }
 
 async fn register(client: &Client, organization: &str, target: &str) -> Answer {

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_callbacks::manage::{self, Endpoint, Registered, Settings};
 use switchyard_callbacks::{CallbacksDeps, DeliverDeps, RetryPolicy, process, sweep};
+use switchyard_core::Owner;
 use switchyard_core::{Clock, Timestamp, signature};
-use switchyard_io::once::Owner;
 use switchyard_tests::client::{Client, unique, wait_until};
 use tokio::time::Instant;
 

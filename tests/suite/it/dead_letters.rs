@@ -4,7 +4,7 @@ use super::signals_world::{World, rule, telegram};
 use super::{env, operator_bus, owner, queue, take};
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchyard_io::once::Owner;
+use switchyard_core::Owner;
 use switchyard_signals::deliveries::{self, Retried, WantedDeliveries};
 use switchyard_signals::{
     ArchiveDeps, DeliveryStatus, QueueDeps, WantedLetters, Whose, archive, dead_letters, deliver, process,

@@ -5,8 +5,8 @@ use futures_util::future::join_all;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_core::{Clock, Timestamp};
-use switchyard_io::idempotency::{Begun, CLAIM, Idempotency, KEPT, Running};
 use switchyard_tests::client::unique;
+use switchyard_work::idempotency::{Begun, CLAIM, Idempotency, KEPT, Running};
 
 async fn keys() -> (Idempotency, Arc<Mutex<Timestamp>>) {
     let (aws, client) = aws().await;
@@ -53,6 +53,16 @@ async fn a_request_without_effect_frees_its_key_and_a_lost_one_in_time() {
     keys.finish(successor, 200, "good", None).await.unwrap();
     let again = keys.begin("me", "k", "mended").await.unwrap();
     assert!(matches!(&again, Begun::Answered { body, etag: None, .. } if body == "good"), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_response_that_comes_late_is_kept_if_no_other_request_claimed_the_key() {
+    let (keys, now) = keys().await;
+    let slow = first(&keys, "k", "r").await;
+    *now.lock().unwrap() += CLAIM + Duration::from_millis(1);
+    keys.finish(slow, 200, "late", None).await.unwrap();
+    let again = keys.begin("me", "k", "r").await.unwrap();
+    assert!(matches!(&again, Begun::Answered { body, .. } if body == "late"), "{again:?}");
 }
 
 #[tokio::test]

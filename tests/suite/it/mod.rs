@@ -2,11 +2,13 @@
 
 mod access;
 mod adt;
+mod attempt;
 mod callbacks;
 mod config;
 mod dead_letters;
 mod idempotency;
 mod keys;
+mod lease;
 mod once;
 mod orders;
 mod pace;
@@ -22,8 +24,8 @@ mod vault;
 
 use serde_json::{Value, json};
 use switchyard_core::Env;
+use switchyard_core::Owner;
 use switchyard_io::Aws;
-use switchyard_io::once::Owner;
 use switchyard_local::Template;
 use switchyard_tests::client::{Client, unique};
 use switchyard_tests::stack::Stack;

@@ -2,10 +2,11 @@
 
 use super::{aws, env};
 use serde_json::json;
+use switchyard_core::Owner;
 use switchyard_io::Table;
 use switchyard_io::dynamo::{Changes, Create, Key, Update};
-use switchyard_io::once::{self, Claim, Owner};
 use switchyard_tests::client::unique;
+use switchyard_work::once::{self, Claim};
 
 /// One row and the guard's calls on it; leases last 1,000 ms.
 struct Row {

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use switchyard_core::Owner;
 use switchyard_core::{Clock, Timestamp};
-use switchyard_io::once::Owner;
 use switchyard_orders::{
     Counts, Imported, Marketplace, Registration, Retried, SyncDeps, Synced, import, orders, register, retry, sweep,
     sync, sync_status,

@@ -4,8 +4,8 @@ use super::{aws, env, table};
 use std::time::Duration;
 use switchyard_io::Table;
 use switchyard_io::dynamo::{Changes, Key};
-use switchyard_io::pace::{held_until, hold, reserve};
 use switchyard_tests::client::unique;
+use switchyard_work::pace::{held_until, hold, reserve};
 
 const NOW: i64 = 1_767_607_200_000;
 

@@ -43,7 +43,7 @@ async fn call(host: &Host, method: &str, path: &str, headers: &[(&str, &str)], b
 
 #[tokio::test]
 async fn objects_are_put_read_listed_and_removed_and_outlive_the_host() {
-    let folder = std::env::temp_dir().join(format!("switchyard-it-s3-{}", fastrand::u64(..)));
+    let folder = std::env::temp_dir().join(format!("switchyard-it-s3-{}", switchyard_core::random::below(u64::MAX)));
     let data = || Data::Folder(folder.join("data"));
     let first = host(&folder, data()).await;
     let missing = call(&first, "GET", "/exportsbucket/a/b.txt", &[], "").await;
@@ -67,7 +67,7 @@ async fn objects_are_put_read_listed_and_removed_and_outlive_the_host() {
 
 #[tokio::test]
 async fn a_signature_must_be_the_hosts_own() {
-    let folder = std::env::temp_dir().join(format!("switchyard-it-s3-{}", fastrand::u64(..)));
+    let folder = std::env::temp_dir().join(format!("switchyard-it-s3-{}", switchyard_core::random::below(u64::MAX)));
     let host = host(&folder, Data::Ephemeral).await;
     let forged = "AWS4-HMAC-SHA256 Credential=local/20260203/us-east-1/s3/aws4_request, \
                   SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=00";

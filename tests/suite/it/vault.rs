@@ -48,7 +48,7 @@ async fn what_is_sealed_opens_in_its_place_only_and_after_the_key_was_replaced()
 #[tokio::test]
 async fn tokens_and_secrets_are_kept_sealed() {
     let (_, client) = aws().await;
-    let marker = format!("plain-{}", fastrand::u64(..));
+    let marker = format!("plain-{}", switchyard_core::random::below(u64::MAX));
     let registration = json!({
         "organizationId": marker, "marketplace": "etsy", "externalStoreId": "1", "storeName": "S",
         "accessToken": format!("token-{marker}"), "currency": "USD",

@@ -1,11 +1,11 @@
 //! Sending, receiving, deleting.
 
 use super::{Engine, Queue, begin, expire, json, parse, refresh_group};
+use crate::new_id;
 use crate::{Error, Message, NewMessage, Result, Sent, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
-use uuid::Uuid;
 
 const DEDUPLICATION_MS: i64 = 5 * 60 * 1000;
 
@@ -156,7 +156,7 @@ fn insert(
     dedup_id: Option<&str>,
     now: i64,
 ) -> Result<(String, i64)> {
-    let id = Uuid::now_v7().to_string();
+    let id = new_id();
     let delay_s = message.delay_s.filter(|_| !queue.attributes.fifo).unwrap_or(queue.attributes.delay_s);
     let visible_ms = now + i64::from(delay_s) * 1000;
     let attributes = (!message.attributes.is_empty()).then(|| json(&message.attributes)).transpose()?;
@@ -340,7 +340,7 @@ pub(super) fn transfer(
             stored.prior_receives + stored.receive_count,
             Some(from.arn()),
         ),
-        Purpose::Redrive => (Uuid::now_v7().to_string(), now, None, 0, None),
+        Purpose::Redrive => (new_id(), now, None, 0, None),
     };
     tx.prepare_cached(
         "INSERT INTO message (queue, visible_ms, sent_ms, receive_count, prior_receives, first_received_ms, group_id,

@@ -2,10 +2,10 @@
 
 use super::messages::{Purpose, available, transfer};
 use super::{Engine, Queue, begin, refresh_group};
+use crate::new_id;
 use crate::{Error, MoveTask, Result, queue_name};
 use rusqlite::{OptionalExtension as _, Row, params};
 use std::sync::Arc;
-use uuid::Uuid;
 
 const TASK: &str = "handle, source, destination, rate, status, failure, moved, to_move, started_ms";
 
@@ -43,7 +43,7 @@ impl Engine {
                 "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
             ));
         }
-        let handle = Uuid::now_v7().to_string();
+        let handle = new_id();
         let to_move = self.counts(&source, now)?.visible;
         self.db.execute(
             "INSERT INTO move_task (handle, source, destination, rate, status, moved, to_move, started_ms)

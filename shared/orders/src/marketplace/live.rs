@@ -6,6 +6,7 @@
 use super::credential::{Credential, Grant};
 use crate::error::OrdersError;
 use crate::model::{Amount, Verdict};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -47,12 +48,19 @@ impl Live {
         })
     }
 
-    /// Asks about one receipt of the shop `shop`.
-    pub(crate) async fn ask(&self, adapter: &Adapter, credential: &Credential, shop: &str, receipt: &str) -> Verdict {
+    /// Asks about one receipt of the shop `shop`. A `Retry-After` counts from `now`.
+    pub(crate) async fn ask(
+        &self,
+        adapter: &Adapter,
+        credential: &Credential,
+        shop: &str,
+        receipt: &str,
+        now: Timestamp,
+    ) -> Verdict {
         let verdict = match adapter {
-            Adapter::Etsy { base, .. } => self.ask_etsy(base, credential, shop, receipt).await,
-            Adapter::Shopify { template } => self.ask_shopify(template, credential, shop, receipt).await,
-            Adapter::Amazon { base, .. } => self.ask_amazon(base, credential, receipt).await,
+            Adapter::Etsy { base, .. } => self.ask_etsy(base, credential, shop, receipt, now).await,
+            Adapter::Shopify { template } => self.ask_shopify(template, credential, shop, receipt, now).await,
+            Adapter::Amazon { base, .. } => self.ask_amazon(base, credential, receipt, now).await,
         };
         verdict.unwrap_or_else(|problem| {
             tracing::warn!(error = problem, "the marketplace could not be asked");
@@ -66,7 +74,7 @@ impl Live {
         &self,
         adapter: &Adapter,
         credential: &Credential,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) -> Result<Option<String>, OrdersError> {
         let Some(refresh_token) = &credential.refresh_token else { return Ok(None) };
         let mut form =
@@ -99,6 +107,7 @@ impl Live {
         credential: &Credential,
         shop: &str,
         receipt: &str,
+        now: Timestamp,
     ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
         struct Receipt {
@@ -116,7 +125,7 @@ impl Live {
         let url = address(base, &["v3", "application", "shops", shop, "receipts", receipt])?;
         let request = self.get("Etsy", url)?.header("x-api-key", key).bearer_auth(credential.access_token.expose());
         let answer = answer("Etsy", request).await.map_err(|error| error_chain(&error))?;
-        if let Some(verdict) = refusal(&answer) {
+        if let Some(verdict) = refusal(&answer, now) {
             return Ok(verdict);
         }
         let receipt: Receipt = read_json("Etsy", &answer.body).map_err(|error| error_chain(&error))?;
@@ -130,6 +139,7 @@ impl Live {
         credential: &Credential,
         shop: &str,
         receipt: &str,
+        now: Timestamp,
     ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -168,7 +178,7 @@ impl Live {
             Some("ACCESS_DENIED") => return Ok(Verdict::Auth),
             _ => {}
         }
-        if let Some(verdict) = refusal(&answer) {
+        if let Some(verdict) = refusal(&answer, now) {
             return Ok(verdict);
         }
         if body["errors"].as_array().is_some_and(|errors| !errors.is_empty()) {
@@ -187,7 +197,13 @@ impl Live {
         found(order.id, Amount::parse(&price.amount), price.currency_code)
     }
 
-    async fn ask_amazon(&self, base: &str, credential: &Credential, receipt: &str) -> Result<Verdict, String> {
+    async fn ask_amazon(
+        &self,
+        base: &str,
+        credential: &Credential,
+        receipt: &str,
+        now: Timestamp,
+    ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
         struct Envelope {
             order: Order,
@@ -207,7 +223,7 @@ impl Live {
         url.set_query(Some("includedData=PROCEEDS"));
         let request = self.get("Amazon", url)?.header("x-amz-access-token", credential.access_token.expose());
         let answer = answer("Amazon", request).await.map_err(|error| error_chain(&error))?;
-        if let Some(verdict) = refusal(&answer) {
+        if let Some(verdict) = refusal(&answer, now) {
             return Ok(verdict);
         }
         let Envelope { order } = read_json("Amazon", &answer.body).map_err(|error| error_chain(&error))?;
@@ -266,12 +282,12 @@ fn found(order_id: String, amount: Option<Amount>, currency: String) -> Result<V
 }
 
 /// What a status other than 2xx means, alike for all three.
-fn refusal(answer: &Answer) -> Option<Verdict> {
+fn refusal(answer: &Answer, now: Timestamp) -> Option<Verdict> {
     Some(match answer.status {
         200..=299 => return None,
         401 | 403 => Verdict::Auth,
         404 => Verdict::Invalid,
-        429 => Verdict::RateLimited { retry_after: answer.retry_after(), account_wide: true },
+        429 => Verdict::RateLimited { retry_after: answer.retry_after(now), account_wide: true },
         408 | 500.. => Verdict::Unavailable,
         _ => Verdict::Refused(answer.reason().to_owned()),
     })

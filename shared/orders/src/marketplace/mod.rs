@@ -10,7 +10,7 @@ use crate::store::{Store, StoreRow};
 use credential::Credential;
 use live::Live;
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, error_chain};
+use switchyard_core::{Clock, Env, EnvError, Owner, error_chain};
 use switchyard_io::Secrets;
 use switchyard_io::vault::{Sealed, Vault};
 use tokio::time::Instant;
@@ -105,7 +105,7 @@ impl Marketplaces {
             let verdict = if credential.has_expired(clock.now()) && !was_renewed {
                 Verdict::Auth
             } else {
-                let asked = live.ask(adapter, &credential, &store.external_store_id, receipt);
+                let asked = live.ask(adapter, &credential, &store.external_store_id, receipt, clock.now());
                 tokio::time::timeout_at(started + LIMIT, asked).await.unwrap_or(Verdict::Unavailable)
             };
             if verdict != Verdict::Auth || was_renewed || credential.refresh_token.is_none() {
@@ -138,13 +138,13 @@ impl Marketplaces {
         keep: &Store,
         clock: &Clock,
     ) -> Result<Renewed, OrdersError> {
-        let claim = clock.new_id().to_string();
+        let claim = Owner::request(clock.new_id().to_string());
         for _ in 0..REFRESH_LOOKS {
             let is_ours = keep.claim_refresh(&store.id, &claim, clock.now()).await?;
             let known = keep.by_id(&store.id).await?.map(|row| row.access_token);
             if let Some(known) = known.filter(|known| known != used.kept) {
                 if is_ours {
-                    keep.end_refresh(&store.id, &claim).await?;
+                    keep.release_refresh(&store.id, &claim).await?;
                 }
                 return Ok(Renewed::Token(known));
             }
@@ -154,7 +154,7 @@ impl Marketplaces {
                 continue;
             }
             let renewed = self.replace(live, adapter, store, &used, keep, clock).await;
-            keep.end_refresh(&store.id, &claim).await?;
+            keep.release_refresh(&store.id, &claim).await?;
             return renewed;
         }
         Err(OrdersError::Contended { store: store.id.clone() })

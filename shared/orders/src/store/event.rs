@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::hex_sha256;
 use switchyard_io::dynamo::{Changes, Item, Key, Transact, Write};
-use switchyard_io::outbox::{self, Due, DueRow};
+use switchyard_work::outbox::{self, Due, DueRow};
 
 const EVENT_TTL: Duration = Duration::from_secs(30 * 86_400);
 

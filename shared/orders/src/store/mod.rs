@@ -10,7 +10,7 @@
 //! | store by its marketplace's own id | `SX#<digest of marketplace, external id>` | `S#<store id>` | for ever |
 //! | store by its token | `ST#<digest of the token>` | `T` | for ever |
 //! | lease of the sync | `LOCK#sync-store:<store id>` | `L` | until given back |
-//! | answer kept for its `Idempotency-Key` (`switchyard_io::idempotency`) | `IDEM#<digest>` | `I` | a day |
+//! | answer kept for its `Idempotency-Key` (`switchyard_work::idempotency`) | `IDEM#<digest>` | `I` | a day |
 //! | API key (`switchyard_io::keys`) | `K#<digest>` | `K` | for ever |
 //! | claim on replacing the token | `LOCK#refresh:<store id>` | `L` | until given back |
 //!

@@ -1,15 +1,16 @@
-use super::lease::CLAIM;
+use super::lease::CLAIMED_FOR;
 use super::{ATTEMPTS, Store, StoreRow, partition};
 use crate::error::OrdersError;
 use crate::model::{LogState, LogStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::hex_sha256;
+use switchyard_core::{Owner, hex_sha256};
 use switchyard_io::dynamo::{
     AttributeValue, Changes, Create, Index, IntoAttribute as _, Key, Page, Transact, Update, Write,
 };
 use switchyard_io::vault::Sealed;
+use switchyard_work::lease::{CLAIM, Holder};
 
 /// A receipt's guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -105,13 +106,13 @@ fn sortable(at_ms: i64) -> String {
     format!("{at_ms:015}")
 }
 
-/// What became of [`Store::claim_receipt`].
+/// Result of [`Store::claim_receipt`].
 pub(crate) enum ReceiptClaim {
-    /// Ours to ask about, under this log id.
+    /// Claimed, to be recorded under this log id.
     Mine { log_id: String },
-    /// Asked about before; here is its row.
+    /// Imported or refused before; here is its row.
     Known(Box<LogRow>),
-    /// Somebody is asking right now.
+    /// Another import holds the claim.
     Busy,
 }
 
@@ -121,17 +122,17 @@ impl Store {
         &self,
         store_id: &str,
         receipt: &str,
-        claim: &str,
+        claim: &Owner,
         log_id: String,
         now: Timestamp,
     ) -> Result<ReceiptClaim, OrdersError> {
         let key = guard_key(store_id, receipt);
-        let until = (now + CLAIM).as_millisecond();
+        let (now_ms, until) = (now.as_millisecond(), (now + CLAIMED_FOR).as_millisecond());
         let guard = GuardRow {
             pk: key.pk.clone(),
             sk: key.sk.clone(),
             log_id,
-            claim: Some(claim.to_owned()),
+            claim: Some(claim.message_id.clone()),
             claim_until: Some(until),
         };
         let known: GuardRow = match self.table.create(&guard).await? {
@@ -145,30 +146,28 @@ impl Store {
                 None => ReceiptClaim::Busy,
             });
         };
-        // The SDK repeats a call whose answer was lost: the refusal then comes from our own claim.
-        if known.claim.as_deref() == Some(claim) {
+        // The SDK repeats a call whose response was lost: the refusal then comes from our own claim.
+        if known.claim.as_ref() == Some(&claim.message_id) {
             return Ok(ReceiptClaim::Mine { log_id: known.log_id });
         }
-        if known_until >= now.as_millisecond() {
+        if known_until >= now_ms {
             return Ok(ReceiptClaim::Busy);
         }
-        let taken = Changes::new()
-            .set("claim", claim)
-            .set("claim_until", until)
-            .only_if("#claim_until = ?", [known_until.into_attribute()]);
-        Ok(match self.table.update(&key, taken).await? {
+        // A guard without a claim is that of a receipt that was recorded since.
+        let claimed = CLAIM.acquire(Changes::new(), claim, now_ms, until).only_if("attribute_exists(#claim_until)", []);
+        Ok(match self.table.update(&key, claimed).await? {
             Update::Applied(_) => ReceiptClaim::Mine { log_id: known.log_id },
             Update::Refused(_) => ReceiptClaim::Busy,
         })
     }
 
-    /// Writes what became of a claimed receipt, or that it is there to be asked about: guard, log and store in one
-    /// transaction. `refused` is the token that the marketplace refuses, if it does: the store waits for another. `None` when
-    /// the claim was lost meanwhile.
+    /// Records a claimed receipt, asked about or still to be asked about: guard, log and store in one transaction.
+    /// `refused` is the token that the marketplace refuses, if it does: the store waits for another. Returns `None` when
+    /// the claim was lost.
     pub(crate) async fn record(
         &self,
         store: &StoreRow,
-        claim: &str,
+        claim: &Owner,
         log: &LogRow,
         now: Timestamp,
         only_due: bool,
@@ -176,8 +175,7 @@ impl Store {
     ) -> Result<Option<LogRow>, OrdersError> {
         let mut store = store.clone();
         for _ in 0..ATTEMPTS {
-            let guard =
-                Changes::new().remove("claim").remove("claim_until").only_if("#claim = ?", [claim.into_attribute()]);
+            let guard = CLAIM.release(Changes::new(), Holder::Owner(claim));
             let next = store.next(now, |row| {
                 row.count(&log.id, None, &log.state);
                 row.pause_for(refused);

@@ -8,8 +8,8 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use switchyard_core::{Classify as _, Clock, Disposition, hex_sha256};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
-use switchyard_io::outbox::{Due, DueRow};
 use switchyard_io::vault::{Sealed, Vault};
+use switchyard_work::outbox::{Due, DueRow};
 
 /// A store in one of these states is synced again this long after the last time.
 pub(crate) const EVERY: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@ use super::{Month, Store};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use switchyard_core::Uuid;
+use switchyard_core::new_id_at;
 use switchyard_io::dynamo::{DynamoError, Write};
 
 /// Seconds that a record is kept.
@@ -48,7 +48,7 @@ impl Store {
     pub(crate) fn audit(&self, audit: Audit<'_>, now: Timestamp) -> Result<Write, DynamoError> {
         let row = AuditRow {
             pk: audit_partition(audit.tenant, &Month::of(now)),
-            sk: Uuid::now_v7().to_string(),
+            sk: new_id_at(now).to_string(),
             actor: audit.actor.to_owned(),
             action: audit.action.to_owned(),
             subject: audit.subject.to_owned(),

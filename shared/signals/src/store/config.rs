@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use switchyard_io::circuit::Circuit;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
 use switchyard_io::vault::Sealed;
 use switchyard_notify::Channel;
+use switchyard_work::circuit::Circuit;
 
 /// Whether anything is sent with a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

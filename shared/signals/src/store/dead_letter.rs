@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::{hex_sha256, shard_of};
 use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Item, Key, Transact, Update, Write};
-use switchyard_io::outbox::{self, Due};
+use switchyard_work::outbox::{self, Due};
 
 /// Dead letters are kept for 90 days.
 const KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);

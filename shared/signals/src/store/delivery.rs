@@ -1,3 +1,5 @@
+//! Deliveries: one message to one recipient on one channel, attempted until it is settled.
+
 use super::dead_letter::{DeadLetterRow, redriven};
 use super::delivery_view::{DeliveryView, as_iso_millis};
 use super::listed::{listed_at, listed_partition};
@@ -10,11 +12,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::hex_sha256;
-use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Update, Write};
-use switchyard_io::lease::{self, Lease};
-use switchyard_io::once::Owner;
-use switchyard_io::outbox::{self, Due};
+use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Write};
 use switchyard_notify::Channel;
+use switchyard_work::attempt::{self, Claim, Claimant, Retry};
+use switchyard_work::lease::Lease;
+use switchyard_work::outbox::{self, Due};
 
 /// A message may be so much ahead of its time, in milliseconds: clocks differ.
 const EARLY_MS: i64 = 1_000;
@@ -282,18 +284,6 @@ pub(crate) fn delivery_key(tenant: &str, event_id: &str, id: &str) -> Key {
     Key { pk: delivery_partition(tenant, event_id), sk: id.to_owned() }
 }
 
-/// What became of [`Store::claim_delivery`].
-pub(crate) enum Claim {
-    /// Ours until the lease ends.
-    Mine(Box<DeliveryRow>),
-    /// There is nothing to do: it ended, its time has not come, or a later message is about it.
-    Settled,
-    Busy {
-        until_ms: i64,
-    },
-    Missing,
-}
-
 /// What became of [`Store::begin_again`].
 pub(crate) enum BeginAgain {
     Done,
@@ -303,21 +293,19 @@ pub(crate) enum BeginAgain {
     LetterGone,
 }
 
-/// What became of a delivery that was claimed.
+/// What follows for a delivery that was claimed.
 pub(crate) enum Next {
+    /// The provider took it.
     Sent {
+        /// The provider's own id of it.
         provider_id: Option<String>,
     },
     /// It is given up.
     Over(DeliveryStatus),
-    /// To be tried at that time, epoch milliseconds.
-    At {
-        time: i64,
-        /// Whether that uses up an attempt; waiting for a turn does not.
-        is_attempt: bool,
-        /// Whether a delayed message brings it; if not, the sweep does.
-        is_sent: bool,
-    },
+    /// It was attempted, and is again later.
+    Again(Retry),
+    /// It is attempted later, when its place in the pace comes; that uses up no attempt.
+    Waits(Retry),
 }
 
 impl Store {
@@ -382,41 +370,18 @@ impl Store {
         })
     }
 
-    /// Takes the lease on a delivery that is open and was tried `attempts` times: when it is free, when its time is up, or
-    /// when an earlier receive of the same message held it.
-    pub(crate) async fn claim_delivery(
-        &self,
-        key: &Key,
-        attempts: u32,
-        owner: &Owner,
-        now_ms: i64,
-        until_ms: i64,
-    ) -> Result<Claim, SignalsError> {
-        let changes = lease::taken(Changes::new(), owner, now_ms, until_ms)
-            .only_if(
-                "#status IN (?, ?) AND #attempts = ?",
-                ["pending".into_attribute(), "retry_wait".into_attribute(), i64::from(attempts).into_attribute()],
-            )
-            .only_if(
-                "attribute_not_exists(#next_attempt_at) OR #next_attempt_at <= ?",
-                [(now_ms + EARLY_MS).into_attribute()],
-            );
-        match self.table.update(key, changes).await? {
-            Update::Applied(item) => Ok(Claim::Mine(Box::new(self.table.read(item)?))),
-            Update::Refused(None) => Ok(Claim::Missing),
-            Update::Refused(Some(item)) => {
-                let row: DeliveryRow = self.table.read(item)?;
-                let is_early = row.next_attempt_at.is_some_and(|at| at > now_ms + EARLY_MS);
-                if row.is_open() && row.attempts == attempts && !is_early {
-                    return Ok(Claim::Busy { until_ms: row.lease.until_ms().unwrap_or(now_ms) });
-                }
-                Ok(Claim::Settled)
-            }
-        }
+    /// Claims a delivery that is open and whose time has come.
+    pub(crate) async fn claim_delivery(&self, key: &Key, by: Claimant<'_>) -> Result<Claim<DeliveryRow>, SignalsError> {
+        let latest_ms = by.now_ms + EARLY_MS;
+        let open = Changes::new()
+            .only_if("#status IN (?, ?)", ["pending".into_attribute(), "retry_wait".into_attribute()])
+            .only_if("attribute_not_exists(#next_attempt_at) OR #next_attempt_at <= ?", [latest_ms.into_attribute()]);
+        let is_open = |row: &DeliveryRow| row.is_open() && row.next_attempt_at.is_none_or(|at| at <= latest_ms);
+        Ok(attempt::claim(&self.table, key, by, open, is_open).await?)
     }
 
-    /// Writes what became of a claimed delivery, with what it counts for, in one transaction.
-    /// `false` when the lease was lost meanwhile.
+    /// Settles or reschedules a claimed delivery, together with what it counts for, in one transaction. Returns `false`
+    /// when the lease was lost.
     pub(crate) async fn settle_delivery(
         &self,
         row: &DeliveryRow,
@@ -435,7 +400,7 @@ impl Store {
     }
 
     /// Ends a claimed delivery that was not sent, counts that, and writes what stands in for it, and the dead letter if there
-    /// is one; answers which of that is new. `None` when the lease was lost meanwhile.
+    /// is one; answers which of that is new. Returns `None` when the lease was lost.
     pub(crate) async fn end_delivery(
         &self,
         row: &DeliveryRow,
@@ -493,26 +458,20 @@ pub(crate) struct End<'a> {
 }
 
 fn settled(row: &DeliveryRow, next: &Next, now: Timestamp) -> Changes {
-    let changes = row.lease.given_back(Changes::new());
-    let tried = i64::from(row.attempts) + 1;
+    let changes = row.lease.release(Changes::new());
+    let attempts = i64::from(row.attempts) + 1;
+    let shard = || outbox::shard(WORKFLOW, &row.id);
     match next {
         Next::Sent { provider_id } => row
-            .moved(outbox::settled(changes), DeliveryStatus::Sent, now)
-            .set("attempts", tried)
+            .moved(attempt::settle(changes), DeliveryStatus::Sent, now)
+            .set("attempts", attempts)
             .set_or_remove("provider_id", provider_id.as_deref())
-            .remove("next_attempt_at")
             .remove("last_error"),
-        Next::Over(status) => {
-            row.moved(outbox::settled(changes), *status, now).set("attempts", tried).remove("next_attempt_at")
+        Next::Over(status) => row.moved(attempt::settle(changes), *status, now).set("attempts", attempts),
+        Next::Again(retry) => {
+            let changes = row.moved(changes, DeliveryStatus::RetryWait, now).set("attempts", attempts);
+            retry.reschedule(changes, shard())
         }
-        Next::At { time, is_attempt, is_sent } => {
-            let grace = i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default();
-            let changes = match is_attempt {
-                true => row.moved(changes, DeliveryStatus::RetryWait, now).set("attempts", tried).remove("slot_at"),
-                false => changes.set("slot_at", *time),
-            };
-            let due_at = if *is_sent { time + grace } else { *time };
-            outbox::marked(changes.set("next_attempt_at", *time), Due::at(WORKFLOW, &row.id, due_at))
-        }
+        Next::Waits(retry) => retry.with_slot().reschedule(changes, shard()),
     }
 }

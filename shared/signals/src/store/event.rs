@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use switchyard_core::{hex_sha256, made_at, shard_of};
 use switchyard_io::dynamo::{Changes, Create, Index, IntoAttribute as _, Key, Page, Transact, Write};
-use switchyard_io::outbox::{self, Due};
+use switchyard_work::outbox::{self, Due};
 
 /// Partitions of one tenant's events of one day.
 const SHARDS: u32 = 4;

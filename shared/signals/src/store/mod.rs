@@ -60,9 +60,7 @@ pub use config::ConfigStatus;
 pub(crate) use dead_letter::{About, DeadLetter, DeadLetterRow, dead_letter_key};
 pub use dead_letter::{WantedLetters, Whose};
 pub use delivery::DeliveryStatus;
-pub(crate) use delivery::{
-    BeginAgain, Claim, Content, DeliveryRow, End, Intent, Next, Origin, SENT, Tried, delivery_key,
-};
+pub(crate) use delivery::{BeginAgain, Content, DeliveryRow, End, Intent, Next, Origin, SENT, Tried, delivery_key};
 pub use delivery_view::{DeliveryInFull, DeliveryView};
 pub use rule::RuleStatus;
 pub(crate) use rule::{RuleChange, RuleRow, VersionRow};
@@ -83,7 +81,7 @@ use crate::error::SignalsError;
 use serde::de::DeserializeOwned;
 use switchyard_io::Table;
 use switchyard_io::dynamo::{Item, Key};
-use switchyard_io::outbox::DueRow;
+use switchyard_work::outbox::DueRow;
 
 /// The workflow's name in the index `due`.
 pub(crate) const WORKFLOW: &str = "signals";

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 use switchyard_core::hex_sha256;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Update};
-use switchyard_io::pace;
+use switchyard_work::pace;
 
 impl Store {
     /// Takes one of the `rate` places that the tenant has in this second; `false` when none is left. One write, on a row of the

@@ -4,16 +4,17 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::hex_sha256;
+use switchyard_core::backoff::Backoff;
+use switchyard_core::{hex_sha256, random};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Item, Key, Transact, Write};
-use switchyard_io::outbox::{self, Due};
 use switchyard_rules::{Batch, Counted};
+use switchyard_work::outbox::{self, Due};
 
 /// Attempts at a step that others get in the way of.
 const ATTEMPTS: u32 = 20;
 
-/// Longest wait before the second attempt; it grows with each.
-const STEP_WAIT: Duration = Duration::from_millis(10);
+/// Waits between them.
+const STEP_BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
 
 /// What a rule remembers of a group of events.
 #[derive(Serialize, Deserialize)]
@@ -112,7 +113,7 @@ impl Store {
         Ok(keys)
     }
 
-    /// Reads a state, has `step` make the next of it, and writes that if nobody else did meanwhile; else again.
+    /// Reads a state, has `step` make the next of it, and writes that unless another worker was faster; else again.
     pub(crate) async fn step<S, T>(
         &self,
         key: StateKey<'_>,
@@ -126,7 +127,7 @@ impl Store {
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 #[expect(clippy::disallowed_methods, reason = "others step the same state within milliseconds")]
-                tokio::time::sleep(STEP_WAIT.mul_f64(f64::from(attempt) * fastrand::f64())).await;
+                tokio::time::sleep(STEP_BACKOFF.wait(attempt - 1, None, random::fraction())).await;
             }
             let row: Option<StateRow> = self.get(&key.key()).await?;
             let before: Option<S> =

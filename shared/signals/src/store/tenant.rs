@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::{hex_sha256, shard_of};
+use switchyard_core::{hex_sha256, random, shard_of};
 use switchyard_io::dynamo::{Changes, Index, IntoAttribute as _, Item, Key, Page, Transact, Write};
-use switchyard_io::outbox::{self, Due};
+use switchyard_work::outbox::{self, Due};
 
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +145,7 @@ fn list_partition(shard: u32) -> String {
 fn next_night(now: Timestamp) -> Timestamp {
     let tomorrow = Offset::UTC.to_datetime(now).date().tomorrow();
     let night = tomorrow.and_then(|day| Offset::UTC.to_timestamp(day.at(NIGHT, 0, 0, 0)));
-    night.unwrap_or(now) + Duration::from_secs(fastrand::u64(0..NIGHT_SECONDS))
+    night.unwrap_or(now) + Duration::from_secs(random::below(NIGHT_SECONDS))
 }
 
 #[derive(Serialize, Deserialize)]

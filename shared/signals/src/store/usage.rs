@@ -12,6 +12,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use switchyard_core::random;
 use switchyard_io::dynamo::{Changes, Item, Key, Transact, Write, number};
 
 /// What a tenant used in one month.
@@ -98,7 +99,7 @@ pub(super) fn usage_key(tenant: &str, month: &Month, shard: u32) -> Key {
 impl Store {
     /// Adds to counters of a month other than the events', as a part of a transaction.
     pub(crate) fn count_with(tenant: &str, at: Timestamp, amounts: &[(&str, i64)]) -> Write {
-        Write::Update(spread_key(tenant, &Month::of(at), fastrand::u32(0..SPREAD)), amounts_of(at, amounts))
+        Write::Update(spread_key(tenant, &Month::of(at), random::below_u32(SPREAD)), amounts_of(at, amounts))
     }
 
     /// The same by itself. A call that the SDK repeats because its answer was lost counts twice; so nothing that is billed is
@@ -109,7 +110,7 @@ impl Store {
         at: Timestamp,
         amounts: &[(&str, i64)],
     ) -> Result<(), SignalsError> {
-        let key = spread_key(tenant, &Month::of(at), fastrand::u32(0..SPREAD));
+        let key = spread_key(tenant, &Month::of(at), random::below_u32(SPREAD));
         self.table.update(&key, amounts_of(at, amounts)).await?;
         Ok(())
     }

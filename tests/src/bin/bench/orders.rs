@@ -6,8 +6,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use switchyard_core::{Clock, Timestamp};
-use switchyard_io::outbox;
 use switchyard_tests::client::{Client, poll};
+use switchyard_work::outbox;
 
 /// Receipts imported a second, each a new one, spread over fifty stores.
 pub async fn importing(client: &Client, receipts: usize) -> Result<Figures> {

@@ -1,7 +1,7 @@
 //! ADT under fire: third parties that fail, a host that dies once, events delivered twice and out of place; then the
 //! ledger is compared with what was sent.
 //!
-//! `--once-off` builds the functions without the guards of `switchyard_io::once` and fails unless it sees double effects:
+//! `--once-off` builds the functions without the guards of `switchyard_work::once` and fails unless it sees double effects:
 //! it proves that the harness would notice them.
 
 use crate::{Killer, pause, say};
@@ -36,7 +36,7 @@ struct Event {
 
 /// Sends `deliveries`, then judges.
 pub async fn run(seed: u64, deliveries: usize, once_off: bool) -> Result<()> {
-    let extra: &[&str] = if once_off { &["--features", "switchyard-io/chaos-once-off"] } else { &[] };
+    let extra: &[&str] = if once_off { &["--features", "switchyard-work/chaos-once-off"] } else { &[] };
     let binaries = build(Profile::Dev, extra)?;
     let data = std::env::temp_dir().join(format!("switchyard-chaos-{}", std::process::id()));
     let options = HostOptions {

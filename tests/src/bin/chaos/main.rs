@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use switchyard_core::random;
 use switchyard_tests::client::Client;
 use tokio::task::JoinHandle;
 
@@ -31,7 +32,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let words: Vec<String> = std::env::args().collect();
     let number = |name: &str| words.iter().position(|word| word == name).and_then(|at| words.get(at + 1)?.parse().ok());
-    let seed = number("--seed").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let seed = number("--seed").unwrap_or_else(|| random::below(1_000_000));
     match words.get(1).map(String::as_str) {
         Some("adt") => {
             let deliveries = number("--deliveries").unwrap_or(2000) as usize;

@@ -5,11 +5,13 @@
 //! sends it again. The sparse index `due` holds only marked rows, spread over [`SHARDS`] partitions, since one
 //! partition of an index takes about 1,000 writes a second.
 
-use crate::dynamo::{Changes, DynamoError, IntoAttribute, Item, Key, Table, Update};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
-use switchyard_core::{Clock, error_chain, metric, shard_of};
+use switchyard_core::backoff::Backoff;
+use switchyard_core::{Clock, error_chain, metric, random, shard_of};
+use switchyard_io::Table;
+use switchyard_io::dynamo::{Changes, DynamoError, IntoAttribute as _, Item, Key, Update};
 use tokio::time::Instant;
 
 /// Partitions of the index `due`, per workflow.
@@ -18,7 +20,10 @@ pub const SHARDS: u32 = 8;
 /// How long a mark may stand before the sweeper acts on it.
 pub const GRACE: Duration = Duration::from_secs(120);
 
-/// Rows the sweeper takes from one shard in one run.
+/// How long a row that was sent again is left alone: longer each time, so that a long backlog is not sent over and over.
+const PATIENCE: Backoff = Backoff::new(GRACE, Duration::from_secs(GRACE.as_secs() * 32));
+
+/// Rows the sweeper takes from one shard at a time.
 const SWEEP_LIMIT: i32 = 100;
 
 /// The columns of a due row, flattened into it.
@@ -63,14 +68,14 @@ pub fn settled(changes: Changes) -> Changes {
     changes.remove("due_shard").remove("due_at").remove("due_count")
 }
 
-/// Puts a due row off before acting on it, so that two sweepers never act on the same one, and doubles the wait each
-/// time, so that a long backlog is not sent over and over. Answers the row, or `None` when another was faster.
+/// Postpones a due row before it is acted on, so that two sweepers never act on the same one, for twice as long each
+/// time. Returns the row, or `None` when another sweeper was faster.
 ///
 /// # Errors
 /// Transient faults of DynamoDB.
 pub async fn put_off(table: &Table, key: &Key, due: &Due, now_ms: i64) -> Result<Option<Item>, DynamoError> {
-    let wait = GRACE * 2_u32.pow(due.due_count.min(5));
-    let next = now_ms + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    let wait = PATIENCE.ceiling(due.due_count);
+    let next = now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
     let changes = Changes::new()
         .set("due_at", next)
         .set("due_count", i64::from(due.due_count) + 1)
@@ -101,8 +106,8 @@ impl DueRow {
 }
 
 /// Has `deal_with` act on every row of a workflow that is due, shard by shard, the most overdue first, until `deadline`.
-/// One that fails does not keep the others waiting; answers how many did, after the log has said why. `deal_with` is to put
-/// a row off, or change when it is due, before it acts.
+/// One that fails does not keep the others waiting; the log says why, and their number is returned. `deal_with` is to
+/// postpone a row, or change when it is due, before it acts.
 ///
 /// # Errors
 /// The due rows could not be listed.
@@ -116,8 +121,7 @@ pub async fn sweep<E: Error>(
     let mut failed = 0;
     // A page of each shard in turn, beginning anywhere, so that none waits for another's backlog.
     let mut open: Vec<String> = shards(workflow).collect();
-    let first = fastrand::usize(0..open.len());
-    open.rotate_left(first);
+    open.rotate_left(random::below_u32(SHARDS) as usize);
     let mut is_first_page = true;
     while !open.is_empty() {
         let mut more = Vec::new();

@@ -1,22 +1,24 @@
-//! Leaving an endpoint alone while all it does is fail: its record, kept in five attributes of a row, and the changes to it.
+//! The circuit breaker of an endpoint: its record, kept in five attributes of a row, and the changes to it.
 //!
-//! An endpoint in good health costs no write. Five failures in a row open the circuit, for longer each time; then one
-//! request goes ahead to see. An endpoint that has only failed for five days is [`Failed::Dead`].
+//! A healthy endpoint costs no write. Five failures in a row open the circuit, for longer each time; then one
+//! request probes the endpoint. An endpoint that has only failed for five days is [`Failed::Dead`].
 
-use crate::dynamo::{Changes, IntoAttribute as _};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use switchyard_core::backoff::Backoff;
+use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 
 /// So many failures in a row open the circuit.
 const OPENS_AFTER: i64 = 5;
+/// Failures closer together than this are one: requests that run side by side fail together.
 const MOMENT: Duration = Duration::from_secs(1);
-const FIRST: Duration = Duration::from_secs(30);
-const LONGEST: Duration = Duration::from_secs(600);
+/// How long it stays open, by its openings since the last success.
+const OPEN_FOR: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(600));
 
-/// An endpoint that has only failed for so long is dead.
+/// An endpoint that has only failed for this long is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(120 * 3_600);
 
-/// Shares of that time, in percent, after which somebody may be warned.
+/// Shares of [`DEAD_AFTER`], in percent, after which the operator may be warned.
 const WARNED_AT: [u32; 3] = [50, 70, 90];
 
 /// A probe is given its request's time and this much, before another may be made.
@@ -42,7 +44,7 @@ pub struct Circuit {
     warned_percent: Option<i64>,
 }
 
-/// What a failure that is written down leads to.
+/// Consequence of a failure that is written down.
 #[derive(Clone, Debug)]
 pub enum Failed {
     /// Nothing but failures for [`DEAD_AFTER`].
@@ -127,7 +129,7 @@ pub fn clean(changes: Changes) -> Changes {
 fn open_for(failures: i64, failing_for: Duration, openings: i64) -> Option<Duration> {
     let is_failing = failures >= OPENS_AFTER && failing_for >= MOMENT;
     let doublings = u32::try_from(openings).unwrap_or(u32::MAX);
-    is_failing.then(|| FIRST.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST))
+    is_failing.then(|| OPEN_FOR.ceiling(doublings))
 }
 
 fn mark(failing_for: Duration) -> Option<i64> {
@@ -143,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_opens_after_five_failures_over_a_second_and_for_ever_longer() {
+    fn it_opens_after_five_failures_over_a_second_and_for_longer_each_time() {
         let open = |failures, millis, openings| {
             open_for(failures, Duration::from_millis(millis), openings).map(|wait| wait.as_secs())
         };
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_in_good_health_costs_no_write() {
+    fn a_healthy_endpoint_costs_no_write() {
         assert!(Circuit::default().succeeded().is_none() && Circuit::default().probe(0, MOMENT).is_none());
         let failed = Circuit { failures: 1, ..Circuit::default() };
         assert!(failed.succeeded().is_some());

@@ -1,10 +1,11 @@
-//! Turns in time: a row gives out one place every so often, to however many ask at once, and each waits for its own.
+//! Pace: a row gives out one place in time every `step`, however many workers ask at once, and each waits for its own.
 
-use crate::dynamo::{Changes, DynamoError, IntoAttribute as _, Key, Table, Update, number};
 use std::time::Duration;
+use switchyard_io::Table;
+use switchyard_io::dynamo::{Changes, DynamoError, IntoAttribute as _, Key, Update, number};
 
-/// Reserves the next free place, one every `step`, together with `changes`; answers when that is, epoch milliseconds. `None`
-/// when it lies further off than `horizon`: then it is left to others, so that a line never grows longer than anybody waits.
+/// Reserves the next free place, one every `step`, together with `changes`. Returns its time, epoch milliseconds, or `None`
+/// when it lies further off than `horizon`; then nothing is reserved, so that a line never grows longer than anybody waits.
 ///
 /// # Errors
 /// Transient faults of DynamoDB.
@@ -46,8 +47,8 @@ pub async fn reserve(
     }
 }
 
-/// Holds back everybody until `until_ms`, also those who have a place, together with `changes`. The next place is no earlier
-/// either.
+/// Suspends the pace until `until_ms`, also for workers that have a place, together with `changes`. The next place is no
+/// earlier either.
 ///
 /// # Errors
 /// Transient faults of DynamoDB.
@@ -67,7 +68,7 @@ pub async fn hold(table: &Table, key: &Key, until_ms: i64, changes: Changes) -> 
     Ok(())
 }
 
-/// Until when [`hold`] keeps back even those who have a place, epoch milliseconds.
+/// Until when [`hold`] suspends the pace even for workers that have a place, epoch milliseconds.
 ///
 /// # Errors
 /// Transient faults of DynamoDB.

@@ -1,20 +1,21 @@
-//! `Idempotency-Key`: a request that is sent again with its key gets its first answer, and takes effect once.
+//! `Idempotency-Key`: a request that is repeated with its key gets its first response, and takes effect once.
 //!
-//! The rows live in a workflow's own table, `IDEM#<digest of caller and key>` / `I`, for [`KEPT`]. A request holds its
-//! key by a claim while it is answered; one whose process died gives it up after [`CLAIM`]. Only answers that
-//! [`Idempotency::finish`] was told are given again: a refusal had no effect, so the request may be mended and sent anew.
+//! The rows live in a workflow's own table, `IDEM#<digest of caller and key>` / `I`, for [`KEPT`]. A request claims its
+//! key while it is processed; the claim of one whose process died ends after [`CLAIM`]. Only responses that
+//! [`Idempotency::finish`] kept are returned again: a refusal had no effect, so the request may be corrected and repeated.
 
-use crate::dynamo::{Changes, Create, DynamoError, IntoAttribute as _, Item, Key, Update};
-use crate::vault::{Sealed, Vault, VaultError};
-use crate::{Aws, Secrets, Table};
+use crate::lease::{self, Holder};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, Timestamp, hex_sha256};
+use switchyard_core::{Clock, Env, EnvError, Owner, Timestamp, hex_sha256};
+use switchyard_io::dynamo::{Changes, Create, DynamoError, IntoAttribute as _, Key, Update};
+use switchyard_io::vault::{Sealed, Vault, VaultError};
+use switchyard_io::{Aws, Secrets, Table};
 
-/// How long an answer is given again.
+/// How long a response is kept.
 pub const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// How long a request may hold its key: longer than any function that answers HTTP may run.
+/// How long a request may hold its key: longer than any HTTP function may run.
 pub const CLAIM: Duration = Duration::from_secs(30);
 
 /// The keys of one table.
@@ -28,20 +29,20 @@ pub struct Idempotency {
 /// What to do with a request that names a key.
 #[derive(Debug)]
 pub enum Begun {
-    /// It is the first: answer it, then say what came of it.
+    /// It is the first: process it, then call [`Idempotency::finish`] or [`Idempotency::abandon`].
     First(Running),
-    /// It was answered before, like this.
+    /// It was processed before; return this response.
     Answered {
         /// HTTP status.
         status: u16,
         /// The body, byte for byte.
         body: String,
-        /// What it said of the body's version.
+        /// The `ETag` header.
         etag: Option<String>,
     },
     /// Another request used the key.
     OtherRequest,
-    /// The same request is being answered right now.
+    /// The request is being processed right now.
     InProgress,
 }
 
@@ -49,16 +50,16 @@ pub enum Begun {
 #[derive(Debug)]
 pub struct Running {
     key: Key,
-    claim: String,
+    claim: Owner,
 }
 
-/// Why a key could not be taken, or its answer not be kept.
+/// Why a key could not be claimed, or its response not be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum IdempotencyError {
     /// DynamoDB.
     #[error("keeping idempotency keys")]
     Store(#[from] DynamoError),
-    /// The answer could not be sealed or opened.
+    /// The response could not be sealed or opened.
     #[error("keeping an answer")]
     Vault(#[from] VaultError),
 }
@@ -74,7 +75,7 @@ struct Row {
     claim_until: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    /// Sealed for the row's key, since some answers hold secrets.
+    /// Sealed for the row's key, since some responses hold secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Sealed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +85,7 @@ struct Row {
 }
 
 impl Idempotency {
-    /// Keys in the table that the setting `table` names. Reads `DATA_KEY_SECRET` too.
+    /// Reads `DATA_KEY_SECRET` and the setting `table`, which names the table of the keys.
     ///
     /// # Errors
     /// A setting is missing.
@@ -96,24 +97,24 @@ impl Idempotency {
         })
     }
 
-    /// The same with another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// Takes `key`, which is `caller`'s own, for the request with this digest.
+    /// Claims `key`, which is `caller`'s own, for the request with this digest.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB; a kept answer that does not open.
+    /// Transient faults of DynamoDB; a kept response that does not open.
     pub async fn begin(&self, caller: &str, key: &str, request: &str) -> Result<Begun, IdempotencyError> {
-        let (now, claim) = (self.clock.now(), self.clock.new_id().to_string());
+        let (now, claim) = (self.clock.now(), Owner::request(self.clock.new_id().to_string()));
         let key = Key { pk: format!("IDEM#{}", hex_sha256(&[caller, key])), sk: "I".into() };
         let row = Row {
             pk: key.pk.clone(),
             sk: key.sk.clone(),
             request: request.to_owned(),
-            claim: claim.clone(),
+            claim: claim.message_id.clone(),
             claim_until: (now + CLAIM).as_millisecond(),
             status: None,
             body: None,
@@ -124,8 +125,8 @@ impl Idempotency {
             Create::Created => return Ok(Begun::First(Running { key, claim })),
             Create::Exists(known) => self.table.read(known)?,
         };
-        // The SDK repeats a call whose answer was lost: the refusal then comes from our own claim.
-        if known.claim == claim {
+        // The SDK repeats a call whose response was lost: the refusal then comes from our own claim.
+        if known.claim == claim.message_id {
             return Ok(Begun::First(Running { key, claim }));
         }
         Ok(match standing(&known, request, now) {
@@ -135,33 +136,30 @@ impl Idempotency {
             }
             Standing::OtherRequest => Begun::OtherRequest,
             Standing::InProgress => Begun::InProgress,
-            Standing::Free => self.take_over(key, &known, &row).await?,
+            Standing::Free => self.take_over(key, claim, &row, now).await?,
         })
     }
 
-    async fn take_over(&self, key: Key, known: &Row, row: &Row) -> Result<Begun, DynamoError> {
-        let changes = Changes::new()
+    /// Claims a key whose claim or response has expired, unless another request did, or a response was kept since.
+    async fn take_over(&self, key: Key, claim: Owner, row: &Row, now: Timestamp) -> Result<Begun, DynamoError> {
+        let changes = lease::CLAIM
+            .acquire(Changes::new(), &claim, now.as_millisecond(), row.claim_until)
             .set("request", row.request.as_str())
-            .set("claim", row.claim.as_str())
-            .set("claim_until", row.claim_until)
             .set("expires_at", row.expires_at)
             .remove("status")
             .remove("body")
             .remove("etag")
-            .only_if("#claim = ?", [known.claim.as_str().into_attribute()]);
+            .only_if("attribute_not_exists(#status) OR #expires_at <= ?", [now.as_second().into_attribute()]);
         Ok(match self.table.update(&key, changes).await? {
-            Update::Applied(_) => Begun::First(Running { key, claim: row.claim.clone() }),
-            Update::Refused(newer) if newer.as_ref().and_then(claim_of) == Some(&row.claim) => {
-                Begun::First(Running { key, claim: row.claim.clone() })
-            }
+            Update::Applied(_) => Begun::First(Running { key, claim }),
             Update::Refused(_) => Begun::InProgress,
         })
     }
 
-    /// Keeps the answer for whoever sends the request again.
+    /// Keeps the response for requests that repeat this one.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB or of the key for the answer; the request's key is free again after [`CLAIM`].
+    /// Transient faults of DynamoDB or of the key for the response; the request's key is free again after [`CLAIM`].
     pub async fn finish(
         &self,
         running: Running,
@@ -170,37 +168,33 @@ impl Idempotency {
         etag: Option<&str>,
     ) -> Result<(), IdempotencyError> {
         let body = self.vault.seal(&running.key.pk, body).await?;
-        let answer =
+        let response =
             Changes::new().set("status", i64::from(status)).set("body", body.as_str()).set_or_remove("etag", etag);
-        Ok(self.change(running, answer).await?)
+        Ok(self.change(running, response).await?)
     }
 
-    /// Gives the key back: the request had no effect.
+    /// Releases the key: the request had no effect.
     ///
     /// # Errors
     /// As for [`Self::finish`].
     pub async fn abandon(&self, running: Running) -> Result<(), IdempotencyError> {
-        // The row's time is up, so that another request may have the key too.
+        // The row expires too, so that another request may have the key.
         Ok(self.change(running, Changes::new().set("claim_until", 0_i64).set("expires_at", 0_i64)).await?)
     }
 
-    /// A request that lost its claim changes nothing: another answered in its place.
+    /// A request that lost its claim changes nothing: another one's response is kept.
     async fn change(&self, running: Running, changes: Changes) -> Result<(), DynamoError> {
-        let changes = changes.only_if("#claim = ?", [running.claim.as_str().into_attribute()]);
+        let changes = lease::CLAIM.only_if_held(changes, Holder::Owner(&running.claim));
         self.table.update(&running.key, changes).await.map(drop)
     }
 }
 
-fn claim_of(row: &Item) -> Option<&String> {
-    row.get("claim")?.as_s().ok()
-}
-
-/// What a known row says to a request.
+/// What a known row means for a request.
 enum Standing {
     Answered(u16, Sealed),
     OtherRequest,
     InProgress,
-    /// The key may be taken over.
+    /// The key may be claimed.
     Free,
 }
 
@@ -213,7 +207,7 @@ fn standing(known: &Row, request: &str, now: Timestamp) -> Standing {
     }
     match (known.status, &known.body) {
         (Some(status), Some(body)) => Standing::Answered(status, body.clone()),
-        _ if known.claim_until > now.as_millisecond() => Standing::InProgress,
+        _ if known.claim_until >= now.as_millisecond() => Standing::InProgress,
         _ => Standing::Free,
     }
 }
