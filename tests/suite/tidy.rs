@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use switchyard_local::Template;
+use switchyard_local::{FunctionSpec, Mapping, Template};
 use switchyard_tests::root;
 
 fn template() -> Template {
@@ -33,12 +33,7 @@ fn queue_arithmetic_holds() {
         let visibility = queues[id]["VisibilityTimeout"].as_u64().unwrap();
         assert!(visibility >= 6 * function.timeout_s, "{id}: visibility >= 6 x timeout of {}", function.name);
         assert!(mapping.partial, "{} reports single records", function.name);
-        let receives = &function.variables["QUEUE_MAX_RECEIVES"].value;
-        assert_eq!(
-            *receives,
-            queues[id]["RedrivePolicy"]["maxReceiveCount"].to_string(),
-            "{id}: the function knows its limit"
-        );
+        consumer_settings_fit(function, &mapping, &queues[id]);
     }
     for function in &functions {
         for (name, variable) in function.variables.iter().filter(|(name, _)| name.ends_with("TIMEOUT_MS")) {
@@ -46,6 +41,30 @@ fn queue_arithmetic_holds() {
             assert!(timeout < function.timeout_s * 1000, "{}: {name} is below the function's timeout", function.name);
         }
     }
+}
+
+/// The settings that `BatchSettings::from_env` reads agree with the queue and its event-source mapping.
+fn consumer_settings_fit(function: &FunctionSpec, mapping: &Mapping, queue: &Value) {
+    let name = &function.name;
+    let setting = |key: &str| {
+        let variable = function.variables.get(key).unwrap_or_else(|| panic!("{name} sets {key}"));
+        variable.value.parse::<u64>().unwrap_or_else(|_| panic!("{name}: {key} is a number"))
+    };
+    let receives = queue["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
+    assert_eq!(setting("QUEUE_MAX_RECEIVES"), receives, "{name}: QUEUE_MAX_RECEIVES is the queue's maxReceiveCount");
+    let batch = u64::try_from(mapping.batch_size).unwrap();
+    let concurrency = setting("WORKER_CONCURRENCY");
+    assert!((1..=batch).contains(&concurrency), "{name}: WORKER_CONCURRENCY is at least 1, at most BatchSize {batch}");
+    let base_ms = setting("QUEUE_RETRY_BASE_MS");
+    assert!((1..900_000).contains(&base_ms), "{name}: QUEUE_RETRY_BASE_MS is below the longest wait, 15 minutes");
+    let main = std::fs::read_to_string(root().join("functions").join(name).join("src/main.rs")).unwrap();
+    let read = main.split_once("BatchSettings::from_env(&aws, &env, \"").and_then(|(_, rest)| rest.split_once('"'));
+    let (variable, _) = read.unwrap_or_else(|| panic!("{name} reads its queue's settings"));
+    assert!(
+        function.variables[variable].value.ends_with(&format!("/{}", mapping.queue)),
+        "{name}: {variable} is the queue that invokes it, {}",
+        mapping.queue
+    );
 }
 
 #[test]

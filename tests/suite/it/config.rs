@@ -59,6 +59,10 @@ fn every_setting_that_is_needed_is_named_when_it_is_missing_or_wrong() {
         ("adt-consumer", "CASPIO_TIMEOUT_MS", Some("soon")),
         ("adt-consumer", "REQUEST_TIMEOUT_MS", Some("-1")),
         ("adt-consumer", "QUEUE_MAX_RECEIVES", Some("five")),
+        ("order-consumer", "QUEUE_MAX_RECEIVES", None),
+        ("callback-consumer", "WORKER_CONCURRENCY", Some("0")),
+        ("rules-consumer", "WORKER_CONCURRENCY", None),
+        ("notify-consumer", "QUEUE_RETRY_BASE_MS", None),
         ("retry-sweeper", "ADT_TABLE", None),
         ("events-api", "JWT_SECRET", Some("no-such-secret")),
     ] {
