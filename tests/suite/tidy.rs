@@ -88,6 +88,17 @@ fn every_queue_has_an_alarm_and_a_runbook() {
 }
 
 #[test]
+fn every_alarm_names_a_runbook_that_names_it() {
+    for (id, alarm) in of_kind("AWS::CloudWatch::Alarm") {
+        let text = alarm["AlarmDescription"].as_str().unwrap_or_default();
+        let (_, path) = text.split_once("see docs/").unwrap_or_else(|| panic!("{id} names its runbook: {text}"));
+        let runbook = root().join("docs").join(path);
+        let runbook = std::fs::read_to_string(&runbook).unwrap_or_else(|_| panic!("{id}: docs/{path} exists"));
+        assert!(runbook.contains(&format!("**{id}**")), "docs/{path} says what to do about {id}");
+    }
+}
+
+#[test]
 fn no_role_grants_everything_and_none_scans() {
     for (id, function) in of_kind("AWS::Serverless::Function") {
         let statements = function["Policies"][0]["Statement"].as_array().unwrap_or_else(|| panic!("{id} has a policy"));
@@ -128,20 +139,59 @@ fn tables_keep_their_data_and_logs_end() {
     }
 }
 
+/// Binaries that several functions run, each with a role of its own.
+const SHARED_BINARIES: &[&str] = &["retry-sweeper"];
+
 #[test]
 fn one_name_everywhere() {
+    let ids: BTreeSet<_> = of_kind("AWS::Serverless::Function").into_keys().collect();
     for function in template().functions().unwrap() {
-        let name = &function.name;
-        let main = root().join("functions").join(name).join("src/main.rs");
+        let (name, binary) = (&function.name, &function.binary);
+        assert!(ids.contains(&logical_id(name)), "{name} is {} in the template", logical_id(name));
+        assert!(name == binary || SHARED_BINARIES.contains(&binary.as_str()), "{name} runs the binary {name}");
+        let main = root().join("functions").join(binary).join("src/main.rs");
         let text = std::fs::read_to_string(&main).unwrap_or_else(|_| panic!("{} exists", main.display()));
-        assert!(text.lines().count() <= 40, "{name}: main.rs is wiring");
-        assert!(!text.lines().any(|line| line.trim_start().starts_with("if ")), "{name}: main.rs does not branch");
+        assert!(text.lines().count() <= 40, "{binary}: main.rs is wiring");
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("if ")), "{binary}: main.rs does not branch");
         let samples =
             std::fs::read_dir(root().join("events").join(name)).unwrap_or_else(|_| panic!("events/{name} exists"));
         assert!(samples.count() > 0, "{name} has sample events");
     }
-    let folders = std::fs::read_dir(root().join("functions")).unwrap().count();
-    assert_eq!(folders, template().functions().unwrap().len(), "every function is in the template");
+    let folders: BTreeSet<_> = folders(&root().join("functions")).iter().map(|folder| file_name(folder)).collect();
+    assert_eq!(folders, template().binaries().unwrap().into_iter().collect(), "every function is in the template");
+}
+
+/// `AdtConsumerFunction` for `adt-consumer`.
+fn logical_id(name: &str) -> String {
+    let words = name.split('-').map(|word| format!("{}{}", word[..1].to_uppercase(), &word[1..]));
+    words.chain(["Function".to_owned()]).collect()
+}
+
+/// No other workflow's sweep reaches ADT's residents, and so on for every table.
+#[test]
+fn a_sweep_reaches_its_own_table_only() {
+    let functions = of_kind("AWS::Serverless::Function");
+    let sweeps: Vec<_> = template().functions().unwrap();
+    let sweeps: Vec<_> = sweeps.into_iter().filter(|function| function.binary == "retry-sweeper").collect();
+    let workflows: BTreeSet<_> = sweeps.iter().filter_map(|sweep| sweep.workflow.clone()).collect();
+    let due: BTreeSet<_> = of_kind("AWS::DynamoDB::Table")
+        .into_iter()
+        .filter(|(_, table)| table["GlobalSecondaryIndexes"].to_string().contains("\"due\""))
+        .map(|(id, _)| id)
+        .collect();
+    assert_eq!(sweeps.len(), due.len(), "each table with an index `due` has its sweep");
+    assert_eq!(workflows.len(), sweeps.len(), "each sweep has a workflow of its own");
+    for sweep in &sweeps {
+        let workflow = sweep.workflow.as_deref().unwrap();
+        assert_eq!(sweep.variables["SWEEP_WORKFLOW"].value, workflow, "{}", sweep.name);
+        let own = logical_id(workflow).replace("Function", "Table");
+        let policies = functions[&logical_id(&sweep.name)]["Policies"].to_string();
+        assert!(policies.contains(&format!("table/{own}/index/due")), "{} queries {own}", sweep.name);
+        for other in due.iter().filter(|table| **table != own) {
+            assert!(!policies.contains(&format!("table/{other}")), "{} reaches {other}", sweep.name);
+        }
+        assert!(!policies.contains("secretsmanager"), "{} reads no secret", sweep.name);
+    }
 }
 
 /// Direct dependencies on our own crates, without those for tests.
@@ -221,6 +271,10 @@ fn the_aws_sdk_stays_in_io() {
 fn folders(of: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.join("Cargo.toml").is_file()).collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 fn rust_files(of: &Path) -> Vec<PathBuf> {
