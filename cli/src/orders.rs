@@ -33,13 +33,13 @@ pub(crate) async fn run(target: &Target, command: &Command) -> Result<ExitCode> 
     }
 }
 
-/// One pass of the stack's own sweeper.
+/// Invokes the stack's `orders-sweep` once.
 async fn sweep(target: &Target) -> Result<()> {
-    let (answer, is_error) = invoke::call(target, "retry-sweeper", "{}".to_owned()).await?;
+    let (answer, is_error) = invoke::call(target, "orders-sweep", "{}".to_owned()).await?;
     if is_error {
         bail!("the sweep failed: {answer}");
     }
-    let answer: Value = serde_json::from_str(&answer).context("reading what the sweeper did")?;
+    let answer: Value = serde_json::from_str(&answer).context("reading the result of orders-sweep")?;
     let orders = &answer["orders"];
     let line = json!({
         "event": "scheduler_run",

@@ -61,11 +61,23 @@ EXPECTED = {
     "notify-consumer/malformed-record": [],
     "notify-consumer/unknown-delivery": [],
     "ops-api/unauthorized": 401,
-    "retry-sweeper/scheduled": None,
+    "adt-sweep/scheduled": None,
+    "callbacks-sweep/scheduled": None,
+    "orders-sweep/scheduled": None,
+    "signals-sweep/scheduled": None,
     "rules-consumer/empty-batch": [],
     "rules-consumer/malformed-record": [],
     "rules-consumer/unknown-event": [],
 }
+
+
+def folders():
+    """The folder that each function's CodeUri names, by the function's name without its stack's."""
+    from samtranslator.yaml_helper import yaml_parse
+
+    template = yaml_parse(pathlib.Path("template.yaml").read_text(encoding="utf-8"))
+    functions = [found["Properties"] for found in template["Resources"].values() if found["Type"] == "AWS::Serverless::Function"]
+    return {found["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-"): found["CodeUri"] for found in functions}
 
 
 def free_port():
@@ -99,6 +111,7 @@ def main():
     emulator = pathlib.Path(samcli.__file__).parent / "local" / "rapid" / f"aws-lambda-rie-{machine}"
     emulator.chmod(0o755)
     functions = boto3.client("lambda", endpoint_url=os.environ["AWS_ENDPOINT_URL"], region_name="us-east-1")
+    code = folders()
     passed = failed = 0
     cases = sorted(pathlib.Path("events").glob("*-*/*.json"))
     seen = {f"{case.parent.name}/{case.stem}" for case in cases}
@@ -114,7 +127,7 @@ def main():
         runtime = f"127.0.0.1:{free_port()}"
         process = subprocess.Popen(
             [emulator, "--runtime-interface-emulator-address", address, "--runtime-api-address", runtime,
-             str(pathlib.Path("target/lambda", name, "bootstrap").resolve())],
+             str(pathlib.Path(code[name], "bootstrap").resolve())],
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         try:

@@ -99,18 +99,18 @@ async fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
 /// Something does not compile.
 pub fn build(profile: Profile, extra: &[&str]) -> Result<PathBuf> {
     let root = crate::root();
-    let mut packages = function_names(&root)?;
+    let mut packages = Template::read(&root.join("template.yaml"), "")?.binaries()?;
     packages.push("switchyard-local".to_owned());
     let binaries = Binaries::build(&root, &packages, profile, extra)?;
     let host = binaries.path("switchyard-local")?;
     host.parent().map(Path::to_path_buf).context("the binaries' folder")
 }
 
-/// Names of the template's functions.
+/// Each of the template's functions with its binary.
 ///
 /// # Errors
 /// The template cannot be read.
-pub fn function_names(root: &Path) -> Result<Vec<String>> {
+pub fn functions(root: &Path) -> Result<Vec<(String, String)>> {
     let functions = Template::read(&root.join("template.yaml"), "")?.functions()?;
-    Ok(functions.into_iter().map(|function| function.name).collect())
+    Ok(functions.into_iter().map(|function| (function.name, function.binary)).collect())
 }

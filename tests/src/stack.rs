@@ -145,8 +145,7 @@ pub fn company(number: u32) -> String {
 pub async fn start(data: Data, ports: Ports, logs: LogSink, more: Settings) -> Result<Host> {
     let root = crate::root();
     let template = root.join("template.yaml");
-    let functions = switchyard_local::Template::read(&template, "")?.functions()?;
-    let names: Vec<_> = functions.into_iter().map(|function| function.name).collect();
+    let names = switchyard_local::Template::read(&template, "")?.binaries()?;
     let binaries =
         tokio::task::spawn_blocking(move || Binaries::build(&root, &names, Profile::Dev, &["--quiet"])).await??;
     start_with(binaries, template, data, ports, logs, more).await

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use switchyard_local::Template;
+use switchyard_local::{FunctionSpec, Mapping, Template};
 use switchyard_tests::root;
 
 fn template() -> Template {
@@ -33,12 +33,7 @@ fn queue_arithmetic_holds() {
         let visibility = queues[id]["VisibilityTimeout"].as_u64().unwrap();
         assert!(visibility >= 6 * function.timeout_s, "{id}: visibility >= 6 x timeout of {}", function.name);
         assert!(mapping.partial, "{} reports single records", function.name);
-        let receives = &function.variables["QUEUE_MAX_RECEIVES"].value;
-        assert_eq!(
-            *receives,
-            queues[id]["RedrivePolicy"]["maxReceiveCount"].to_string(),
-            "{id}: the function knows its limit"
-        );
+        consumer_settings_fit(function, &mapping, &queues[id]);
     }
     for function in &functions {
         for (name, variable) in function.variables.iter().filter(|(name, _)| name.ends_with("TIMEOUT_MS")) {
@@ -46,6 +41,30 @@ fn queue_arithmetic_holds() {
             assert!(timeout < function.timeout_s * 1000, "{}: {name} is below the function's timeout", function.name);
         }
     }
+}
+
+/// The settings that `BatchSettings::from_env` reads agree with the queue and its event-source mapping.
+fn consumer_settings_fit(function: &FunctionSpec, mapping: &Mapping, queue: &Value) {
+    let name = &function.name;
+    let setting = |key: &str| {
+        let variable = function.variables.get(key).unwrap_or_else(|| panic!("{name} sets {key}"));
+        variable.value.parse::<u64>().unwrap_or_else(|_| panic!("{name}: {key} is a number"))
+    };
+    let receives = queue["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
+    assert_eq!(setting("QUEUE_MAX_RECEIVES"), receives, "{name}: QUEUE_MAX_RECEIVES is the queue's maxReceiveCount");
+    let batch = u64::try_from(mapping.batch_size).unwrap();
+    let concurrency = setting("WORKER_CONCURRENCY");
+    assert!((1..=batch).contains(&concurrency), "{name}: WORKER_CONCURRENCY is at least 1, at most BatchSize {batch}");
+    let base_ms = setting("QUEUE_RETRY_BASE_MS");
+    assert!((1..900_000).contains(&base_ms), "{name}: QUEUE_RETRY_BASE_MS is below the longest wait, 15 minutes");
+    let main = std::fs::read_to_string(root().join("functions").join(name).join("src/main.rs")).unwrap();
+    let read = main.split_once("BatchSettings::from_env(&aws, &env, \"").and_then(|(_, rest)| rest.split_once('"'));
+    let (variable, _) = read.unwrap_or_else(|| panic!("{name} reads its queue's settings"));
+    assert!(
+        function.variables[variable].value.ends_with(&format!("/{}", mapping.queue)),
+        "{name}: {variable} is the queue that invokes it, {}",
+        mapping.queue
+    );
 }
 
 #[test]
@@ -65,6 +84,17 @@ fn every_queue_has_an_alarm_and_a_runbook() {
         } else {
             assert!(watches(id, "ApproximateAgeOfOldestMessage"), "{id} has an alarm");
         }
+    }
+}
+
+#[test]
+fn every_alarm_names_a_runbook_that_names_it() {
+    for (id, alarm) in of_kind("AWS::CloudWatch::Alarm") {
+        let text = alarm["AlarmDescription"].as_str().unwrap_or_default();
+        let (_, path) = text.split_once("see docs/").unwrap_or_else(|| panic!("{id} names its runbook: {text}"));
+        let runbook = root().join("docs").join(path);
+        let runbook = std::fs::read_to_string(&runbook).unwrap_or_else(|_| panic!("{id}: docs/{path} exists"));
+        assert!(runbook.contains(&format!("**{id}**")), "docs/{path} says what to do about {id}");
     }
 }
 
@@ -109,20 +139,59 @@ fn tables_keep_their_data_and_logs_end() {
     }
 }
 
+/// Binaries that several functions run, each with a role of its own.
+const SHARED_BINARIES: &[&str] = &["retry-sweeper"];
+
 #[test]
 fn one_name_everywhere() {
+    let ids: BTreeSet<_> = of_kind("AWS::Serverless::Function").into_keys().collect();
     for function in template().functions().unwrap() {
-        let name = &function.name;
-        let main = root().join("functions").join(name).join("src/main.rs");
+        let (name, binary) = (&function.name, &function.binary);
+        assert!(ids.contains(&logical_id(name)), "{name} is {} in the template", logical_id(name));
+        assert!(name == binary || SHARED_BINARIES.contains(&binary.as_str()), "{name} runs the binary {name}");
+        let main = root().join("functions").join(binary).join("src/main.rs");
         let text = std::fs::read_to_string(&main).unwrap_or_else(|_| panic!("{} exists", main.display()));
-        assert!(text.lines().count() <= 40, "{name}: main.rs is wiring");
-        assert!(!text.lines().any(|line| line.trim_start().starts_with("if ")), "{name}: main.rs does not branch");
+        assert!(text.lines().count() <= 40, "{binary}: main.rs is wiring");
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("if ")), "{binary}: main.rs does not branch");
         let samples =
             std::fs::read_dir(root().join("events").join(name)).unwrap_or_else(|_| panic!("events/{name} exists"));
         assert!(samples.count() > 0, "{name} has sample events");
     }
-    let folders = std::fs::read_dir(root().join("functions")).unwrap().count();
-    assert_eq!(folders, template().functions().unwrap().len(), "every function is in the template");
+    let folders: BTreeSet<_> = folders(&root().join("functions")).iter().map(|folder| file_name(folder)).collect();
+    assert_eq!(folders, template().binaries().unwrap().into_iter().collect(), "every function is in the template");
+}
+
+/// `AdtConsumerFunction` for `adt-consumer`.
+fn logical_id(name: &str) -> String {
+    let words = name.split('-').map(|word| format!("{}{}", word[..1].to_uppercase(), &word[1..]));
+    words.chain(["Function".to_owned()]).collect()
+}
+
+/// No other workflow's sweep reaches ADT's residents, and so on for every table.
+#[test]
+fn a_sweep_reaches_its_own_table_only() {
+    let functions = of_kind("AWS::Serverless::Function");
+    let sweeps: Vec<_> = template().functions().unwrap();
+    let sweeps: Vec<_> = sweeps.into_iter().filter(|function| function.binary == "retry-sweeper").collect();
+    let workflows: BTreeSet<_> = sweeps.iter().filter_map(|sweep| sweep.workflow.clone()).collect();
+    let due: BTreeSet<_> = of_kind("AWS::DynamoDB::Table")
+        .into_iter()
+        .filter(|(_, table)| table["GlobalSecondaryIndexes"].to_string().contains("\"due\""))
+        .map(|(id, _)| id)
+        .collect();
+    assert_eq!(sweeps.len(), due.len(), "each table with an index `due` has its sweep");
+    assert_eq!(workflows.len(), sweeps.len(), "each sweep has a workflow of its own");
+    for sweep in &sweeps {
+        let workflow = sweep.workflow.as_deref().unwrap();
+        assert_eq!(sweep.variables["SWEEP_WORKFLOW"].value, workflow, "{}", sweep.name);
+        let own = logical_id(workflow).replace("Function", "Table");
+        let policies = functions[&logical_id(&sweep.name)]["Policies"].to_string();
+        assert!(policies.contains(&format!("table/{own}/index/due")), "{} queries {own}", sweep.name);
+        for other in due.iter().filter(|table| **table != own) {
+            assert!(!policies.contains(&format!("table/{other}")), "{} reaches {other}", sweep.name);
+        }
+        assert!(!policies.contains("secretsmanager"), "{} reads no secret", sweep.name);
+    }
 }
 
 /// Direct dependencies on our own crates, without those for tests.
@@ -206,6 +275,10 @@ fn the_aws_sdk_stays_in_io() {
 fn folders(of: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.join("Cargo.toml").is_file()).collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 fn rust_files(of: &Path) -> Vec<PathBuf> {

@@ -1,7 +1,6 @@
 //! Runs stores' sync jobs.
 
-use std::time::Duration;
-use switchyard_io::{Aws, Queue};
+use switchyard_io::Aws;
 use switchyard_lambda::{BatchSettings, Delivery, Error, run_batch, start};
 use switchyard_orders::{SyncDeps, sync};
 
@@ -9,12 +8,7 @@ use switchyard_orders::{SyncDeps, sync};
 async fn main() -> Result<(), Error> {
     let env = start(module_path!());
     let aws = Aws::from_env().await;
-    let settings = BatchSettings {
-        queue: Queue::from_env(&aws, &env, "ORDER_QUEUE_URL")?,
-        max_receives: env.parsed("QUEUE_MAX_RECEIVES", 5)?,
-        concurrency: env.parsed("WORKER_CONCURRENCY", 1)?,
-        retry_base: Duration::from_millis(env.parsed("QUEUE_RETRY_BASE_MS", 15_000)?),
-    };
+    let settings = BatchSettings::from_env(&aws, &env, "ORDER_QUEUE_URL")?;
     let deps = &SyncDeps::from_env(&aws, &env)?;
     run_batch(settings, |Delivery { body, owner, deadline }| async move {
         sync(deps, &body, &owner, deadline).await.map(drop)

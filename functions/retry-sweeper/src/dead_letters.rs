@@ -1,3 +1,5 @@
+//! Operator events about messages in dead-letter queues.
+
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -5,10 +7,9 @@ use switchyard_core::{Env, EnvError, error_chain};
 use switchyard_io::Aws;
 use switchyard_io::dlq::Dlqs;
 use switchyard_io::operator::{Notice, Operator};
-use switchyard_signals::ARCHIVED;
 
-/// Tells the operator of messages in dead-letter queues: when there are more than the time before, and once more after
-/// every start of this function. Those that signals empties it tells of itself.
+/// Sends `dlq.message` for each queue of `DLQS` that holds more messages than a minute before, and for each that holds some
+/// when the process starts.
 pub struct DeadLetters {
     dlqs: Dlqs,
     operator: Operator,
@@ -25,9 +26,9 @@ impl DeadLetters {
         Ok(Self { dlqs, operator, known: Mutex::default() })
     }
 
-    /// Looks at every queue; one that cannot be asked is logged and tried again the next time.
-    pub async fn look(&self) {
-        for dlq in self.dlqs.all().iter().filter(|dlq| !ARCHIVED.contains(&dlq.name.as_str())) {
+    /// Counts every queue. One that cannot be counted is logged, and counted in the next minute.
+    pub async fn report(&self) {
+        for dlq in self.dlqs.all() {
             let waiting = match self.dlqs.waiting(dlq).await {
                 Ok(waiting) => waiting,
                 Err(error) => {

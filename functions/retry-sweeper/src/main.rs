@@ -1,10 +1,10 @@
-//! Every minute: sends what was accepted but never sent, queues what is due, of every workflow, and removes payloads whose
-//! time is up; tells the operator of dead letters.
+//! Sweeps one workflow, every minute: sends what was accepted but not sent, queues what is due, and removes payloads past
+//! their retention. `SWEEP_WORKFLOW` says which; the template has a function with a role of its own for each.
 
 mod dead_letters;
-mod sweeps;
+mod sweep;
 
-use sweeps::Sweeps;
+use sweep::Sweep;
 use switchyard_io::Aws;
 use switchyard_lambda::{Error, run_event, start};
 
@@ -12,6 +12,6 @@ use switchyard_lambda::{Error, run_event, start};
 async fn main() -> Result<(), Error> {
     let env = start(module_path!());
     let aws = Aws::from_env().await;
-    let sweeps = &Sweeps::from_env(&aws, &env)?;
-    run_event(|deadline| sweeps.run(deadline)).await
+    let sweep = &Sweep::from_env(&aws, &env)?;
+    run_event(|deadline| sweep.run(deadline)).await
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use switchyard_sandbox::Sandbox;
 use switchyard_sqs::{Clock, Location, Sqs, TextMap};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Where state lives.
 #[derive(Clone, Debug)]
@@ -152,7 +152,7 @@ impl Host {
         tasks.push(serve(runtime, runtime_api::router(pools_cell.clone())));
         let mut pools = Vec::new();
         for spec in served(&template, &options.only)? {
-            let binary = options.binaries.path(&spec.name)?;
+            let binary = options.binaries.path(&spec.binary)?;
             let engine = (!options.count_calls).then_some(dynamo_address.as_str());
             let variables = variables(&spec, &settings, &url(&aws)?, engine);
             pools.push(Pool::new(spec, binary, variables, runtime_address.clone(), options.logs.clone()));
@@ -187,8 +187,13 @@ impl Host {
             schedules: schedules.clone(),
         };
         tasks.push(serve(aws, endpoint.router()));
+        let mut starting = JoinSet::new();
         for pool in &pools {
-            pool.warm_up().await?;
+            let pool = pool.clone();
+            starting.spawn(async move { pool.warm_up().await });
+        }
+        while let Some(started) = starting.join_next().await {
+            started??;
         }
         tasks.push(serve(http, Gateway::router(template.routes()?, by_name.clone(), options.logs.clone())));
         // The WebSocket API has no routes in the template yet; its port is kept for it and answers 404.

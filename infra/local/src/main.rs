@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
 async fn serve(arguments: Arguments) -> Result<()> {
     let template = found_upwards(&arguments.template)?;
     let root = template.parent().map(Path::to_path_buf).unwrap_or_default();
-    let functions: Vec<_> = Template::read(&template, "")?.functions()?.into_iter().map(|spec| spec.name).collect();
+    let functions = Template::read(&template, "")?.binaries()?;
     let profile = if arguments.release { Profile::Release } else { Profile::Dev };
     let binaries = match arguments.binaries {
         Some(folder) => Binaries::in_folder(folder),

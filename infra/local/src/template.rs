@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub(crate) use switchyard_sqs::{ACCOUNT, REGION};
@@ -21,8 +21,10 @@ pub struct Template {
 /// One Lambda function.
 #[derive(Clone, Debug)]
 pub struct FunctionSpec {
-    /// Package, binary and folder name.
+    /// Its `FunctionName` without the stack's: `adt-webhook`.
     pub name: String,
+    /// Package, binary and folder: the last part of its `CodeUri`. Several functions may run one binary.
+    pub binary: String,
     /// Seconds an invocation may take.
     pub timeout_s: u64,
     /// Megabytes; told to the function, not enforced.
@@ -85,6 +87,9 @@ pub struct Schedule {
     pub zone: String,
 }
 
+/// The stack's name on this machine.
+const STACK: &str = "switchyard";
+
 /// Invocations that a function runs at a time on this machine, where the template sets no limit to it or its queue.
 const DEFAULT_CONCURRENCY: usize = 8;
 
@@ -139,6 +144,15 @@ impl Template {
         functions.into_iter().map(|(id, properties)| self.function(&id, &properties)).collect()
     }
 
+    /// The binaries of all functions, each once.
+    ///
+    /// # Errors
+    /// As [`Template::resources`].
+    pub fn binaries(&self) -> Result<Vec<String>> {
+        let binaries: BTreeSet<_> = self.functions()?.into_iter().map(|function| function.binary).collect();
+        Ok(binaries.into_iter().collect())
+    }
+
     fn function(&self, id: &str, properties: &Value) -> Result<FunctionSpec> {
         let globals = self.resolve(&self.globals["Function"])?;
         let setting = |name: &str| properties.get(name).or_else(|| globals.get(name)).cloned().unwrap_or_default();
@@ -153,9 +167,12 @@ impl Template {
             }
         }
         let code = properties["CodeUri"].as_str().ok_or_else(|| anyhow!("{id} has no CodeUri"))?;
-        let name = code.trim_end_matches('/').rsplit('/').next().unwrap_or(code);
+        let binary = code.trim_end_matches('/').rsplit('/').next().unwrap_or(code);
+        let deployed = properties["FunctionName"].as_str().unwrap_or(binary);
+        let name = deployed.strip_prefix(STACK).and_then(|rest| rest.strip_prefix('-')).unwrap_or(deployed);
         Ok(FunctionSpec {
             name: name.to_owned(),
+            binary: binary.to_owned(),
             timeout_s: setting("Timeout").as_u64().unwrap_or(3),
             memory_mb: setting("MemorySize").as_u64().unwrap_or(128),
             // Without a reservation, as many as its queue is allowed to feed.
@@ -318,7 +335,7 @@ impl Template {
             "AWS::AccountId" => json!(ACCOUNT),
             "AWS::Partition" => json!("aws"),
             "AWS::URLSuffix" => json!("amazonaws.com"),
-            "AWS::StackName" => json!("switchyard"),
+            "AWS::StackName" => json!(STACK),
             "AWS::NoValue" => Value::Null,
             id => match self.resources.get(id).map(|resource| &resource["Type"]) {
                 Some(Value::String(kind)) if kind == "AWS::SQS::Queue" => {
@@ -443,6 +460,7 @@ Resources:
         Http: { Type: HttpApi, Properties: { Method: post, Path: /x } }
         Work: { Type: SQS, Properties: { Queue: !GetAtt Q.Arn, BatchSize: 3, FunctionResponseTypes: [ReportBatchItemFailures] } }
         Tick: { Type: ScheduleV2, Properties: { ScheduleExpression: rate(1 minute) } }
+  G: { Type: AWS::Serverless::Function, Properties: { FunctionName: !Sub "${AWS::StackName}-g-two", CodeUri: target/lambda/f-one } }
 "#;
 
     #[test]
@@ -455,6 +473,15 @@ Resources:
         assert_eq!(variable("PREFIX"), Variable { value: "a/dev/".into(), is_resource: false });
         assert_eq!(variable("N").value, "5");
         assert_eq!(variable("STAGE").value, "dev");
+    }
+
+    #[test]
+    fn two_functions_may_run_one_binary() {
+        let template = Template::parse(TEXT, "").unwrap();
+        let names: Vec<_> =
+            template.functions().unwrap().into_iter().map(|function| (function.name, function.binary)).collect();
+        assert_eq!(names, [("f-one", "f-one"), ("g-two", "f-one")].map(|(name, of)| (name.into(), of.into())));
+        assert_eq!(template.binaries().unwrap(), ["f-one"]);
     }
 
     #[test]

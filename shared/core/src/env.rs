@@ -63,13 +63,19 @@ impl Env {
         T: FromStr,
         T::Err: Display,
     {
-        match self.optional(name) {
-            None => Ok(default),
-            Some(text) => text
-                .trim()
-                .parse()
-                .map_err(|error: T::Err| EnvError::Invalid { name: name.to_owned(), reason: error.to_string() }),
-        }
+        self.optional(name).map_or(Ok(default), |text| parse(name, &text))
+    }
+
+    /// The value parsed.
+    ///
+    /// # Errors
+    /// [`EnvError::Missing`] when unset or blank, [`EnvError::Invalid`] when it does not parse.
+    pub fn required_parsed<T>(&self, name: &str) -> Result<T, EnvError>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        parse(name, &self.required(name)?)
     }
 
     /// An absolute `http://` or `https://` address, without its trailing slash.
@@ -89,6 +95,14 @@ impl Env {
             }),
         }
     }
+}
+
+fn parse<T>(name: &str, text: &str) -> Result<T, EnvError>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.trim().parse().map_err(|error: T::Err| EnvError::Invalid { name: name.to_owned(), reason: error.to_string() })
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@ use crate::logs::flush_metrics;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use lambda_runtime::{LambdaEvent, service_fn};
+use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use switchyard_core::backoff::Backoff;
-use switchyard_core::{Classify, Disposition, Owner, error_chain, metric, random};
-use switchyard_io::Queue;
+use switchyard_core::{Classify, Disposition, Env, EnvError, Owner, error_chain, metric, random};
+use switchyard_io::{Aws, Queue};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -18,9 +19,26 @@ pub struct BatchSettings {
     /// The queue's `maxReceiveCount`; after that many deliveries a record leaves for the dead-letter queue.
     pub max_receives: u32,
     /// Groups (FIFO) or records (standard) worked on at a time.
-    pub concurrency: usize,
+    pub concurrency: NonZeroUsize,
     /// Ceiling of the first wait after a failure; it doubles with every delivery, with full jitter, up to 15 minutes.
     pub retry_base: Duration,
+}
+
+impl BatchSettings {
+    /// Reads the queue's URL from the setting `queue`, such as `ADT_QUEUE_URL`, and `QUEUE_MAX_RECEIVES`,
+    /// `WORKER_CONCURRENCY` (at least 1) and `QUEUE_RETRY_BASE_MS`. None has a default: the template gives each consumer its
+    /// queue's figures.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong.
+    pub fn from_env(aws: &Aws, env: &Env, queue: &str) -> Result<Self, EnvError> {
+        Ok(Self {
+            queue: Queue::from_env(aws, env, queue)?,
+            max_receives: env.required_parsed("QUEUE_MAX_RECEIVES")?,
+            concurrency: env.required_parsed("WORKER_CONCURRENCY")?,
+            retry_base: Duration::from_millis(env.required_parsed("QUEUE_RETRY_BASE_MS")?),
+        })
+    }
 }
 
 /// One record, as the handler sees it.
@@ -59,7 +77,7 @@ where
         let groups = in_groups(event.payload.records);
         let failed: Vec<String> = stream::iter(groups)
             .map(|group| work_through(group, settings, deadline, handle))
-            .buffer_unordered(settings.concurrency)
+            .buffer_unordered(settings.concurrency.get())
             .concat()
             .await;
         if !failed.is_empty() {

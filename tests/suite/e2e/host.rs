@@ -158,8 +158,15 @@ async fn samples_of_the_consumers_report_exactly_the_records_that_failed() {
 }
 
 #[tokio::test]
-async fn the_sweeper_answers_what_it_did() {
+async fn each_sweep_returns_the_counts_of_its_own_workflow() {
     let (client, _) = client();
-    let answer = client.invoke("retry-sweeper", &sample("retry-sweeper", "scheduled")).await.unwrap();
-    assert!(answer.body["adt"]["resent"].is_number(), "{}", answer.body);
+    for (workflow, count) in
+        [("adt", "resent"), ("orders", "scannedStores"), ("callbacks", "scanned"), ("signals", "scanned")]
+    {
+        let function = format!("{workflow}-sweep");
+        let answer = client.invoke(&function, &sample(&function, "scheduled")).await.unwrap().body;
+        assert!(answer[workflow][count].is_number(), "{function}: {answer}");
+        let others = answer.as_object().unwrap().keys().filter(|key| !["archived", workflow].contains(&key.as_str()));
+        assert_eq!(others.count(), 0, "{function} sweeps one workflow: {answer}");
+    }
 }

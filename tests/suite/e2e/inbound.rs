@@ -79,7 +79,7 @@ async fn shopifys_notice_becomes_an_imported_order_once() {
     let known = receipts(&client, &token).await;
     assert_eq!((known.len(), &known[0]["receipt"]), (1, &json!("820982911946154501")));
 
-    client.invoke("retry-sweeper", &json!({})).await.unwrap();
+    client.invoke("orders-sweep", &json!({})).await.unwrap();
     let imported = poll(Duration::from_secs(20), Duration::from_millis(100), async || {
         Ok(receipts(&client, &token).await[0]["status"] == "success")
     });

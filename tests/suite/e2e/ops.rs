@@ -69,7 +69,7 @@ async fn dead_messages_are_shown_without_their_bodies_told_of_and_sent_back() {
     assert_eq!(seen["messages"][0]["envelope"], json!({"id": "e", "kind": "orders.other", "tenant": "org"}));
     assert!(!seen.to_string().contains("canary"));
 
-    client.fire("retry-sweeper-EveryMinute").await.unwrap();
+    client.fire("orders-sweep-EveryMinute").await.unwrap();
     let told = client.operator_events("dlq.message").await.unwrap();
     assert!(told.iter().any(|detail| detail["queue"] == "order" && detail["waiting"] == 1), "{told:?}");
 

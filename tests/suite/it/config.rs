@@ -17,12 +17,14 @@ fn start(function: &str, changes: &[(&str, Option<&str>)]) -> (bool, String) {
         runtime.block_on(async { client.local_functions().await.unwrap() })
     });
     let functions = functions.join().unwrap();
-    let target = root().join("target").join("debug").join(function);
+    let known = switchyard_tests::process::functions(&root()).unwrap();
+    let (_, binary) = known.into_iter().find(|(name, _)| name == function).expect("the template has the function");
+    let target = root().join("target").join("debug").join(&binary);
     let binary = std::env::current_exe()
         .unwrap()
         .ancestors()
         .find(|path| path.ends_with("debug"))
-        .map_or(target, |folder| folder.join(function));
+        .map_or(target, |folder| folder.join(&binary));
     let mut command = Command::new(binary);
     command.env_clear().env("AWS_REGION", "us-east-1").env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
     command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1").env("AWS_LAMBDA_FUNCTION_NAME", function);
@@ -59,7 +61,16 @@ fn every_setting_that_is_needed_is_named_when_it_is_missing_or_wrong() {
         ("adt-consumer", "CASPIO_TIMEOUT_MS", Some("soon")),
         ("adt-consumer", "REQUEST_TIMEOUT_MS", Some("-1")),
         ("adt-consumer", "QUEUE_MAX_RECEIVES", Some("five")),
-        ("retry-sweeper", "ADT_TABLE", None),
+        ("order-consumer", "QUEUE_MAX_RECEIVES", None),
+        ("callback-consumer", "WORKER_CONCURRENCY", Some("0")),
+        ("rules-consumer", "WORKER_CONCURRENCY", None),
+        ("notify-consumer", "QUEUE_RETRY_BASE_MS", None),
+        ("adt-sweep", "ADT_TABLE", None),
+        ("orders-sweep", "ORDERS_TABLE", None),
+        ("callbacks-sweep", "CALLBACK_QUEUE_URL", None),
+        ("signals-sweep", "SIGNALS_TABLE", None),
+        ("adt-sweep", "SWEEP_WORKFLOW", None),
+        ("orders-sweep", "SWEEP_WORKFLOW", Some("sales")),
         ("events-api", "JWT_SECRET", Some("no-such-secret")),
     ] {
         let (ended_well, said) = start(function, &[(name, value)]);

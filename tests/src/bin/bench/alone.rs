@@ -63,7 +63,7 @@ fn event(function: &str, number: usize) -> Result<Vec<u8>> {
         "notify-consumer" => "unknown-delivery",
         "ops-api" => "unauthorized",
         "rules-consumer" => "unknown-event",
-        "retry-sweeper" => "scheduled",
+        "adt-sweep" | "callbacks-sweep" | "orders-sweep" | "signals-sweep" => "scheduled",
         _ => bail!("no sample is chosen for {function}"),
     };
     let path = root().join("events").join(function).join(format!("{sample}.json"));

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use switchyard_local::Profile;
-use switchyard_tests::process::{HostOptions, HostProcess, build, function_names};
+use switchyard_tests::process::{HostOptions, HostProcess, build, functions};
 use switchyard_tests::root;
 
 /// What was measured, by name, in the order of measuring.
@@ -56,7 +56,7 @@ async fn run() -> Result<()> {
     let started = Instant::now();
     let host = host(&binaries, &[], &[]).await?;
     figures.push(("host ready (s)".to_owned(), json!(round(started.elapsed().as_secs_f64()))));
-    figures.extend(functions(&host, &binaries).await?);
+    figures.extend(each_function(&host, &binaries).await?);
     figures.extend(adt::end_to_end(&host.client()?, events).await?);
     host.kill().await?;
 
@@ -108,12 +108,12 @@ async fn host(binaries: &Path, arguments: &[&'static str], settings: &[(&str, &s
 }
 
 /// Every function by itself, and what its binary weighs.
-async fn functions(host: &HostProcess, binaries: &Path) -> Result<Figures> {
-    let functions = host.client()?.local_functions().await?;
+async fn each_function(host: &HostProcess, binaries: &Path) -> Result<Figures> {
+    let served = host.client()?.local_functions().await?;
     let mut figures = Figures::new();
-    for name in function_names(&root())? {
-        let binary = binaries.join(&name);
-        let mut about = alone::times(&name, &binary, &functions[&name]["environment"]).await?;
+    for (name, binary) in functions(&root())? {
+        let binary = binaries.join(&binary);
+        let mut about = alone::times(&name, &binary, &served[&name]["environment"]).await?;
         about.extend(alone::sizes(&binary)?);
         figures.extend(about.into_iter().map(|(figure, value)| (format!("{name}: {figure}"), value)));
     }

@@ -39,7 +39,7 @@ pub async fn syncing(client: &Client) -> Result<Figures> {
         expect(answer.status, 202, &answer.body)?;
     }
     let (started, from) = (Instant::now(), Clock::system().now());
-    client.invoke("retry-sweeper", &json!({})).await?;
+    client.invoke("orders-sweep", &json!({})).await?;
     for token in &tokens {
         let synced = poll(Duration::from_secs(600), Duration::from_millis(100), async || {
             let status = client.get(&format!("/stores/sync-status?syncToken={token}")).await?;
@@ -87,7 +87,7 @@ pub async fn sweeping(client: &Client) -> Result<Figures> {
     const DUE: usize = 1_000;
     register(client, "sweeping", 1).await?;
     // A new store is due at once; this one is only the pattern for the others.
-    client.invoke("retry-sweeper", &json!({})).await?;
+    client.invoke("orders-sweep", &json!({})).await?;
     let table = "OrdersTable";
     let found = client.aws("DynamoDB_20120810.Scan", &json!({"TableName": table})).await?;
     let rows = found["Items"].as_array().context("the table's rows")?;
@@ -124,7 +124,7 @@ pub async fn sweeping(client: &Client) -> Result<Figures> {
 
     let before = client.aws_calls().await?;
     let started = Instant::now();
-    let swept = client.invoke("retry-sweeper", &json!({})).await?.body;
+    let swept = client.invoke("orders-sweep", &json!({})).await?.body;
     let seconds = started.elapsed().as_secs_f64();
     if swept["orders"]["enqueuedJobs"] != DUE {
         bail!("the sweep should have queued {DUE} stores: {swept}");
