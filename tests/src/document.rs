@@ -15,10 +15,10 @@ pub fn path() -> PathBuf {
 /// The name of what two functions define in different ways.
 pub fn document() -> Result<Value, String> {
     let documents = vec![
-        adt_webhook::api().document(),
-        marketplace_api::api().document(),
-        events_api::api().document(),
-        ops_api::api().document(),
+        adt_webhook::api().document()?,
+        marketplace_api::api().document()?,
+        events_api::api().document()?,
+        ops_api::api().document()?,
     ];
     let tags = [
         ("ADT", "Care-home residents: webhooks of ALIS, kept in Caspio"),

@@ -1,6 +1,6 @@
 //! Template, routers and document say the same; every operation is described.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use switchyard_local::Template;
 use switchyard_tests::{document, root};
@@ -77,9 +77,9 @@ fn every_operation_is_described() {
             let responses = operation["responses"].as_object().unwrap();
             assert!(responses.keys().any(|status| status.starts_with('2')), "{what} succeeds with something");
             for (status, response) in responses {
-                let has_schema = response["content"].as_object().is_some_and(|content| {
-                    content.values().all(|content| content["schema"].is_object() || content["schema"] == json!(true))
-                });
+                let has_schema = response["content"]
+                    .as_object()
+                    .is_some_and(|content| content.values().all(|content| content["schema"].is_object()));
                 assert!(has_schema || status == "204", "{what}: {status} has a schema");
             }
             let braces = path.matches('{').count();

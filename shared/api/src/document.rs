@@ -9,8 +9,8 @@ use http::Method;
 use serde_json::{Map, Value, json};
 use switchyard_identity::Access;
 
-/// One function's document.
-pub(crate) fn document(tag: &str, dialect: Dialect, operations: &[(&Method, &Rules)]) -> Value {
+/// One function's document, or the name of a schema that two types define in different ways.
+pub(crate) fn document(tag: &str, dialect: Dialect, operations: &[(&Method, &Rules)]) -> Result<Value, String> {
     let mut paths = Map::new();
     let mut schemas = Map::new();
     let (error_name, error_schema) = dialect.schema();
@@ -20,12 +20,21 @@ pub(crate) fn document(tag: &str, dialect: Dialect, operations: &[(&Method, &Rul
         rules.describe(&mut operation);
         let described = describe(tag, dialect, error_name, rules, &mut operation);
         for (name, schema) in operation.outputs.take_definitions(true) {
-            schemas.insert(name, schema);
+            insert(&mut schemas, name, schema)?;
         }
         let path = paths.entry(rules.path).or_insert_with(|| json!({}));
         path[method.as_str().to_ascii_lowercase()] = described;
     }
-    json!({"paths": paths, "components": {"schemas": schemas}})
+    Ok(json!({"paths": paths, "components": {"schemas": schemas}}))
+}
+
+/// Adds a schema; two types of one name would otherwise overwrite each other.
+fn insert(schemas: &mut Map<String, Value>, name: String, schema: Value) -> Result<(), String> {
+    if schemas.get(&name).is_some_and(|known| *known != schema) {
+        return Err(name);
+    }
+    schemas.insert(name, schema);
+    Ok(())
 }
 
 fn describe(tag: &str, dialect: Dialect, error_name: &str, rules: &Rules, operation: &mut Operation) -> Value {
@@ -70,7 +79,7 @@ fn imply_refusals(rules: &Rules, operation: &mut Operation, has_path_parameter: 
     if rules.access != Access::Anyone {
         operation.refuse(401, "The credential is missing or not valid");
     }
-    if matches!(rules.access, Access::ApiKey(_) | Access::Tenant(..) | Access::AdminOrOperator | Access::Operator) {
+    if !matches!(rules.access, Access::Anyone | Access::Signature | Access::Basic | Access::Organization) {
         operation.refuse(403, "The credential does not allow this");
     }
     if has_path_parameter {
@@ -142,10 +151,7 @@ pub fn merge(title: &str, version: &str, tags: &[(&str, &str)], documents: Vec<V
         }
         let Value::Object(own) = document["components"]["schemas"].take() else { return Err("schemas".to_owned()) };
         for (name, schema) in own {
-            if schemas.get(&name).is_some_and(|known| *known != schema) {
-                return Err(name);
-            }
-            schemas.insert(name, schema);
+            insert(&mut schemas, name, schema)?;
         }
     }
     let tags: Vec<_> =

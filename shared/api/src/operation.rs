@@ -90,7 +90,7 @@ impl Operation {
     pub fn response(&mut self, status: u16, description: &str, media_type: Option<&str>) {
         let mut response = json!({"description": description});
         if let Some(media_type) = media_type {
-            response["content"] = json!({media_type: {"schema": {"type": "string"}}});
+            response["content"] = json!({media_type: {"schema": {}}});
         }
         self.responses.insert(status, response);
     }

@@ -22,6 +22,7 @@ const MAX_PAGE_BYTES: usize = 2_500_000;
 
 /// One page of a list.
 #[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "{T}Page")]
 #[serde(rename_all = "camelCase")]
 pub struct Page<T> {
     /// The items, in the list's order.

@@ -63,7 +63,10 @@ impl<S: Authenticate> Api<S> {
     }
 
     /// The operations as OpenAPI 3.1. Takes some milliseconds; a program calls it, never a function's start.
-    pub fn document(&self) -> Value {
+    ///
+    /// # Errors
+    /// The name of a schema that two types define in different ways.
+    pub fn document(&self) -> Result<Value, String> {
         let operations: Vec<(&Method, &Rules)> =
             self.endpoints.iter().map(|endpoint| (&endpoint.method, &endpoint.rules)).collect();
         document::document(self.tag, self.dialect, &operations)
@@ -366,7 +369,7 @@ mod tests {
 
     #[test]
     fn the_document_says_what_the_handlers_types_say() {
-        let document = api().document();
+        let document = api().document().unwrap();
         let operation = &document["paths"]["/things"]["get"];
         assert_eq!(operation["operationId"], "listThings");
         let names: Vec<_> = operation["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();

@@ -79,6 +79,7 @@ impl EndpointDetails {
 
 /// A page of an endpoint's deliveries, newest first.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
+#[schemars(rename = "WebhookDeliveryPage")]
 pub struct DeliveryPage {
     /// The deliveries.
     pub deliveries: Vec<WebhookDelivery>,
