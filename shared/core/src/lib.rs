@@ -17,7 +17,6 @@ mod invocation;
 pub mod jwt;
 pub mod metric;
 mod owner;
-mod problem;
 pub mod random;
 mod secret;
 pub mod signature;
@@ -30,7 +29,6 @@ pub use env::{Env, EnvError};
 pub use envelope::{Envelope, EnvelopeError};
 pub use invocation::Invocation;
 pub use owner::Owner;
-pub use problem::Problem;
 pub use secret::Secret;
 
 pub use jiff::{SignedDuration, Timestamp};
