@@ -5,4 +5,5 @@
 
 mod e2e;
 mod it;
+mod logs;
 mod tidy;

@@ -16,4 +16,5 @@ mod sweep;
 pub use deliver::{CallbacksDeps, DeliverDeps, process};
 pub use error::CallbacksError;
 pub use model::{DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RetryPolicy, TEST_EVENT};
+pub use store::SEALED;
 pub use sweep::{Swept, sweep};

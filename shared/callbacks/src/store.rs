@@ -31,6 +31,7 @@ use switchyard_io::lease::{self, Lease};
 use switchyard_io::once::Owner;
 use switchyard_io::outbox::{self, Due};
 use switchyard_io::pace;
+use switchyard_io::reseal::{SealedColumn, Shape, text};
 use switchyard_io::vault::Sealed;
 
 /// The workflow's name in the index `due`.
@@ -68,6 +69,14 @@ impl SigningSecret {
         self.until.is_none_or(|until| now_ms < until)
     }
 }
+
+/// What the callbacks table keeps sealed.
+pub const SEALED: &[SealedColumn] = &[SealedColumn {
+    attribute: "secrets",
+    shape: Shape::ListOf("secret"),
+    context: |row| text(row, "id"),
+    lock: None,
+}];
 
 /// An endpoint's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -19,6 +19,7 @@ pub mod operator;
 pub mod outbox;
 pub mod pace;
 mod queue;
+pub mod reseal;
 mod secrets;
 pub mod vault;
 pub mod webhook;

@@ -17,26 +17,31 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 /// Fields that may appear in a log line: ids, types, states, counts, durations. Never a body, a name, an address.
+/// `tests/suite/logs.rs` compares them with the fields that the code logs.
 const ALLOWED: &[&str] = &[
     "attempt",
     "cold_start",
+    "counted_events",
     "disposition",
-    "enqueued_jobs",
     "duration_ms",
-    "envelope_id",
+    "enqueued_jobs",
     "error",
+    "event_count",
     "event_id",
+    "event_ids",
     "event_type",
     "failed",
     "failed_count",
     "found",
     "iterations",
+    "kept_events",
     "message",
     "message_id",
     "method",
     "next_retry_at",
     "outcome",
     "place",
+    "places_left",
     "processed_count",
     "rate_limited_count",
     "reason",

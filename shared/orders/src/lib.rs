@@ -23,6 +23,6 @@ pub use import::{Imported, OrdersDeps, import, orders, refuse_shop, register, sy
 pub use inbound::{InboundDeps, Received, receive};
 pub use model::{Amount, Counts, LogState, LogStatus, Marketplace, SyncStatus, UnknownMarketplace, Verdict};
 pub use retry::{Retried, retry};
-pub use store::{Registration, StoreIds};
+pub use store::{Registration, SEALED, StoreIds};
 pub use sweep::{Swept, sweep};
 pub use sync::{SyncDeps, Synced, sync};

@@ -49,6 +49,6 @@ pub use places::{Places, give_back, reserve_places};
 pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
 pub use queues::QueueDeps;
-pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, Tenant, Usage, WantedLetters, Whose};
+pub use store::{ConfigStatus, DeliveryStatus, Role, RuleStatus, SEALED, Tenant, Usage, WantedLetters, Whose};
 pub use sweep::{Swept, sweep};
 pub use usage::{Correction, Export, ExportFormat, export, reconcile, usage, usage_between};

@@ -4,6 +4,7 @@ mod access;
 mod adt;
 mod callbacks;
 mod config;
+mod data_keys;
 mod dead_letters;
 mod idempotency;
 mod keys;
