@@ -1,6 +1,7 @@
 //! `cargo switchyard`: what an operator does with a running stack, local or deployed.
 
 mod backfill;
+mod data_keys;
 mod dlq;
 mod flow;
 mod health;
@@ -49,6 +50,11 @@ enum Command {
     Keys {
         #[command(subcommand)]
         command: keys::Command,
+    },
+    /// The keys under which tokens and secrets are sealed.
+    DataKeys {
+        #[command(subcommand)]
+        command: data_keys::Command,
     },
     /// Stores and orders.
     Orders {
@@ -119,6 +125,7 @@ async fn main() -> ExitCode {
         Command::Health => health::run(&target).await,
         Command::Backfill(arguments) => backfill::run(&target, arguments).await,
         Command::Keys { command } => keys::run(&target, command).await,
+        Command::DataKeys { command } => data_keys::run(&target, &command).await,
         Command::Orders { command } => orders::run(&target, &command).await,
         Command::Flow { command } => Ok(flow::run(&target, &command).await),
         Command::MockWebhook { port } => mock_webhook::run(&port).await,

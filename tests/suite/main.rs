@@ -6,4 +6,5 @@
 mod api;
 mod e2e;
 mod it;
+mod logs;
 mod tidy;

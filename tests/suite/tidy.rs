@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use switchyard_local::{FunctionSpec, Mapping, Template};
-use switchyard_tests::root;
+use switchyard_tests::{root, source_files};
 
 fn template() -> Template {
     Template::read(&root().join("template.yaml"), "http://aws").unwrap()
@@ -265,9 +265,28 @@ fn the_aws_sdk_stays_in_io() {
         "shared/work",
         "functions",
     ] {
-        for file in rust_files(&root().join(folder)) {
+        for file in source_files(&root().join(folder)) {
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(!text.contains("aws_sdk_"), "{} goes through switchyard-io", file.display());
+        }
+    }
+}
+
+/// `Scan` is the operator's exception, in `io::reseal`, which only the command line calls.
+#[test]
+fn nothing_scans_but_the_commands_for_data_keys() {
+    for folder in ["shared", "functions", "cli", "infra/local/src"] {
+        for file in source_files(&root().join(folder)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let is = |end: &str| file.ends_with(end);
+            assert!(!text.contains(".scan()") || is("io/src/dynamo.rs"), "{} scans", file.display());
+            assert!(
+                !text.contains("scan_page(") || is("io/src/dynamo.rs") || is("io/src/reseal.rs"),
+                "{}",
+                file.display()
+            );
+            let walks = ["reseal::reseal(", "reseal::check("].iter().any(|call| text.contains(call));
+            assert!(!walks || is("cli/src/data_keys.rs"), "{} walks a whole table", file.display());
         }
     }
 }
@@ -279,17 +298,4 @@ fn folders(of: &Path) -> Vec<PathBuf> {
 
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
-}
-
-fn rust_files(of: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(of).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
 }

@@ -17,6 +17,6 @@ mod view;
 pub use deliver::{CallbacksDeps, DeliverDeps, process};
 pub use error::CallbacksError;
 pub use model::{DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RetryPolicy, TEST_EVENT};
-pub use store::Trigger;
+pub use store::{SEALED, Trigger};
 pub use sweep::{Swept, sweep};
 pub use view::{DeliveryPage, EndpointDetails, EndpointSummary, WebhookAttempt, WebhookDelivery, WebhookEvent};

@@ -27,6 +27,7 @@ use std::time::Duration;
 use switchyard_core::hex_sha256;
 use switchyard_io::Table;
 use switchyard_io::dynamo::{AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write};
+use switchyard_io::reseal::{SealedColumn, Shape, text};
 use switchyard_io::vault::Sealed;
 use switchyard_work::attempt::{self, Claim, Claimant, Retry};
 use switchyard_work::circuit::Circuit;
@@ -69,6 +70,14 @@ impl SigningSecret {
         self.until.is_none_or(|until| now_ms < until)
     }
 }
+
+/// What the callbacks table keeps sealed.
+pub const SEALED: &[SealedColumn] = &[SealedColumn {
+    attribute: "secrets",
+    shape: Shape::ListOf("secret"),
+    context: |row| text(row, "id"),
+    lock: None,
+}];
 
 /// An endpoint's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]

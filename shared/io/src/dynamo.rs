@@ -571,6 +571,33 @@ impl Table {
         Ok(rows)
     }
 
+    /// One page of the whole table, strongly consistent: the rows that have one of these `attributes`, and where the next page
+    /// starts unless this was the last. For [`crate::reseal`] alone: no function's role may call it.
+    ///
+    /// # Errors
+    /// Transient faults of DynamoDB, or a role that may not scan.
+    pub(crate) async fn scan_page(
+        &self,
+        attributes: &[&str],
+        after: Option<Item>,
+    ) -> Result<(Vec<Item>, Option<Item>), DynamoError> {
+        let names: HashMap<_, _> = attributes.iter().map(|name| (format!("#{name}"), (*name).to_owned())).collect();
+        let has = |name: &String| format!("attribute_exists({name})");
+        let filter = names.keys().map(has).collect::<Vec<_>>().join(" OR ");
+        let answer = self
+            .client
+            .scan()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .filter_expression(filter)
+            .set_expression_attribute_names(Some(names))
+            .set_exclusive_start_key(after)
+            .send()
+            .await
+            .map_err(|error| self.failed("scanning", &error))?;
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key.filter(|key| !key.is_empty())))
+    }
+
     /// One page of [`Page`]: its rows, and where the next page starts unless this was the last.
     ///
     /// # Errors

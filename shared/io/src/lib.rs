@@ -13,6 +13,7 @@ pub mod http;
 pub mod keys;
 pub mod operator;
 mod queue;
+pub mod reseal;
 mod secrets;
 pub mod vault;
 pub mod webhook;

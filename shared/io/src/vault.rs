@@ -1,7 +1,7 @@
 //! Values that are kept sealed: AES-256-GCM under a key that only Secrets Manager holds.
 //!
 //! The secret is `{"current": "k1", "k1": "<text of high entropy>"}`. To replace the key, add `k2` and make it `current`:
-//! what `k1` sealed still opens, since every sealed value names its key.
+//! what `k1` sealed still opens, since every sealed value names its key. [`crate::reseal`] frees `k1` for removal.
 
 use crate::secrets::{SecretError, SecretValues, Secrets};
 use base64::Engine as _;
@@ -18,9 +18,19 @@ use switchyard_core::{Classify, Disposition, Env, EnvError, Secret, random};
 pub struct Sealed(String);
 
 impl Sealed {
+    /// What a row holds.
+    pub(crate) fn from_kept(text: String) -> Self {
+        Self(text)
+    }
+
     /// As it is kept.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of the key that it is sealed under; empty when it names none.
+    pub fn key_id(&self) -> &str {
+        self.0.rsplit_once('.').map_or("", |(id, _)| id)
     }
 }
 
@@ -67,6 +77,15 @@ impl Vault {
     /// The setting is missing.
     pub fn from_env(secrets: &Secrets, env: &Env) -> Result<Self, EnvError> {
         Ok(Self { secrets: secrets.clone(), secret_id: env.required("DATA_KEY_SECRET")? })
+    }
+
+    /// The name of the key that values are sealed under now.
+    ///
+    /// # Errors
+    /// The keys cannot be fetched, or name no current one.
+    pub async fn current_key(&self) -> Result<String, VaultError> {
+        let keys = self.secrets.get(&self.secret_id).await.map_err(VaultError::Keys)?;
+        Ok(keys.required("current").map_err(VaultError::MissingKey)?.expose().clone())
     }
 
     /// Seals `plain` for `context`, the place where it is kept: it opens nowhere else.

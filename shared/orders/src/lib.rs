@@ -24,7 +24,7 @@ pub use import::{Imported, OrdersDeps, import, orders, refuse_shop, register, sy
 pub use inbound::{InboundDeps, Received, receive};
 pub use model::{Amount, Counts, LogState, LogStatus, Marketplace, SyncStatus, UnknownMarketplace, Verdict};
 pub use retry::{Retried, retry};
-pub use store::{Registration, StoreIds};
+pub use store::{Registration, SEALED, StoreIds};
 pub use sweep::{Swept, sweep};
 pub use sync::{SyncDeps, Synced, sync};
 pub use view::{ImportOutcome, Order, OrderPage, SyncSummary};

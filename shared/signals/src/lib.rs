@@ -51,7 +51,7 @@ pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
 pub use queues::QueueDeps;
 pub use store::{
-    ConfigStatus, DeliveryInFull, DeliveryStatus, DeliveryView, RuleStatus, Tenant, Usage, WantedLetters, Whose,
+    ConfigStatus, DeliveryInFull, DeliveryStatus, DeliveryView, RuleStatus, SEALED, Tenant, Usage, WantedLetters, Whose,
 };
 pub use sweep::{Swept, sweep};
 pub use usage::{Correction, Export, ExportFormat, export, reconcile, usage, usage_between};

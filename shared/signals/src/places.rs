@@ -64,6 +64,11 @@ pub async fn give_back(deps: &IngestDeps, tenant: &Tenant, places: Places) {
     if left > 0
         && let Err(error) = deps.store.unreserve(tenant, places.at, places.shard, left).await
     {
-        tracing::warn!(tenant_id = tenant.id, left, error = error_chain(&error), "places are left to reconciling");
+        tracing::warn!(
+            tenant_id = tenant.id,
+            places_left = left,
+            error = error_chain(&error),
+            "places are left to reconciling"
+        );
     }
 }

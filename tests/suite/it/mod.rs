@@ -5,6 +5,7 @@ mod adt;
 mod attempt;
 mod callbacks;
 mod config;
+mod data_keys;
 mod dead_letters;
 mod idempotency;
 mod keys;

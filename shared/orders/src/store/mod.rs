@@ -35,7 +35,7 @@ mod registered;
 pub(crate) use event::{EventRow, is_event};
 pub(crate) use receipt::{LogRow, ReceiptClaim};
 pub(crate) use registered::StoreRow;
-pub use registered::{Registration, StoreIds};
+pub use registered::{Registration, SEALED, StoreIds};
 
 use crate::error::OrdersError;
 use lru::LruCache;

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use switchyard_core::{Classify as _, Clock, Disposition, hex_sha256};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
+use switchyard_io::reseal::{KEPT_ANSWERS, SealedColumn, Shape, text};
 use switchyard_io::vault::{Sealed, Vault};
 use switchyard_work::outbox::{Due, DueRow};
 
@@ -69,6 +70,20 @@ pub(crate) struct StoreRow {
     #[serde(flatten)]
     pub(crate) due: Option<Due>,
 }
+
+/// What the orders table keeps sealed.
+pub const SEALED: &[SealedColumn] = &[
+    SealedColumn {
+        attribute: "access_token",
+        shape: Shape::Text,
+        context: |row| {
+            let marketplace = text(row, "marketplace")?.parse().ok()?;
+            Some(natural_key(&text(row, "organization_id")?, marketplace, &text(row, "external_store_id")?).pk)
+        },
+        lock: Some("version"),
+    },
+    KEPT_ANSWERS,
+];
 
 impl StoreRow {
     /// What the store's token is sealed for: nobody can give it to another store.

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
+use switchyard_io::reseal::{KEPT_ANSWERS, SealedColumn, Shape, text};
 use switchyard_io::vault::Sealed;
 use switchyard_notify::Channel;
 use switchyard_work::circuit::Circuit;
@@ -43,6 +44,12 @@ pub(crate) struct ConfigRow {
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
 }
+
+/// What the signals table keeps sealed.
+pub const SEALED: &[SealedColumn] = &[
+    SealedColumn { attribute: "sealed", shape: Shape::Map, context: |row| text(row, "id"), lock: Some("lock") },
+    KEPT_ANSWERS,
+];
 
 impl ConfigRow {
     /// A config that holds nothing yet.

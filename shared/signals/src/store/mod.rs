@@ -56,7 +56,7 @@ mod user;
 
 pub(crate) use audit::Audit;
 pub(crate) use config::ConfigRow;
-pub use config::ConfigStatus;
+pub use config::{ConfigStatus, SEALED};
 pub(crate) use dead_letter::{About, DeadLetter, DeadLetterRow, dead_letter_key};
 pub use dead_letter::{WantedLetters, Whose};
 pub use delivery::DeliveryStatus;

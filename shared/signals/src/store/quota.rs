@@ -157,7 +157,7 @@ impl Store {
                 return Ok(());
             }
         }
-        tracing::warn!(tenant_id = tenant.id, amount, "what was counted too many is left to reconciling");
+        tracing::warn!(tenant_id = tenant.id, event_count = amount, "what was counted too many is left to reconciling");
         Ok(())
     }
 

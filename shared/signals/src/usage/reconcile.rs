@@ -115,7 +115,12 @@ async fn correct_month(
         };
         let note = deps.store.audit(about, deps.clock.now())?;
         if deps.store.correct_hour(tenant, &rows, hour, kept, note).await? {
-            tracing::warn!(tenant_id = tenant.id, counted, kept, "a counter was put right");
+            tracing::warn!(
+                tenant_id = tenant.id,
+                counted_events = counted,
+                kept_events = kept,
+                "a usage counter was corrected"
+            );
             corrections.push(Correction { hour: at, counted, kept });
             continue;
         }
