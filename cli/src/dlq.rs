@@ -98,7 +98,7 @@ async fn find_letters(deps: &QueueDeps, queue: &str, is_open: bool, limit: usize
 
 /// Sends messages again that were not sent again before.
 async fn redrive_letters(deps: &QueueDeps, queue: &str) -> Result<()> {
-    // What dies again meanwhile is another time's.
+    // What fails again after this run started is left for the next one.
     let wanted = WantedLetters { is_open: true, older_than: Some(Clock::system().now()), ..messages_of(queue) };
     let (mut sent, mut cursor) = (0, None);
     loop {

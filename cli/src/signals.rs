@@ -169,7 +169,7 @@ pub(crate) enum Rules {
         /// The rule's id.
         id: String,
     },
-    /// Leave a rule alone for ever.
+    /// Archive a rule.
     Archive {
         /// The tenant's short name.
         tenant: String,
@@ -427,7 +427,7 @@ pub(crate) async fn rules(target: &Target, command: Rules) -> Result<ExitCode> {
             }
         }
         Written::Unknown => say("no such rule"),
-        Written::Stale => say("the rule was changed meanwhile; try again"),
+        Written::Stale => say("the rule was changed by another request; try again"),
         Written::TooMany => say(&format!("a tenant has at most {} rules in force", rules::MAX_ACTIVE)),
     }
     Ok(ExitCode::FAILURE)
@@ -474,7 +474,7 @@ fn said(written: configs::Written) -> ExitCode {
             issues.iter().for_each(|issue| say(&format!("{}: {}", issue.pointer, issue.message)));
         }
         configs::Written::Unknown => say("no such config"),
-        configs::Written::Stale => say("the config was changed meanwhile; try again"),
+        configs::Written::Stale => say("the config was changed by another request; try again"),
         configs::Written::TooMany => say(&format!("a tenant has at most {} configs", configs::MAX_CONFIGS)),
         configs::Written::OtherChannel => say("a config's channel stays what it is"),
     }

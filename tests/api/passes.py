@@ -8,11 +8,13 @@ import sys
 import urllib.request
 
 URL, AWS = sys.argv[1:3]
-SECONDS = os.environ.get("SECONDS_PER_PASS", "30")
+SECONDS = os.environ.get("SECONDS_PER_PASS", "25")
 PASSWORD = "correct-horse-1"
 
 # Checks that are left out, and why.
 EXCLUDED = {
+    # What the template does not route is the gateway's own 404, not 405 (docs/adr/0015-http-functions.md).
+    "unsupported_method",
     # Bodies hold rules that a schema does not: unique names, times in the future, a rule's own language.
     "positive_data_acceptance",
     # It does not know 412, with which a stale If-Match is refused before the body is read.
@@ -42,10 +44,12 @@ def basic(user, password):
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def run(name, tag, headers):
+def run(name, tag, headers, open_to_all=False):
+    # `cargo dev` serves orders with AUTH_MODE=open; tests/suite/it/access.rs walks them with keys.
+    excluded = EXCLUDED | ({"ignored_auth"} if open_to_all else set())
     print(f"-- {name}", flush=True)
     command = ["schemathesis", "run", "docs/openapi.json", "--url", URL, "--include-tag", tag, "--max-time", SECONDS]
-    command += ["--exclude-checks", ",".join(sorted(EXCLUDED)), "--continue-on-failure", "--no-color", "--workers", "2"]
+    command += ["--exclude-checks", ",".join(sorted(excluded)), "--continue-on-failure", "--no-color", "--workers", "2"]
     command += ["--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--warnings", "off"]
     command += ["--seed", os.environ.get("SEED", "7"), "--request-timeout", "20"]
     for header in headers:
@@ -64,14 +68,14 @@ def main():
     key = call("POST", "/api/api-keys", {"label": "producer"}, token)["key"]
     failed = [
         name
-        for name, tag, headers in [
-            ("a tenant's owner and producer", "Signals", [f"Authorization: Bearer {token}", f"x-api-key: {key}"]),
-            ("an operator of signals", "Signals", [f"Authorization: Bearer {operator}", f"x-api-key: {key}"]),
-            ("orders and webhooks", "Orders", []),
-            ("ALIS", "ADT", ["Authorization: " + basic("alis", "webhook-demo-password")]),
-            ("an operator of the platform", "Operations", ["Authorization: " + basic("admin", "admin-demo-password")]),
+        for name, tag, headers, open_to_all in [
+            ("a tenant's owner and producer", "Signals", [f"Authorization: Bearer {token}", f"x-api-key: {key}"], False),
+            ("an operator of signals", "Signals", [f"Authorization: Bearer {operator}", f"x-api-key: {key}"], False),
+            ("orders and webhooks", "Orders", [], True),
+            ("ALIS", "ADT", ["Authorization: " + basic("alis", "webhook-demo-password")], False),
+            ("an operator of the platform", "Operations", ["Authorization: " + basic("admin", "admin-demo-password")], False),
         ]
-        if run(name, tag, headers) != 0
+        if run(name, tag, headers, open_to_all) != 0
     ]
     if failed:
         sys.exit("failed: " + ", ".join(failed))

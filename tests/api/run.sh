@@ -2,7 +2,7 @@
 # Every operation of docs/openapi.json, called with generated requests at the running stack: no 5xx, no status and no
 # response that the document does not know. The document itself is validated as OpenAPI 3.1.
 #
-# SECONDS_PER_PASS (default 30) bounds each of the four passes; `SECONDS_PER_PASS=600 bash tests/api/run.sh` is the full form.
+# SECONDS_PER_PASS (default 25) bounds each of the five passes; `SECONDS_PER_PASS=600 bash tests/api/run.sh` is the full form.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/deploy/tools.sh

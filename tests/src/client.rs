@@ -275,7 +275,7 @@ impl Client {
         ledger["count"].as_u64().context("the ledger's count")
     }
 
-    /// Fires a schedule now; answers what its function answered.
+    /// Fires a schedule now; returns what its function answered.
     ///
     /// # Errors
     /// No answer, or not 200.

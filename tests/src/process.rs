@@ -93,7 +93,7 @@ async fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
     while let Ok(Some(_)) = lines.next_line().await {}
 }
 
-/// Builds the host and all functions, with `extra` arguments to cargo; answers the folder of the binaries.
+/// Builds the host and all functions, with `extra` arguments to cargo; returns the folder of the binaries.
 ///
 /// # Errors
 /// Something does not compile.

@@ -1,4 +1,4 @@
-//! Weighs tenants' events by their rules.
+//! Evaluates tenants' events by their rules.
 
 use switchyard_io::Aws;
 use switchyard_lambda::{BatchSettings, Delivery, Error, run_batch, start};

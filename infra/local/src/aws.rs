@@ -155,7 +155,7 @@ async fn fire(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Re
     }
 }
 
-/// `GET /_local/functions`: environment and process ids of every function, for whoever wants to run one elsewhere or to
+/// `GET /_local/functions`: environment and process ids of every function, for anyone who wants to run one elsewhere or to
 /// kill some.
 async fn functions(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let about =
@@ -163,7 +163,7 @@ async fn functions(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(shared.aws.pools.iter().map(about).collect())
 }
 
-/// `GET /_local/calls`: how many calls of each kind have been served, for whoever counts what an event costs.
+/// `GET /_local/calls`: how many calls of each kind have been served, for anyone who counts what an event costs.
 async fn calls(State(shared): State<Arc<Shared>>) -> Json<BTreeMap<String, u64>> {
     Json(shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }

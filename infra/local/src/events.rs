@@ -33,7 +33,7 @@ impl Events {
         Ok(Self { kept: Mutex::new(kept), file: Some(Mutex::new(file)) })
     }
 
-    /// Answers one call of the JSON protocol: status and body.
+    /// Returns one call of the JSON protocol: status and body.
     pub(crate) fn handle(&self, action: &str, request: &Value) -> (u16, Value) {
         let entries = request["Entries"].as_array().filter(|entries| (1..=10).contains(&entries.len()));
         match (action, entries) {

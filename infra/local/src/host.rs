@@ -92,7 +92,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Serves the template; answers once every function has started.
+    /// Serves the template; returns once every function has started.
     ///
     /// # Errors
     /// A port is taken, the template or a setting is wrong, or a function does not start.

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_secs(20);
 /// timeout; here somebody is watching, and the process that held them is known to be gone (docs/adr/0004).
 const FAILED_BATCH_RETURNS_AFTER_S: u32 = 1;
 
-/// Polls for ever; aborting the task stops it.
+/// Polls no expiry; aborting the task stops it.
 pub(crate) async fn run(mapping: Mapping, pool: Arc<Pool>, sqs: Sqs, logs: LogSink) {
     let slots = Arc::new(Semaphore::new(mapping.concurrency));
     let mapping = Arc::new(mapping);

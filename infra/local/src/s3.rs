@@ -69,7 +69,7 @@ fn remove(folder: &Path) {
     drop(std::fs::remove_dir_all(folder));
 }
 
-/// Whoever reaches the endpoint may use it.
+/// Anyone who reaches the endpoint may use it.
 struct Everyone;
 
 #[async_trait::async_trait]

@@ -29,7 +29,7 @@ impl Scheduled {
         self.pool.invoke(Bytes::from_static(b"{}")).await.map_err(|error| error.to_string())
     }
 
-    /// Fires for ever; aborting the task stops it.
+    /// Fires no expiry; aborting the task stops it.
     pub(crate) async fn run(self, logs: LogSink) {
         let started = tokio::time::Instant::now();
         let mut fired = 0_u32;

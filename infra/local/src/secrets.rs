@@ -45,7 +45,7 @@ impl Secrets {
         std::fs::rename(&beside, file).context("keeping the local secrets")
     }
 
-    /// Answers one call of the JSON protocol: status and body.
+    /// Returns one call of the JSON protocol: status and body.
     pub(crate) fn handle(&self, action: &str, request: &Value) -> (u16, Value) {
         let text = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
         let given = text("SecretId");

@@ -215,14 +215,14 @@ async fn list_residents(
     Ok(Json(json!({"Residents": shown, "Page": page, "TotalPages": pages, "HasMore": page < pages})))
 }
 
-/// Merges facts into a resident, member by member; somebody unknown comes to be. Answers the resident as it is now.
+/// Merges facts into a resident, member by member; somebody unknown comes to be. Returns the resident as it is now.
 #[expect(clippy::disallowed_methods, reason = "a stand-in for another company's service has that company's clock")]
 async fn tell_resident(
     State(alis): State<Alis>,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Json<Option<Object>>, Refusal> {
-    let id = id.parse().map_err(|_| Refusal::bad_control("id", "a whole number is wanted"))?;
+    let id = id.parse().map_err(|_| Refusal::bad_control("id", "a whole number is required"))?;
     let mut facts: Object = control_body(&body)?;
     facts.entry("updatedAtUtc").or_insert_with(|| json!(format!("{:.3}", Timestamp::now())));
     alis.change(Change::Resident { id, facts })?;
@@ -233,7 +233,7 @@ async fn tell_resident(
 async fn tell_leave(State(alis): State<Alis>, Path(id): Path<String>, body: Bytes) -> Result<Json<Object>, Refusal> {
     let mut leave: Object = control_body(&body)?;
     if !leave.get("residentId").is_some_and(Value::is_i64) {
-        return Err(Refusal::bad_control("residentId", "a whole number is wanted"));
+        return Err(Refusal::bad_control("residentId", "a whole number is required"));
     }
     let number = id.parse::<i64>().map_or_else(|_| json!(id), |number| json!(number));
     leave.entry("leaveId").or_insert(number);

@@ -46,5 +46,5 @@ pub(crate) fn control_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusa
 
 /// Reads a control request's query value.
 pub(crate) fn control_number<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, Refusal> {
-    text.parse().map_err(|_| Refusal::bad_control(field, "a whole number is wanted"))
+    text.parse().map_err(|_| Refusal::bad_control(field, "a whole number is required"))
 }

@@ -102,7 +102,7 @@ impl Fault {
                 status: StatusCode::from_u16(take_required(members, "status")?)
                     .ok()
                     .filter(|status| (200..600).contains(&status.as_u16()))
-                    .ok_or_else(|| BadRule::new("status", "200 to 599 is wanted"))?,
+                    .ok_or_else(|| BadRule::new("status", "200 to 599 is required"))?,
                 retry_after: take(members, "retry_after")?,
                 body: members.remove("body"),
             },
@@ -110,7 +110,7 @@ impl Fault {
             "timeout" => Self::Timeout,
             "reset" => Self::Reset,
             "lost_answer" => Self::LostAnswer,
-            _ => return Err(BadRule::new("kind", "status, delay, timeout, reset or lost_answer is wanted")),
+            _ => return Err(BadRule::new("kind", "status, delay, timeout, reset or lost_answer is required")),
         })
     }
 }
@@ -122,7 +122,7 @@ impl Rule {
     /// # Errors
     /// Names the first field that is missing, wrong or unknown.
     pub fn parse(rule: Value) -> Result<Self, BadRule> {
-        let Value::Object(mut members) = rule else { return Err(BadRule::new("rule", "an object is wanted")) };
+        let Value::Object(mut members) = rule else { return Err(BadRule::new("rule", "an object is required")) };
         let path: String = take_required(&mut members, "path")?;
         if !path.starts_with(['/', '*']) {
             return Err(BadRule::new("path", "it must begin with / or *"));
@@ -135,7 +135,7 @@ impl Rule {
         let when = match (take(&mut members, "share")?, take(&mut members, "count")?) {
             (None, None) => When::Always,
             (Some(share), None) if (0.0..=1.0).contains(&share) => When::Share(share),
-            (Some(_), None) => return Err(BadRule::new("share", "0 to 1 is wanted")),
+            (Some(_), None) => return Err(BadRule::new("share", "0 to 1 is required")),
             (None, Some(count)) => When::Next(count),
             (Some(_), Some(_)) => return Err(BadRule::new("count", "it excludes share")),
         };

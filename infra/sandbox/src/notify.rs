@@ -54,7 +54,7 @@ impl Notify {
         }
     }
 
-    /// Takes a message; answers the id that `id` makes of its number.
+    /// Takes a message; returns the id that `id` makes of its number.
     fn take<T: Clone + Into<Value>>(
         &self,
         service: &str,

@@ -200,7 +200,7 @@ impl Sqs {
     /// waits loses nothing.
     ///
     /// # Errors
-    /// As [`Sqs::receive`]; [`Error::QueueDoesNotExist`] also when the queue is deleted meanwhile.
+    /// As [`Sqs::receive`]; [`Error::QueueDoesNotExist`] also when the queue is deleted in the meantime.
     pub async fn receive_wait(
         &self,
         queue: &str,
@@ -261,14 +261,14 @@ impl Sqs {
         })
     }
 
-    /// Makes every message in flight visible again, in all queues, and says how many. For the start of a host: whoever
+    /// Makes every message in flight visible again, in all queues, and says how many. For the start of a host: anyone who
     /// had received them is gone.
     pub fn release_in_flight(&self) -> Result<usize> {
         self.0.call(Engine::release_in_flight)
     }
 
     /// Starts to move the messages of a dead-letter queue to `destination_arn`, or back where each came from, as new
-    /// messages. A background task does it, batch by batch; answers the task's handle.
+    /// messages. A background task does it, batch by batch; returns the task's handle.
     ///
     /// # Errors
     /// [`Error::ResourceNotFound`] without these queues, [`Error::InvalidParameterValue`] when the source is nobody's
@@ -295,7 +295,7 @@ impl Sqs {
         self.0.call(|engine, _| engine.moves(&*engine.move_source(source_arn)?, limit))
     }
 
-    /// Stops a move task; answers how many messages it moved.
+    /// Stops a move task; returns how many messages it moved.
     ///
     /// # Errors
     /// [`Error::ResourceNotFound`] without that task, [`Error::UnsupportedOperation`] when it is over.

@@ -19,7 +19,7 @@ use std::time::Duration;
 const MAX_BATCH_BYTES: usize = 1_048_576;
 
 impl Sqs {
-    /// Answers one request of the AWS JSON 1.0 protocol.
+    /// Returns one request of the AWS JSON 1.0 protocol.
     ///
     /// `target` is its `X-Amz-Target` header, such as `AmazonSQS.SendMessage`; queue URLs in the answer start with
     /// `base_url`. Signatures are not looked at. Every failure is an answer too.
@@ -300,7 +300,7 @@ fn refuse(error: &Error) -> Response<Bytes> {
         true => (StatusCode::BAD_REQUEST, "Sender"),
         false => (StatusCode::INTERNAL_SERVER_ERROR, "Receiver"),
     };
-    // Whoever calls is a developer at this machine, who may know the cause.
+    // Anyone who calls is a developer at this machine, who may know the cause.
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     let body = json!({ "__type": error.shape(), "message": format!("{error}{cause}") });
     respond(status, &body, Some(&format!("{};{side}", error.code())))

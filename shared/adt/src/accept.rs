@@ -27,7 +27,7 @@ impl AcceptDeps {
     }
 }
 
-/// What became of a notification.
+/// Outcome of a notification.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// Stored and queued.
@@ -47,7 +47,7 @@ pub enum Accepted {
 ///
 /// The row carries its unsent mark from that first write on. Should the process die, or the send fail, before the
 /// message is out, then a repeated delivery sends it again, and so does the sweeper after two minutes. A message sent
-/// twice is harmless: SQS drops it for five minutes, the consumer's claim for ever.
+/// twice is harmless: SQS drops it for five minutes, the consumer's claim drops it later too.
 ///
 /// # Errors
 /// DynamoDB or SQS could not be reached; the sender should deliver again.

@@ -128,7 +128,7 @@ pub async fn backfill(
     Ok(summary)
 }
 
-/// One resident; answers their status.
+/// One resident; returns their status.
 async fn one(
     deps: &ProcessDeps,
     options: &BackfillOptions,

@@ -228,7 +228,7 @@ impl Caspio {
         http::call_json(SERVICE, request.timeout(self.timeout).form(&form)).await.map_err(failed)
     }
 
-    /// Drops the token that was refused, unless another call has replaced it meanwhile.
+    /// Drops the token that was refused, unless another call has replaced it in the meantime.
     fn forget(&self, bearer: &str) {
         self.token.lock().unwrap_or_else(PoisonError::into_inner).take_if(|token| token.bearer == bearer);
     }

@@ -61,7 +61,7 @@ impl ProcessDeps {
     }
 }
 
-/// What became of a queued event.
+/// Outcome of a queued event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Caspio's row holds the resident's state.

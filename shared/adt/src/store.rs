@@ -152,7 +152,7 @@ pub(crate) enum Retention {
     DeleteAfter(Duration),
 }
 
-/// What became of [`Store::record`].
+/// Outcome of [`Store::record`].
 #[derive(Debug)]
 pub(crate) enum Recorded {
     /// First delivery.

@@ -31,7 +31,7 @@ const MOST_ATTEMPTS: u32 = 200;
 /// Rows on a page.
 const PAGE: i32 = 100;
 
-/// What became of a registration.
+/// Outcome of a registration.
 #[derive(Debug)]
 pub enum Registered {
     /// The endpoint, new or switched on again.
@@ -221,7 +221,7 @@ pub async fn rotate(
     Ok(deps.store.change_endpoint(row, changes).await?.map(Endpoint))
 }
 
-/// Sends a `webhook.test` event to one endpoint through the queue; answers the event's id.
+/// Sends a `webhook.test` event to one endpoint through the queue; returns the event's id.
 ///
 /// # Errors
 /// DynamoDB or SQS could not be reached.
@@ -281,7 +281,7 @@ pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<Webhoo
     event.map(Some).map_err(CallbacksError::Json)
 }
 
-/// Starts an event's deliveries anew, all or the one to `endpoint_id`; answers how many.
+/// Starts an event's deliveries anew, all or the one to `endpoint_id`; returns how many.
 ///
 /// # Errors
 /// DynamoDB or SQS could not be reached; what was started is sent by the sweep.
@@ -291,7 +291,7 @@ pub async fn resend(deps: &CallbacksDeps, event_id: &str, endpoint_id: Option<&s
     reopen(deps, rows).await
 }
 
-/// Starts deliveries anew and sends them; answers how many. One that changed since it was read, that a worker has right
+/// Starts deliveries anew and sends them; returns how many. One that changed since it was read, that a worker has right
 /// now, or that was tried [`MOST_ATTEMPTS`] times is left as it is.
 async fn reopen(deps: &CallbacksDeps, rows: Vec<DeliveryRow>) -> Result<usize, CallbacksError> {
     let now_ms = deps.clock.now().as_millisecond();
@@ -328,7 +328,7 @@ pub async fn count_failed(
     }
 }
 
-/// Queues the recovery of every delivery to an endpoint that failed for good between two times; answers the task's id.
+/// Queues the recovery of every delivery to an endpoint that failed for good between two times; returns the task's id.
 ///
 /// # Errors
 /// SQS could not be reached.

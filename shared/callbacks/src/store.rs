@@ -3,7 +3,7 @@
 //! | Row | `pk` | `sk` | Lives |
 //! |---|---|---|---|
 //! | endpoint | `O#<organisation>` | `W#<event>#<digest of the address>` | until removed |
-//! | count of endpoints | `O#<organisation>` | `N#<event>` | for ever |
+//! | count of endpoints | `O#<organisation>` | `N#<event>` | no expiry |
 //! | endpoint by its id | `W#<endpoint id>` | `META` | until removed |
 //! | pace of an endpoint | `W#<endpoint id>` | `PACE` | until removed |
 //! | event | `E#<event id>` | `META` | 90 days |
@@ -360,7 +360,7 @@ fn pace_key(endpoint_id: &str) -> Key {
     Key { pk: format!("W#{endpoint_id}"), sk: "PACE".into() }
 }
 
-/// What became of [`Store::add_endpoint`].
+/// Outcome of [`Store::add_endpoint`].
 pub(crate) enum Added {
     New,
     /// It was there: here it is.
@@ -600,7 +600,7 @@ impl Store {
         Ok(matches!(self.table.update(&row.key(), changes).await?, Update::Applied(_)))
     }
 
-    /// Reserves the endpoint's next free place in time, of `rate` in a second; answers when that is, or `None` when it lies
+    /// Reserves the endpoint's next free place in time, of `rate` in a second; returns when that is, or `None` when it lies
     /// beyond the `horizon`.
     pub(crate) async fn reserve(
         &self,

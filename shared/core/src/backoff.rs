@@ -1,4 +1,4 @@
-//! How long to wait before another attempt: exponential backoff, jitter, and the far side's `Retry-After`.
+//! How long to wait before another attempt: exponential backoff, jitter, and the third party's `Retry-After`.
 //!
 //! Pure: callers pass the random number (0.0 to 1.0, see [`random::fraction`](crate::random::fraction)) and the time.
 
@@ -27,7 +27,7 @@ impl Backoff {
     }
 
     /// A wait with full jitter: `floor` and a random part of the ceiling, so that clients that were refused together
-    /// do not come back together. `floor` is the far side's `Retry-After`, which must not be undercut.
+    /// do not come back together. `floor` is the third party's `Retry-After`, which must not be undercut.
     pub fn wait(&self, before: u32, floor: Option<Duration>, random: f64) -> Duration {
         floor.unwrap_or_default().saturating_add(self.ceiling(before).mul_f64(random.clamp(0.0, 1.0)))
     }
@@ -39,7 +39,7 @@ pub fn spread(wait: Duration, part: f64, random: f64) -> Duration {
     wait.mul_f64(1.0 + part * (2.0 * random.clamp(0.0, 1.0) - 1.0))
 }
 
-/// A wait that respects the far side's `Retry-After`, as far as `cap`: the longer of the two.
+/// A wait that respects the third party's `Retry-After`, as far as `cap`: the longer of the two.
 pub fn at_least(wait: Duration, retry_after: Option<Duration>, cap: Duration) -> Duration {
     wait.max(retry_after.unwrap_or_default().min(cap))
 }

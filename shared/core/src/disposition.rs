@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How to continue with work that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// A later attempt may succeed; `after` is the far side's `Retry-After`, if it sent one.
+    /// A later attempt may succeed; `after` is the third party's `Retry-After`, if it sent one.
     Retry {
         /// Wait at least this long.
         after: Option<Duration>,

@@ -94,7 +94,7 @@ impl Classify for DynamoError {
     }
 }
 
-/// What became of [`Table::create`].
+/// Outcome of [`Table::create`].
 #[derive(Debug)]
 pub enum Create {
     /// The row is new.
@@ -103,7 +103,7 @@ pub enum Create {
     Exists(Item),
 }
 
-/// What became of [`Table::update`].
+/// Outcome of [`Table::update`].
 #[derive(Debug)]
 pub enum Update {
     /// The changes are in; here is the row as it now is.
@@ -249,7 +249,7 @@ pub enum Write {
     Delete(Key, Changes),
 }
 
-/// What became of [`Table::transact`].
+/// Outcome of [`Table::transact`].
 #[derive(Debug)]
 pub enum Transact {
     /// Every write is in.

@@ -50,7 +50,7 @@ pub enum HttpError {
         service: &'static str,
         /// HTTP status.
         status: u16,
-        /// The far side's `Retry-After`, capped.
+        /// The third party's `Retry-After`, capped.
         retry_after: Option<Duration>,
         /// The answer's body, for code that reads error codes. Never log it.
         body: Bytes,

@@ -177,7 +177,7 @@ struct OldRow {
     expires_at: Option<Timestamp>,
 }
 
-/// Where an old key is, so that whoever removes its owner finds it.
+/// Where an old key is, so that anyone who removes its owner finds it.
 #[derive(Serialize, Deserialize)]
 struct OldOwnedRow {
     pk: String,
@@ -203,7 +203,7 @@ pub struct KeyChange {
     pub label: Option<String>,
     /// What it may do.
     pub scopes: Option<Vec<String>>,
-    /// Until when it is good; `Some(None)` for ever.
+    /// Until when it is good; `Some(None)` for never.
     pub expires_at: Option<Option<Timestamp>>,
     /// Makes it useless from now on.
     pub revoke: bool,
@@ -356,7 +356,7 @@ impl ApiKeys {
         if is_of_our_form(text) { Ok(None) } else { self.find_old(text).await }
     }
 
-    /// Moves a key from one pepper's digest to another's, unless that was done or the key changed meanwhile.
+    /// Moves a key from one pepper's digest to another's, unless that was done or the key changed since.
     async fn keep_under(&self, known: &KnownKey, before: &str, current: &str) -> Result<(), KeyError> {
         // A key that was revoked, or changed since, is left where it is: what was read of it would come back to life.
         if known.revoked_at.is_some() {
@@ -444,7 +444,7 @@ impl ApiKeys {
     /// Changes a key, and writes `with` that; `None` when the tenant has no such key.
     ///
     /// # Errors
-    /// The key was revoked, and is not to be revoked again; another changed it meanwhile; DynamoDB could not be reached.
+    /// The key was revoked, and is not to be revoked again; another changed it in the meantime; DynamoDB could not be reached.
     pub async fn change(
         &self,
         tenant: &str,
@@ -488,10 +488,10 @@ impl ApiKeys {
     }
 
     /// Makes a key that stands for the same as one of a tenant's, which stays good for `grace`, unless it ends before; and
-    /// writes `with` that. Answers the new key, and until when the old one is good; `None` when there is no such key.
+    /// writes `with` that. Returns the new key, and until when the old one is good; `None` when there is no such key.
     ///
     /// # Errors
-    /// The old key is of no use any more, or another changed it meanwhile; DynamoDB or Secrets Manager could not be reached.
+    /// The old key is of no use any more, or another changed it in the meantime; DynamoDB or Secrets Manager could not be reached.
     pub async fn rotate(
         &self,
         tenant: &str,
@@ -601,7 +601,7 @@ impl Columns {
     }
 }
 
-/// For whoever has nothing to write with a key.
+/// For anyone who has nothing to write with a key.
 fn nothing(_: &KeyAbout) -> Result<Vec<Write>, DynamoError> {
     Ok(Vec::new())
 }

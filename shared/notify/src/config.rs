@@ -160,7 +160,7 @@ pub struct WhatsappConfig {
 /// `{webhookUrl*}`
 #[derive(Clone)]
 pub struct SlackConfig {
-    /// On `hooks.slack.com` or `hooks.slack-gov.com`. Whoever has it can write to the channel.
+    /// On `hooks.slack.com` or `hooks.slack-gov.com`. Anyone who has it can write to the channel.
     pub webhook_url: Secret<Url>,
 }
 
@@ -296,7 +296,7 @@ fn destination_of(pointer: &str) -> &'static [&'static str] {
 }
 
 /// `new` with the secrets of `old` where it repeats what [`masked`] showed of them, so that a config can be read, edited
-/// and written back. One that would be sent elsewhere than so far becomes null, which is refused: whoever may change the
+/// and written back. One that would be sent elsewhere than so far becomes null, which is refused: anyone who may change the
 /// address need not know the secret.
 pub fn unmasked(channel: Channel, new: &Value, old: &Value) -> Value {
     let mut config = new.clone();
@@ -331,7 +331,7 @@ fn email(reader: &mut Reader, config: &Value, guard: &Guard) -> Option<EmailConf
         ["ses", "smtp", "http"]
             .into_iter()
             .find(|known| *known == name)
-            .ok_or_else(|| "ses, smtp or http is wanted".into())
+            .ok_or_else(|| "ses, smtp or http is required".into())
     });
     let from = reader.required(members, "", "from", mailbox);
     let reply_to = reader.optional(members, "", "replyTo", mailbox);
@@ -363,7 +363,7 @@ fn ses(reader: &mut Reader, config: &Value) -> Option<SesConfig> {
         let region = read::text(value)?;
         let is_plain = region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let is_region = is_plain && (9..=20).contains(&region.len()) && region.matches('-').count() >= 2;
-        is_region.then(|| region.to_owned()).ok_or_else(|| "an AWS region such as eu-central-1 is wanted".into())
+        is_region.then(|| region.to_owned()).ok_or_else(|| "an AWS region such as eu-central-1 is required".into())
     });
     let configuration_set = reader.optional(members, at, "configurationSet", |value| {
         read::word(value, 64, "-_").ok_or_else(|| "at most 64 letters, digits, - and _ are wanted".into())
@@ -378,17 +378,17 @@ fn smtp(reader: &mut Reader, config: &Value) -> Option<SmtpConfig> {
         let host = read::text(value)?;
         let is_host = (1..=253).contains(&host.len())
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
-        is_host.then(|| host.to_owned()).ok_or_else(|| "the name of a mail server is wanted".into())
+        is_host.then(|| host.to_owned()).ok_or_else(|| "the name of a mail server is required".into())
     });
     let port = reader.optional(members, at, "port", |value| match value.as_u64().map(u16::try_from) {
-        Some(Ok(25)) => Err("port 25 cannot be reached from here; 587 or 465 is wanted".into()),
+        Some(Ok(25)) => Err("port 25 cannot be reached from here; 587 or 465 is required".into()),
         Some(Ok(port @ 1..)) => Ok(port),
-        _ => Err("a port number is wanted".into()),
+        _ => Err("a port number is required".into()),
     });
     let security = reader.optional(members, at, "security", |value| match value.as_str() {
         Some("starttls") => Ok(Security::Starttls),
         Some("tls") => Ok(Security::Tls),
-        _ => Err("starttls or tls is wanted".into()),
+        _ => Err("starttls or tls is required".into()),
     });
     let username = reader.required(members, at, "username", secret);
     let password = reader.required(members, at, "password", secret);
@@ -420,19 +420,19 @@ fn telegram(reader: &mut Reader, config: &Value) -> Option<TelegramConfig> {
                 && (1..=100).contains(&secret.len())
                 && secret.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         });
-        is_token.then(|| Secret::new(token.to_owned())).ok_or_else(|| "a bot's token, 123:abc, is wanted".into())
+        is_token.then(|| Secret::new(token.to_owned())).ok_or_else(|| "a bot's token, 123:abc, is required".into())
     });
     let destination = destinations(reader, members, Channel::Telegram);
     let parse_mode = reader.optional(members, "", "parseMode", |value| match value.as_str() {
         Some("HTML") => Ok(ParseMode::Html),
         Some("MarkdownV2") => Ok(ParseMode::MarkdownV2),
-        _ => Err("HTML or MarkdownV2 is wanted".into()),
+        _ => Err("HTML or MarkdownV2 is required".into()),
     });
     let thread_id = reader.optional(members, "", "threadId", |value| {
-        value.as_i64().filter(|id| *id > 0).ok_or_else(|| "a positive whole number is wanted".into())
+        value.as_i64().filter(|id| *id > 0).ok_or_else(|| "a positive whole number is required".into())
     });
-    let silent =
-        reader.optional(members, "", "silent", |value| value.as_bool().ok_or_else(|| "true or false is wanted".into()));
+    let silent = reader
+        .optional(members, "", "silent", |value| value.as_bool().ok_or_else(|| "true or false is required".into()));
     Some(TelegramConfig { bot_token: bot_token?, destination, parse_mode, thread_id, silent: silent.unwrap_or(false) })
 }
 
@@ -447,7 +447,9 @@ fn whatsapp(reader: &mut Reader, config: &Value) -> Option<WhatsappConfig> {
     let access_token = reader.required(members, "", "accessToken", header_secret);
     let api_version = reader.optional(members, "", "apiVersion", |value| {
         let version = read::text(value)?;
-        is_graph_version(version).then(|| version.to_owned()).ok_or_else(|| "a version such as v23.0 is wanted".into())
+        is_graph_version(version)
+            .then(|| version.to_owned())
+            .ok_or_else(|| "a version such as v23.0 is required".into())
     });
     let destination = destinations(reader, members, Channel::Whatsapp);
     let given = section(members, "fallbackTemplate");
@@ -476,11 +478,11 @@ fn template(reader: &mut Reader, at: &str, config: &Value) -> Option<Template> {
         read::word(value, 512, "_").ok_or_else(|| "letters, digits and _ are wanted".into())
     });
     let language = reader.required(members, at, "language", |value| {
-        read::word(value, 15, "_").ok_or_else(|| "a language such as en_US is wanted".into())
+        read::word(value, 15, "_").ok_or_else(|| "a language such as en_US is required".into())
     });
     let params = reader.optional(members, at, "params", |value| {
         let list = value.as_array().map(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect());
-        list.and_then(|list: Option<Vec<_>>| list).ok_or_else(|| "a list of texts is wanted".into())
+        list.and_then(|list: Option<Vec<_>>| list).ok_or_else(|| "a list of texts is required".into())
     });
     Some(Template { name: name?, language: language?, params: params.unwrap_or_default() })
 }
@@ -497,7 +499,7 @@ fn slack(reader: &mut Reader, config: &Value) -> Option<SlackConfig> {
                 && url.password().is_none()
         };
         let url = url.filter(is_slacks).map(Secret::new);
-        url.ok_or_else(|| format!("an https address on {} is wanted", SLACK_HOSTS.join(" or ")).into())
+        url.ok_or_else(|| format!("an https address on {} is required", SLACK_HOSTS.join(" or ")).into())
     });
     Some(SlackConfig { webhook_url: webhook_url? })
 }
@@ -521,7 +523,7 @@ fn webhook(reader: &mut Reader, config: &Value, guard: &Guard) -> Option<Webhook
                     }
                 }
             }
-            None => reader.issue("/headers", "an object of texts is wanted"),
+            None => reader.issue("/headers", "an object of texts is required"),
         }
     }
     Some(WebhookConfig { url: url?, secrets: [Some(secret?), previous].into_iter().flatten().collect(), headers })
@@ -555,11 +557,11 @@ fn guarded_url(value: &Value, guard: &Guard) -> Result<Url, Wrong> {
     let url = Url::parse(read::text(value)?).ok().filter(|url| url.as_str().len() <= 2_048);
     let wanted = if guard.allow_http { "an http or https" } else { "an https" };
     url.filter(|url| guard.admits(url))
-        .ok_or_else(|| format!("{wanted} address on the public internet is wanted").into())
+        .ok_or_else(|| format!("{wanted} address on the public internet is required").into())
 }
 
 fn mailbox(value: &Value) -> Result<Mailbox, Wrong> {
-    let wanted = || Wrong::from("an email address is wanted, or a name and <address>");
+    let wanted = || Wrong::from("an email address is required, or a name and <address>");
     let mailbox: Mailbox = read::text(value)?.trim().parse().map_err(|_| wanted())?;
     let address = normalise(Channel::Email, mailbox.email.as_ref()).map_err(|_| wanted())?;
     let name = mailbox.name.filter(|name| !name.trim().is_empty());
@@ -579,7 +581,7 @@ fn secret(value: &Value) -> Result<Secret<String>, Wrong> {
 fn header_secret(value: &Value) -> Result<Secret<String>, Wrong> {
     let token = secret(value)?;
     let is_visible = token.expose().bytes().all(|b| b.is_ascii_graphic());
-    is_visible.then_some(token).ok_or_else(|| "a token without blanks is wanted".into())
+    is_visible.then_some(token).ok_or_else(|| "a token without blanks is required".into())
 }
 
 /// One recipient or a list of them: a text, for Telegram also a number.

@@ -2,10 +2,10 @@
 //!
 //! A tenant's [`Config`] says how a channel is reached, a [`Message`] what is to be said. [`Senders::send`] makes one
 //! attempt and answers an [`Attempt`]: taken, to be repeated, or hopeless because of the message, the recipient or the
-//! config. What each far side means by its answers is decided by pure functions beside each channel.
+//! config. What each provider means by its answers is decided by pure functions beside each channel.
 //!
-//! Around an attempt: [`recipient`] has one spelling for each recipient, [`pace`] says how fast each far side may be
-//! called, [`schedule`] when the next attempt comes, and [`receipts`] reads what the far side reports later.
+//! Around an attempt: [`recipient`] has one spelling for each recipient, [`pace`] says how fast each provider may be
+//! called, [`schedule`] when the next attempt comes, and [`receipts`] reads what the provider reports later.
 //!
 //! Nothing here stores anything, and nothing logs an address, a text or a token.
 

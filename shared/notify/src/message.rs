@@ -39,7 +39,7 @@ impl fmt::Debug for Template {
 /// Which delivery an attempt belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryMeta<'a> {
-    /// The same on every attempt, so that a far side which keeps ids can tell them apart: `webhook-id`, `Message-ID`.
+    /// The same on every attempt, so that a provider which keeps ids can tell them apart: `webhook-id`, `Message-ID`.
     pub delivery_id: &'a str,
     /// When this attempt is made.
     pub now: Timestamp,

@@ -8,14 +8,14 @@ pub type Code = Cow<'static, str>;
 /// What one attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The far side took it.
+    /// The provider took it.
     Sent {
-        /// The far side's own id of the message, by which its later reports name it.
+        /// The provider's own id of the message, by which its later reports name it.
         provider_id: Option<String>,
     },
     /// A later attempt may succeed.
     Retry {
-        /// The far side wants at least this wait.
+        /// The provider wants at least this wait.
         after: Option<Duration>,
         /// Why.
         code: Code,
@@ -121,7 +121,7 @@ pub(crate) fn conclude(answer: Result<Answer, HttpError>, classify: impl FnOnce(
     }
 }
 
-/// `prefix` and the far side's own word for what went wrong, if that is a plain word; otherwise `prefix` and `status`.
+/// `prefix` and the provider's own word for what went wrong, if that is a plain word; otherwise `prefix` and `status`.
 pub(crate) fn code_of(prefix: &str, word: &str, status: u16) -> Code {
     let is_plain = (1..=48).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if is_plain { format!("{prefix}_{word}").into() } else { format!("{prefix}_{status}").into() }

@@ -1,4 +1,4 @@
-//! How fast each far side may be called.
+//! How fast each provider may be called.
 //!
 //! The caller reserves a slot under each key before an attempt, and tries later when one is taken. Keys are digests:
 //! they stand in rows and metrics, where no token, chat or number may.

@@ -1,4 +1,4 @@
-//! What the far sides report after they have taken a message: that it arrived, that it came back, that somebody
+//! What the providers report after they have taken a message: that it arrived, that it came back, that somebody
 //! complained. Nothing is believed before its signature is checked.
 
 pub mod ses;

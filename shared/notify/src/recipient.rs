@@ -5,7 +5,7 @@ use lettre::Address;
 
 /// Not a recipient of this channel. The message does not repeat what was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{wanted} is wanted")]
+#[error("{wanted} is required")]
 pub struct InvalidRecipient {
     wanted: &'static str,
 }

@@ -28,7 +28,7 @@ pub enum Next {
     Exhausted,
 }
 
-/// What follows attempt number `made` (from 1) of a delivery that is `age` old. The far side's `retry_after` counts when it
+/// What follows attempt number `made` (from 1) of a delivery that is `age` old. The provider's `retry_after` counts when it
 /// is larger than the schedule's wait. `random` is in `0.0..1.0`.
 pub fn next(made: u32, retry_after: Option<Duration>, age: Duration, random: f64) -> Next {
     let Some(wait) = usize::try_from(made).ok().and_then(|made| WAITS.get(made.checked_sub(1)?)) else {

@@ -33,7 +33,7 @@ pub struct Senders {
 }
 
 impl Senders {
-    /// Reads where the far sides are, all optional: `TELEGRAM_BASE_URL`, `WHATSAPP_BASE_URL`, `WHATSAPP_API_VERSION`,
+    /// Reads where the providers are, all optional: `TELEGRAM_BASE_URL`, `WHATSAPP_BASE_URL`, `WHATSAPP_API_VERSION`,
     /// `SES_BASE_URL` (unset: the config's region), `SLACK_BASE_URL` (in place of the host of a config's URL).
     /// `WEBHOOK_ALLOW_HTTP` and `WEBHOOK_ALLOW_CIDRS` say where tenants' addresses may lead, mail servers' too, and
     /// `SMTP_EXTRA_ROOTS_FILE` is a PEM file with certificates that mail servers may have besides those that this machine
@@ -73,7 +73,7 @@ impl Senders {
         &self.plain
     }
 
-    /// Makes one attempt. Whatever the far side answers, and whether it answers at all, is in the outcome. An attempt
+    /// Makes one attempt. Whatever the provider answers, and whether it answers at all, is in the outcome. An attempt
     /// that got no answer may have been carried out: a repetition is then a double, except to a receiver that knows
     /// messages by `webhook-id`.
     pub async fn send(&self, config: &Config, message: &Message, meta: DeliveryMeta<'_>) -> Attempt {

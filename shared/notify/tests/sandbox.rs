@@ -140,7 +140,7 @@ async fn ses() {
     assert_eq!(world.requests()[0]["EmailTags"], json!([{"Name": "deliveryId", "Value": "d1"}]));
 }
 
-/// Answers one request with `status` and what stands after it, and hands out what was received.
+/// Returns one request with `status` and what stands after it, and hands out what was received.
 async fn receiver(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());

@@ -12,7 +12,7 @@ pub enum OrdersError {
     #[error("reading the queue message")]
     Envelope(#[source] EnvelopeError),
     /// Another process kept changing the same store. Retried.
-    #[error("store {store} changed too often meanwhile")]
+    #[error("store {store} was changed too often by others")]
     Contended {
         /// The store's id.
         store: String,

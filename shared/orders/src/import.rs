@@ -66,7 +66,7 @@ pub async fn register(deps: &OrdersDeps, registration: &Registration) -> Result<
     deps.store.register(registration, &deps.vault, &deps.clock).await
 }
 
-/// What became of an import.
+/// Outcome of an import.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Imported {
     /// The answer to give, now and on every repetition.

@@ -42,7 +42,7 @@ impl InboundDeps {
     }
 }
 
-/// What became of a notice.
+/// Outcome of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// It is of an order, which so many stores are to import.

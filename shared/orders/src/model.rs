@@ -1,4 +1,4 @@
-//! What this workflow talks about: marketplaces, receipts and what became of them.
+//! What this workflow talks about: marketplaces, receipts and their outcomes.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -126,7 +126,7 @@ pub enum Verdict {
     Unavailable,
 }
 
-/// What became of a receipt so far.
+/// Outcome of a receipt so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogStatus {
@@ -134,7 +134,7 @@ pub enum LogStatus {
     Pending,
     /// Imported.
     Success,
-    /// Refused; tried again, but not for ever.
+    /// Refused; tried again, but not indefinitely.
     Failed,
     /// Put off by the marketplace; tried again.
     RateLimited,
@@ -169,7 +169,7 @@ impl SyncStatus {
 /// The state of one receipt: what the columns of its row say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogState {
-    /// What became of it.
+    /// Its outcome.
     pub status: LogStatus,
     /// The order, once imported.
     #[serde(skip_serializing_if = "Option::is_none")]

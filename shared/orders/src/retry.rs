@@ -8,7 +8,7 @@ use jiff::Timestamp;
 /// Receipts that one call opens again at most.
 const MOST: i32 = 500;
 
-/// What became of a wish to try again.
+/// Outcome of a request to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retried {
     /// So many receipts are due now; `has_more` when the store has others that were given up.

@@ -84,7 +84,7 @@ pub(crate) struct Job {
     pub(crate) so_far: Option<Counts>,
 }
 
-/// What became of a job.
+/// Outcome of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Synced {
     /// The store's due receipts were asked about.
@@ -200,7 +200,7 @@ enum End {
     OutOfTime,
 }
 
-/// Asks about `rows`, several at a time, and writes what became of them, several together.
+/// Asks about `rows`, several at a time, and writes their outcomes, several together.
 async fn work_through(
     deps: &SyncDeps,
     store: &mut StoreRow,

@@ -27,12 +27,12 @@ pub struct CooldownState {
     offered: u64,
     /// Held back since.
     suppressed: u64,
-    /// Other events and what became of them, the newest last.
+    /// Other events and their outcomes, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     seen: Vec<(String, Cooled)>,
 }
 
-/// What became of an event at a cooldown.
+/// Outcome of an event at a cooldown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Cooled {

@@ -19,14 +19,14 @@ pub struct Digest {
     lead: bool,
 }
 
-/// A group's window. It holds ids; whoever sends the digest loads the events. Starts from its default.
+/// A group's window. It holds ids; anyone who sends the digest loads the events. Starts from its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DigestState {
     /// The open window, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<Window>,
-    /// Events of closed windows and what became of them, the newest last.
+    /// Events of closed windows and their outcomes, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     seen: Vec<(String, Digested)>,
 }
@@ -50,7 +50,7 @@ pub struct Entry {
     pub at_ms: i64,
 }
 
-/// What became of an event at a digest.
+/// Outcome of an event at a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Digested {
@@ -78,7 +78,7 @@ pub struct Batch {
 pub struct DigestStep {
     /// To store.
     pub state: DigestState,
-    /// What became of the event.
+    /// Outcome of the event.
     pub outcome: Digested,
     /// Windows that closed by it, to send now, the older first: one whose time was over already, and one that is full.
     pub closed: Vec<Batch>,

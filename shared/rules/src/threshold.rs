@@ -90,7 +90,7 @@ struct Window {
     fired: bool,
 }
 
-/// What became of an event at a threshold.
+/// Outcome of an event at a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
     /// What there is now within the window. A count is not followed beyond what it takes.

@@ -58,7 +58,7 @@ pub struct NewConfig {
     pub status: Option<ConfigStatus>,
 }
 
-/// What became of a config that was written.
+/// Outcome of a config that was written.
 #[derive(Debug)]
 pub enum Written {
     /// It is in force: the config as [`list`] has it, and the number of its last change.

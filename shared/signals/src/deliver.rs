@@ -70,7 +70,7 @@ impl NotifyDeps {
 /// Attempts one delivery.
 ///
 /// The row is leased, the message sent, and what came of it written with what it counts for in one transaction. Should the
-/// process die after the far side took the message, the queue message's next receive sends it again: a lost notice is
+/// process die after the provider took the message, the queue message's next receive sends it again: a lost notice is
 /// worse than a double one, and only webhooks' receivers can tell.
 ///
 /// A message that cannot succeed is kept as a dead letter.
@@ -99,7 +99,7 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     let config_id = row.intent.config.as_deref().unwrap_or_default();
     let is_mail = row.intent.channel == Channel::Email;
     let is_webhook = row.intent.channel == Channel::Webhook;
-    // Who tries a config wants to know how its far side is now.
+    // Who tries a config wants to know how its provider is now.
     let has_circuit = is_webhook && row.rule_id != TRIAL;
     let (tenant, event, config_row, is_suppressed, mut circuit) = tokio::try_join!(
         deps.store.tenant(&row.tenant),
@@ -176,7 +176,7 @@ async fn open_config(deps: &NotifyDeps, row: &ConfigRow) -> Result<Option<Config
     Ok(Config::parse(row.channel, &config::merge(&open, &secrets), deps.senders.guard()).ok())
 }
 
-/// When the far side's pace lets this message through, if that is not now.
+/// When the provider's pace lets this message through, if that is not now.
 async fn hold_back(
     deps: &NotifyDeps,
     config: &Config,
@@ -184,7 +184,7 @@ async fn hold_back(
     now_ms: i64,
 ) -> Result<Option<i64>, SignalsError> {
     if row.slot_at.is_some_and(|slot| slot <= now_ms) {
-        // The place is ours, unless the far side asked for patience since.
+        // The place is ours, unless the provider asked for patience since.
         let held = match pace::account_key(config) {
             Some(account) => deps.store.held_until(&account).await?,
             None => None,
@@ -237,7 +237,7 @@ async fn attempt(
             let sent = format!("sent_{}", channel.name());
             let counted = Store::count_with(&row.tenant, now, &[("notifications_sent", 1), (&sent, 1)]);
             let mut with = vec![counted];
-            // These two report later what became of it.
+            // These two report later its outcome.
             if let (Channel::Email | Channel::Whatsapp, Some(id)) = (channel, &provider_id) {
                 with.push(deps.store.receipt(row, id, now)?);
             }

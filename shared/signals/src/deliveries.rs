@@ -1,4 +1,4 @@
-//! What became of a tenant's notifications, and beginning them again.
+//! A tenant's notifications: their state, and retrying them.
 
 use crate::error::SignalsError;
 use crate::notify::message;
@@ -56,7 +56,7 @@ pub async fn delivery(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Optio
     deps.store.delivery(tenant, id).await
 }
 
-/// What became of the wish to have something sent again.
+/// Outcome of a request to send something again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retried {
     /// It is sent again.
@@ -101,7 +101,7 @@ pub(crate) async fn begin(
         let record = deps.store.audit(Audit { tenant, actor, action, subject, before: None, after: None }, now)?;
         match deps.store.begin_again(row, letter.as_ref(), record, now).await? {
             BeginAgain::Done => break,
-            BeginAgain::TooLate => return Ok(Retried::Refused("it was begun again before")),
+            BeginAgain::TooLate => return Ok(Retried::Refused("it was retried before")),
             BeginAgain::LetterGone => letter = None,
         }
     }

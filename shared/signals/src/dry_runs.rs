@@ -69,7 +69,7 @@ pub enum Tried<'a> {
     Rule(&'a str, Option<u64>),
 }
 
-/// What became of trying.
+/// Outcome of a dry run.
 #[derive(Debug)]
 pub enum Run {
     /// What the rule would do with the event.

@@ -89,7 +89,7 @@ pub enum SignalsError {
         reason: String,
     },
     /// Another kept changing the same thing. Retried.
-    #[error("{what} changed too often meanwhile")]
+    #[error("{what} was changed too often by others")]
     Contended {
         /// What it was.
         what: &'static str,

@@ -1,4 +1,4 @@
-//! Looking at events, and having them weighed again.
+//! Looking at events, and having them evaluated again.
 
 use crate::error::SignalsError;
 use crate::ingest::event_message;
@@ -175,7 +175,7 @@ fn fits(row: &EventRow, wanted: &Wanted) -> bool {
         && wanted.status.is_none_or(|status| EventStatus::of(row) == status)
 }
 
-/// An event with what became of it; `None` when the tenant has no such event.
+/// An event with its outcome; `None` when the tenant has no such event.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
@@ -249,8 +249,8 @@ fn redacted(payload: &str, hidden: &[Path]) -> Result<Option<Box<RawValue>>, Sig
     serde_json::value::to_raw_value(&payload).map(Some).map_err(SignalsError::Json)
 }
 
-/// Has an event weighed again, by the rules as they are now: a copy of it with an id of its own, which counts for nothing.
-/// Without `notify` the copy's outcomes say what holds, and nothing is remembered or sent. Answers the copy's id; `None`
+/// Has an event evaluated again, by the rules as they are now: a copy of it with an id of its own, which counts for nothing.
+/// Without `notify` the copy's outcomes say what holds, and nothing is remembered or sent. Returns the copy's id; `None`
 /// when the tenant has no such event.
 ///
 /// # Errors

@@ -105,7 +105,7 @@ pub(crate) struct EventJob {
     pub(crate) event_id: String,
 }
 
-/// What became of an event.
+/// Outcome of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// It is kept, and on its way to the rules.
@@ -227,7 +227,7 @@ pub async fn keep(
     let counted = match admitted {
         Ok(counted) => counted,
         Err(refusal) => {
-            // Perhaps the same request took the last place meanwhile.
+            // Perhaps the same request took the last place in the meantime.
             if let Some(key) = idempotency_key
                 && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
             {

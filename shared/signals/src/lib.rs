@@ -1,11 +1,11 @@
-//! Signals: tenants' events, weighed by the tenants' rules, told of by notifications, counted as usage.
+//! Signals: tenants' events, evaluated by the tenants' rules, told of by notifications, counted as usage.
 //!
 //! Read in this order: [`accept`] takes an event of an identified producer; [`reserve_places`], [`keep`] and [`send`] take those
-//! of a batch; [`process`] weighs one by the rules of a `ruleset` and writes deliveries, which `notify` works out; [`deliver`]
+//! of a batch; [`process`] evaluates one by the rules of a `ruleset` and writes deliveries, which `notify` works out; [`deliver`]
 //! attempts one; [`sweep`] sends whatever is overdue, [`archive()`] keeps what died.
 //! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events;
 //! `crossing` tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed;
-//! [`deliveries`] and [`dead_letters`] tell what became of it, [`receipts`] what providers report later; [`dry_runs`] try a rule,
+//! [`deliveries`] and [`dead_letters`] show their outcomes, [`receipts`] what providers report later; [`dry_runs`] try a rule,
 //! [`trials`] a config. `model` reads what producers send, `store` holds every row, key and condition. The contract is
 //! `docs/signals.md`.
 

@@ -168,7 +168,7 @@ pub(crate) fn destinations(open: &Value) -> Vec<String> {
     }
 }
 
-/// How the far side reads the text: with Telegram its config says.
+/// How the provider reads the text: with Telegram its config says.
 fn markup_of(channel: Channel, open: &Value) -> Markup {
     match channel {
         Channel::Telegram if open["parseMode"] == ParseMode::Html.name() => Markup::Html,

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 /// Shortest and longest password, in characters.
 pub const LENGTH: std::ops::RangeInclusive<usize> = 10..=128;
 
-/// Where passwords are weighed, one at a time: 19 MiB, of which an allocator would keep as much again for each thread.
+/// Where passwords are hashed, one at a time: 19 MiB, of which an allocator would keep as much again for each thread.
 static MEMORY: Mutex<Vec<Block>> = Mutex::const_new(Vec::new());
 
 /// Hashing failed; that is our own fault.
@@ -55,7 +55,7 @@ fn make(password: &Secret<String>, memory: &mut Vec<Block>) -> password_hash::Re
         version: Some(Version::default().into()),
         params: argon.params().try_into()?,
         salt: Some(salt),
-        hash: Some(weigh(&argon, password, &salt, memory)?),
+        hash: Some(hash_in(&argon, password, &salt, memory)?),
     })
 }
 
@@ -66,10 +66,10 @@ fn compare(password: &Secret<String>, hash: &str, memory: &mut Vec<Block>) -> pa
     let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
     let argon = Argon2::new(hash.algorithm.as_str().try_into()?, version, Params::try_from(&hash)?);
     // Outputs compare in constant time.
-    Ok(weigh(&argon, password, &salt, memory)? == known)
+    Ok(hash_in(&argon, password, &salt, memory)? == known)
 }
 
-fn weigh(
+fn hash_in(
     argon: &Argon2<'_>,
     password: &Secret<String>,
     salt: &[u8],
@@ -84,7 +84,7 @@ fn weigh(
     Ok(Output::new(&output)?)
 }
 
-/// Works in the memory, beside what the process serves. Whoever waits takes no thread.
+/// Works in the memory, beside what the process serves. A waiting request takes no thread.
 async fn at_the_side<T: Send + 'static>(
     work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
 ) -> Result<T, HashError> {
@@ -127,7 +127,7 @@ mod tests {
         assert!(!fits(&secret("password"), Some("$argon2id$v=19$m=256")).await.unwrap());
     }
 
-    /// Where the memory lies, how large it is, and the end of what was weighed in it last.
+    /// Where the memory lies, how large it is, and the end of what was hashed in it last.
     async fn memory() -> (usize, usize, Option<Vec<u64>>) {
         let memory = MEMORY.lock().await;
         (memory.as_ptr().addr(), memory.len(), memory.last().map(|block| block.as_ref().to_vec()))
@@ -142,7 +142,7 @@ mod tests {
             fits(&secret("password"), known).await.unwrap();
             let now = memory().await;
             assert_eq!((now.0, now.1), (place, size));
-            assert_ne!(now.2, last, "it was weighed there");
+            assert_ne!(now.2, last, "it was hashed there");
             last = now.2;
         }
     }

@@ -128,11 +128,11 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
     for rule in ruleset.rules.iter().filter(|rule| rule.rule.is_for(event.kind)) {
         // A batch is worked on by one thread: others get their turn.
         tokio::task::yield_now().await;
-        let outcome = match weigh(deps, &ruleset, rule, &row, &event, &mut room).await {
+        let outcome = match evaluate_rule(deps, &ruleset, rule, &row, &event, &mut room).await {
             // It will not go away, and concerns this rule alone.
             Err(error) if error.disposition() == Disposition::Permanent => {
-                tracing::error!(event_id, error = error_chain(&error), "a rule could not be weighed");
-                Weighed::stopped("error", false)
+                tracing::error!(event_id, error = error_chain(&error), "a rule could not be evaluated");
+                Evaluated::stopped("error", false)
             }
             outcome => outcome?,
         };
@@ -172,7 +172,7 @@ async fn finish(
         found = deliveries.len(),
         "event evaluated"
     );
-    // Whoever was first sends them; a second send is harmless.
+    // The first one sends them; a second send is harmless.
     let open: Vec<_> = deliveries.into_iter().filter(DeliveryRow::is_open).collect();
     queue_deliveries(&deps.deliveries, &open).await
 }
@@ -198,41 +198,41 @@ fn failed(deliveries: &[DeliveryRow]) -> i64 {
 }
 
 /// What one rule made of an event.
-struct Weighed {
+struct Evaluated {
     name: &'static str,
     has_matched: bool,
     intents: Vec<Intent>,
     warnings: Vec<String>,
 }
 
-impl Weighed {
+impl Evaluated {
     fn stopped(name: &'static str, has_matched: bool) -> Self {
         Self { name, has_matched, intents: Vec::new(), warnings: Vec::new() }
     }
 }
 
 /// Condition, threshold, cooldown, digest, actions.
-async fn weigh(
+async fn evaluate_rule(
     deps: &RulesDeps,
     ruleset: &Ruleset,
     active: &ActiveRule,
     row: &EventRow,
     event: &Event<'_>,
     room: &mut Room,
-) -> Result<Weighed, SignalsError> {
+) -> Result<Evaluated, SignalsError> {
     let definition = &active.rule.definition;
     if !definition.when.holds(event) {
-        return Ok(Weighed::stopped("no_match", false));
+        return Ok(Evaluated::stopped("no_match", false));
     }
     if row.replay.as_ref().is_some_and(|replay| !replay.notify) {
-        return Ok(Weighed::stopped("matched", false));
+        return Ok(Evaluated::stopped("matched", false));
     }
     let mut count = 1.0;
     if let Some(threshold) = &definition.threshold {
-        let Some(sample) = threshold.sample(event) else { return Ok(Weighed::stopped("not_counted", true)) };
+        let Some(sample) = threshold.sample(event) else { return Ok(Evaluated::stopped("not_counted", true)) };
         let counted = count_sample(deps, &row.tenant, active, event, &sample).await?;
         if !counted.fired {
-            return Ok(Weighed::stopped("counted", true));
+            return Ok(Evaluated::stopped("counted", true));
         }
         count = counted.count;
     }
@@ -246,7 +246,7 @@ async fn weigh(
             Ok(Stepped::new(state, outcome))
         };
         match deps.store.step(key, twice(cooldown.for_ms()), deps.clock.now(), step).await? {
-            Cooled::Suppressed => return Ok(Weighed::stopped("cooled", true)),
+            Cooled::Suppressed => return Ok(Evaluated::stopped("cooled", true)),
             Cooled::Fires { suppressed: held_back } => suppressed = held_back,
         }
     }
@@ -259,7 +259,7 @@ async fn weigh(
             tracing::warn!(event_id = row.id, error = error_chain(&error), "a digest waits for the sweeper");
         }
         if outcome != Digested::Lead {
-            return Ok(Weighed::stopped("digested", true));
+            return Ok(Evaluated::stopped("digested", true));
         }
     }
     let scope = Scope {
@@ -273,9 +273,9 @@ async fn weigh(
     };
     let Some(worked_out) = work_out(ruleset, &active.rule, &scope, room) else {
         // What is beyond that is not sent, and the outcome says so.
-        return Ok(Weighed::stopped("too_many", true));
+        return Ok(Evaluated::stopped("too_many", true));
     };
-    Ok(Weighed { name: "fired", has_matched: true, intents: worked_out.intents, warnings: worked_out.warnings })
+    Ok(Evaluated { name: "fired", has_matched: true, intents: worked_out.intents, warnings: worked_out.warnings })
 }
 
 async fn count_sample(

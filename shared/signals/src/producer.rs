@@ -36,7 +36,7 @@ impl Producer {
     }
 }
 
-/// What became of looking a key up.
+/// Outcome of looking a key up.
 #[derive(Clone, Debug)]
 pub enum Identified {
     /// It is good.

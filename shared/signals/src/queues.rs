@@ -4,7 +4,7 @@ use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError};
 use switchyard_io::{Aws, Queue, Table};
 
-/// The queue of events to weigh, as dead letters call it.
+/// The queue of events to evaluate, as dead letters call it.
 pub(crate) const RULES: &str = "rules";
 /// The queue of notifications to send.
 pub(crate) const NOTIFY: &str = "notify";

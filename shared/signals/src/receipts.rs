@@ -76,7 +76,7 @@ impl ReceiptDeps {
     }
 }
 
-/// What became of a report.
+/// Outcome of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reported {
     /// It is authentic; whatever it says of messages of ours is written down.

@@ -15,7 +15,7 @@ pub const MAX_ACTIVE: usize = 500;
 /// Rules that a tenant has at most, those paused included.
 pub const MAX_RULES: usize = 1_000;
 
-/// Bytes of all documents in force that a tenant has at most: whoever weighs an event holds them all.
+/// Bytes of all documents in force that a tenant has at most: anyone who evaluates an event holds them all.
 const MAX_DOCUMENTS: usize = 2_000_000;
 
 /// Attempts at a change that others get in the way of.
@@ -23,7 +23,7 @@ const ATTEMPTS: u32 = 5;
 
 const OTHERS_CHANGED: SignalsError = SignalsError::Contended { what: "the tenant's rules" };
 
-/// What became of a rule that was written.
+/// Outcome of a rule that was written.
 #[derive(Debug)]
 pub enum Written {
     /// It is in force, or waits: the rule, the number of its last change, and what its author probably did
@@ -172,7 +172,7 @@ async fn change(
 }
 
 /// Replaces a rule as it was read. Of one that is in force, `parsed` is its document: it has to have room beside the others, and
-/// these have to stay as they are meanwhile.
+/// these have to stay as they are in the meantime.
 async fn write(
     deps: &TenantDeps,
     (actor, action): (&str, &str),

@@ -49,7 +49,7 @@ impl Ruleset {
     }
 
     /// The config that an action goes out with: the one it names, else the channel's newest default, else the oldest active
-    /// one. Failing that, one in error: the notification is written, ends with a dead letter, and can be begun again once the
+    /// one. Failing that, one in error: the notification is written, ends with a dead letter, and can be retried once the
     /// config is mended.
     pub(crate) fn config(&self, channel: Channel, named: Option<&str>) -> Option<&ConfigRow> {
         let pick = |status| {
@@ -119,7 +119,7 @@ impl Rulesets {
         }
         let _turn = self.turns[turn_of(tenant)].lock().await;
         let (now, known) = (Instant::now(), self.known(tenant));
-        // Whoever was before may have looked already.
+        // The previous holder of the lock may have looked already.
         if let Some(ruleset) = fresh(known.as_ref()) {
             return Ok(Some(ruleset));
         }

@@ -169,7 +169,7 @@ pub async fn list(
 }
 
 /// Changes a tenant; `None` when there is none. Processes that know it act on the change within a minute; its hard limit and
-/// the number of its shards are in force at once, and never exceeded meanwhile.
+/// the number of its shards are in force at once, and never exceeded in the meantime.
 ///
 /// # Errors
 /// Limits that contradict each other and paths that are none are refused, and so is another status of a tenant that is deleted;
@@ -185,7 +185,7 @@ pub async fn change(
         let mut after = before.clone();
         apply(&mut after, edit)?;
         check(&after)?;
-        // The change is made only to the tenant as it was read here: one that is deleted meanwhile stays so.
+        // The change is made only to the tenant as it was read here: one that is deleted in the meantime stays so.
         if before.status == TenantStatus::Deleted && after.status != before.status {
             return Err(SignalsError::TenantDeleted);
         }

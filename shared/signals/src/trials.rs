@@ -40,7 +40,7 @@ impl TrialDeps {
 /// What a trial's delivery has in place of a rule. It is attempted once, and leaves no dead letter.
 pub(crate) const TRIAL: &str = "test";
 
-/// What became of a trial.
+/// Outcome of a trial.
 #[derive(Debug)]
 pub enum Tried {
     /// The message was sent, and fared like this.

@@ -113,7 +113,7 @@ impl Session {
     }
 }
 
-/// What became of [`log_in`].
+/// Outcome of [`log_in`].
 #[derive(Debug)]
 pub enum LoggedIn {
     /// With this token, for so long.
@@ -176,7 +176,7 @@ pub async fn log_in(
     Ok(LoggedIn::Token { token, ttl: deps.ttl })
 }
 
-/// Counts an attempt at an account; answers how long to wait when there were too many.
+/// Counts an attempt at an account; returns how long to wait when there were too many.
 async fn throttled(deps: &UserDeps, account: &str) -> Result<Option<Duration>, SignalsError> {
     let now = deps.clock.now();
     let (attempts, until) = deps.store.count_attempt(account, SPAN, now).await?;
@@ -263,7 +263,7 @@ struct ImportedRow {
     role: Role,
 }
 
-/// What became of [`import`].
+/// Outcome of [`import`].
 #[derive(Debug)]
 pub enum Imported {
     /// So many users were made.
@@ -276,7 +276,7 @@ pub enum Imported {
 /// when one is wrong.
 ///
 /// # Errors
-/// DynamoDB could not be reached, or another took an address meanwhile; then the rows before are made.
+/// DynamoDB could not be reached, or another took an address in the meantime; then the rows before are made.
 pub async fn import(deps: &UserDeps, actor: &str, tenant: &str, rows: &[Value]) -> Result<Imported, SignalsError> {
     let known = deps.store.users(tenant).await?;
     let mut taken: HashSet<String> = known.iter().map(|user| user.email.to_lowercase()).collect();
@@ -316,7 +316,7 @@ fn imported(row: &Value) -> Result<NewUser, String> {
     Ok(NewUser { email: row.email, password: Password::Bcrypt(row.password_hash), role: row.role })
 }
 
-/// What became of a change of a user.
+/// Outcome of a change of a user.
 #[derive(Debug)]
 pub enum Written {
     /// The user as [`users`] has it.
@@ -325,7 +325,7 @@ pub enum Written {
     Taken,
     /// There is no such user.
     Unknown,
-    /// The user's role is above that of whoever asks.
+    /// The user's role is above the caller's.
     Above,
     /// It would leave the tenant without an owner.
     LastOwner,
@@ -425,7 +425,7 @@ pub async fn remove(
     Ok(outcome(deps.store.remove_user(&user, vec![audit]).await?, shown))
 }
 
-/// What became of [`change_password`].
+/// Outcome of [`change_password`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordChange {
     /// It is replaced, and older tokens end.
@@ -442,7 +442,7 @@ pub enum PasswordChange {
 /// Replaces the password of somebody who knows the current one.
 ///
 /// # Errors
-/// DynamoDB could not be reached, or the user was changed meanwhile.
+/// DynamoDB could not be reached, or the user was changed in the meantime.
 pub async fn change_password(
     deps: &UserDeps,
     session: &Session,

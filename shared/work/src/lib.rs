@@ -1,7 +1,7 @@
 //! What a row of work goes through, defined once for all workflows.
 //!
 //! A row is accepted with an unsent mark ([`outbox`]), claimed by one worker at a time ([`lease`]), done once
-//! ([`once`]) or attempted until it is settled ([`attempt`]). Calls to a far side wait their turn ([`pace`]) and stop
+//! ([`once`]) or attempted until it is settled ([`attempt`]). Calls to a third party wait their turn ([`pace`]) and stop
 //! while it only fails ([`circuit`]). Repeated HTTP requests return their first response ([`idempotency`]).
 
 pub mod attempt;

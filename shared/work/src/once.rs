@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The hold is a [`lease`]; completing and releasing are conditional on it. It narrows the window in which a
-//! thing can take effect twice; what closes that is the far side's own key. Where the far side can be read, ask
+//! thing can take effect twice; what closes that is the third party's own key. Where the third party can be read, ask
 //! [`is_in_place`] before writing there again.
 
 use crate::lease::{self, Holder};

@@ -10,7 +10,7 @@ use switchyard_tests::client::{Answer, Client, poll};
 /// The sandbox's secret at Etsy.
 const ETSY: &str = "whsec_c2FuZGJveC1ldHN5LXdlYmhvb2stc2VjcmV0LTMyYnk=";
 
-/// A store of this test's own; answers its shop's id and its token.
+/// A store of this test's own; returns its shop's id and its token.
 async fn store(client: &Client, marketplace: &str) -> (String, String) {
     let number = switchyard_core::random::below_u32(u32::MAX);
     let shop = if marketplace == "shopify" { format!("s{number}.myshopify.com") } else { number.to_string() };

@@ -52,12 +52,12 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
     assert_eq!((second.status, &second.body["version"]), (200, &json!(2)), "{}", second.body);
     assert_eq!(second.headers["etag"], "\"2\"");
     assert_eq!(put("\"1\"").await.status, 412);
-    // Rulesets are kept for five seconds by whoever weighed one; this tenant's was not weighed yet.
+    // Rulesets are kept for five seconds by anyone who evaluated one; this tenant's was not evaluated yet.
     let event = world.event(&key).await.body;
     let path = format!("/api/events/{}", event["id"].as_str().unwrap());
     let shown = poll(Duration::from_secs(20), Duration::from_millis(100), async || {
         let shown = world.own("GET", &path, &Value::Null).await.body;
-        // Whether it arrives is the far side's; a deployed stack asks Telegram itself.
+        // Whether it arrives is the third party's; a deployed stack asks Telegram itself.
         Ok(shown["deliveries"][0]["ruleVersion"].is_number())
     });
     shown.await.unwrap();

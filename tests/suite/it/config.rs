@@ -7,7 +7,7 @@ use switchyard_tests::client::unique;
 use switchyard_tests::root;
 use switchyard_tests::stack::Stack;
 
-/// Runs a function's binary with the shared stack's settings, some of them changed; answers what it said before it
+/// Runs a function's binary with the shared stack's settings, some of them changed; returns what it said before it
 /// ended. It must end by itself, for the Runtime API it is given does not exist.
 fn start(function: &str, changes: &[(&str, Option<&str>)]) -> (bool, String) {
     let stack = Stack::shared().expect("the stack starts");

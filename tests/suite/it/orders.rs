@@ -278,7 +278,7 @@ async fn v32_each_due_store_is_queued_once_and_no_other_is_read() {
     assert_eq!(world.sweep().await, (0, 0));
     world.pass(1);
     assert_eq!(world.sweep().await, (1, 1));
-    // A job that never ended does not keep its store out for ever.
+    // A job that never ended does not keep its store out indefinitely.
     world.pass(15);
     assert_eq!(world.sweep().await.1, 200);
 }

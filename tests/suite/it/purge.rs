@@ -52,7 +52,7 @@ async fn a_month_after_its_deletion_nothing_of_a_tenant_is_left() {
     world.pass(3 * DAY);
     world.run_sweep().await;
     let mut left = world.rows().await;
-    // These end by themselves: what a rule remembers, and the pace of a far side.
+    // These end by themselves: what a rule remembers, and the pace of a third party.
     left.retain(|(pk, _)| !pk.starts_with("S#") && !pk.starts_with("P#"));
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].0.starts_with(&format!("A#{tenant}#")), "the record of it: {left:?}");

@@ -339,7 +339,7 @@ async fn hours_add_up_to_the_month_and_are_exported_once_over() {
     assert_eq!(world.usage().await["eventsIngested"], quantities.iter().sum::<u64>());
 }
 
-/// Posts from several processes, which know the tenant as it was, for as long as `work` takes; answers how many were taken.
+/// Posts from several processes, which know the tenant as it was, for as long as `work` takes; returns how many were taken.
 async fn meanwhile(world: &World, work: impl Future<Output = ()>) -> usize {
     let is_over = AtomicBool::new(false);
     let posts = join_all((0..6).map(async |_| {
@@ -383,7 +383,7 @@ async fn a_limit_stays_exact_while_it_and_the_shards_are_changed() {
         set(LIMIT + 20, 8).await;
     })
     .await;
-    // Whoever still knows one shard is told of the others.
+    // Anyone who still knows one shard is told of the others.
     for _ in 0..2 * LIMIT {
         let said = world.post_as(&world.process(), &world.tenant, None, "x").await.unwrap();
         taken += usize::from(said == Said::Taken);
@@ -411,7 +411,7 @@ async fn posts_are_held_off_a_limit_that_is_being_changed_and_not_for_ever() {
     world.client.aws("DynamoDB_20120810.UpdateItem", &request).await.unwrap();
     let held = world.post_as(&world.ingest, &world.tenant, None, "x").await.unwrap_err();
     assert!(matches!(held, SignalsError::Contended { .. }), "{held}");
-    // Whoever held them off is gone.
+    // Anyone who held them off is gone.
     world.pass(6);
     assert_eq!(world.post(None).await, Said::Taken);
     world.client.aws("DynamoDB_20120810.UpdateItem", &request).await.unwrap();

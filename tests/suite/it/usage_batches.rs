@@ -8,7 +8,7 @@ use switchyard_signals::tenants::TenantEdit;
 use switchyard_signals::{Accepted, IngestDeps, NewEvent, give_back, keep, reserve_places};
 
 impl World {
-    /// Keeps `count` events as one batch does; answers whether they were counted together, and what became of each.
+    /// Keeps `count` events as one batch does; returns whether they were counted together, and the outcome of each.
     async fn batch(&self, ingest: &IngestDeps, count: u32) -> (bool, Vec<Accepted>) {
         let event = NewEvent::parse(r#"{"type":"x","payload":{}}"#).unwrap();
         let places = reserve_places(ingest, &self.tenant, count).await;

@@ -1,4 +1,4 @@
-//! Invented people: whoever an id asks for, made up from the id alone and so always the same.
+//! Invented people, made up from the id alone and so always the same.
 
 use crate::answer::Object;
 use serde_json::{Value, json};

@@ -53,7 +53,7 @@ impl Selection {
         compared.chain(ordered).chain(self.select.iter().map(String::as_str))
     }
 
-    /// The page of `rows` that is wanted, and of it the columns.
+    /// The page of `rows` that is required, and of it the columns.
     pub(crate) fn take<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Vec<Row> {
         if self.order.is_empty() {
             return rows.skip(self.offset).take(self.limit).map(|row| self.project(row)).collect();

@@ -38,7 +38,7 @@ pub(super) async fn send(
     if text(&request, "text").is_empty() {
         return Ok((StatusCode::BAD_REQUEST, "no_text").into_response());
     }
-    // Which of several webhooks it was, for whoever reads the ledger.
+    // Which of several webhooks it was, for anyone who reads the ledger.
     request.insert("token".to_owned(), json!(token));
     notify.take(SERVICE, request, answered, |number| number)?;
     Ok("ok".into_response())

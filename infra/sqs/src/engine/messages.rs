@@ -148,7 +148,7 @@ pub(crate) fn check_visibility(visibility_s: u32) -> Result<()> {
     (visibility_s <= 43_200).then_some(()).ok_or_else(|| Error::parameter("VisibilityTimeout", visibility_s, reason))
 }
 
-/// Adds a message; answers its id and sequence.
+/// Adds a message; returns its id and sequence.
 fn insert(
     tx: &Transaction<'_>,
     queue: &Queue,

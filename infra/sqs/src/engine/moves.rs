@@ -78,7 +78,7 @@ impl Engine {
             .collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Moves up to `limit` messages in one transaction; answers the task as it now stands.
+    /// Moves up to `limit` messages in one transaction; returns the task as it now stands.
     pub(crate) fn continue_move(&mut self, handle: &str, limit: usize, now: i64) -> Result<MoveTask> {
         let mut task = self.find_move(handle)?;
         if task.status != "RUNNING" {

@@ -131,7 +131,7 @@ async fn a_fifo_move_keeps_the_order_and_bypasses_deduplication() {
         world.send_to(&source, "g", &format!("{n:02}"));
     }
     bury(&world, &source, 2);
-    // Looked at meanwhile, so that the head became visible later than the rest.
+    // Looked at in the meantime, so that the head became visible later than the rest.
     world.sqs.receive(&dead, 1, None).unwrap();
     world.pass(30);
     world.sqs.start_move_task(&queue_arn(&dead), Some(&queue_arn(&source)), Some(500)).unwrap();

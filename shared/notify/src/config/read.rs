@@ -20,7 +20,7 @@ impl Reader {
     /// The members of an object that has no keys but `keys`.
     pub(super) fn object<'v>(&mut self, at: &str, value: &'v Value, keys: &[&str]) -> Option<&'v Map<String, Value>> {
         let Value::Object(members) = value else {
-            self.issue(at, "an object is wanted");
+            self.issue(at, "an object is required");
             return None;
         };
         for key in members.keys().filter(|key| !keys.contains(&key.as_str())) {
@@ -62,7 +62,7 @@ pub(super) fn child(at: &str, key: &str) -> String {
 }
 
 pub(super) fn text(value: &Value) -> Result<&str, Wrong> {
-    value.as_str().ok_or(Cow::Borrowed("a text is wanted"))
+    value.as_str().ok_or(Cow::Borrowed("a text is required"))
 }
 
 /// A text of 1 to `longest` letters, digits and `others`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::HashMap;
 
-/// What became of an email.
+/// Outcome of an email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The receiving server took it.
@@ -23,7 +23,7 @@ pub enum Fate {
 /// One report.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MailReport {
-    /// What became of it.
+    /// Its outcome.
     pub fate: Fate,
     /// The delivery, from the tag that it was sent with.
     pub delivery_id: Option<String>,

@@ -68,7 +68,7 @@ impl Live {
         })
     }
 
-    /// Trades the refresh token in; answers the text to keep. `None` when the marketplace does not take it, or has no such
+    /// Trades the refresh token in; returns the text to keep. `None` when the marketplace does not take it, or has no such
     /// thing.
     pub(crate) async fn refresh(
         &self,

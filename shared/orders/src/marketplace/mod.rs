@@ -127,7 +127,7 @@ impl Marketplaces {
         }
     }
 
-    /// Replaces a store's token. One process at a time, since a refresh token may be good for one use only: whoever comes
+    /// Replaces a store's token. One process at a time, since a refresh token may be good for one use only: a process that comes
     /// second takes what the first one got.
     async fn renew(
         &self,
@@ -160,7 +160,7 @@ impl Marketplaces {
         Err(OrdersError::Contended { store: store.id.clone() })
     }
 
-    /// Trades the token in and keeps the new one, unless the store was given another meanwhile; answers the one it has.
+    /// Trades the token in and keeps the new one, unless the store was given another in the meantime; returns the one it has.
     async fn replace(
         &self,
         live: &Live,

@@ -2,16 +2,16 @@
 //!
 //! | Row | `pk` | `sk` | Lives |
 //! |---|---|---|---|
-//! | store | `S#<store id>` | `META` | for ever |
-//! | log of one receipt | `S#<store id>` | `L#<log id>` | for ever |
-//! | receipt guard | `S#<store id>` | `R#<digest of the receipt>` | for ever; holds the log's id, and the claim while it is new |
+//! | store | `S#<store id>` | `META` | no expiry |
+//! | log of one receipt | `S#<store id>` | `L#<log id>` | no expiry |
+//! | receipt guard | `S#<store id>` | `R#<digest of the receipt>` | no expiry; holds the log's id, and the claim while it is new |
 //! | event for the callbacks | `S#<store id>` | `B#<event id>` | 30 days |
-//! | store by its natural key | `SU#<digest of organisation, marketplace, external id>` | `U` | for ever |
-//! | store by its marketplace's own id | `SX#<digest of marketplace, external id>` | `S#<store id>` | for ever |
-//! | store by its token | `ST#<digest of the token>` | `T` | for ever |
+//! | store by its natural key | `SU#<digest of organisation, marketplace, external id>` | `U` | no expiry |
+//! | store by its marketplace's own id | `SX#<digest of marketplace, external id>` | `S#<store id>` | no expiry |
+//! | store by its token | `ST#<digest of the token>` | `T` | no expiry |
 //! | lease of the sync | `LOCK#sync-store:<store id>` | `L` | until given back |
 //! | answer kept for its `Idempotency-Key` (`switchyard_work::idempotency`) | `IDEM#<digest>` | `I` | a day |
-//! | API key (`switchyard_io::keys`) | `K#<digest>` | `K` | for ever |
+//! | API key (`switchyard_io::keys`) | `K#<digest>` | `K` | no expiry |
 //! | claim on replacing the token | `LOCK#refresh:<store id>` | `L` | until given back |
 //!
 //! | Question | Answered by |
@@ -57,7 +57,7 @@ const TOKENS_KNOWN: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 #[derive(Clone)]
 pub(crate) struct Store {
     table: Table,
-    /// Store ids by the digest of their token: a token is one store's for ever, so that it is looked up once.
+    /// Store ids by the digest of their token: a token belongs to one store only, so that it is looked up once.
     by_token: Arc<Mutex<LruCache<String, String>>>,
 }
 

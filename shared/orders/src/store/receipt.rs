@@ -250,7 +250,7 @@ impl Store {
         Ok(rows.first().and_then(|row| row.state.next_retry_at))
     }
 
-    /// Writes what became of several receipts, with their store, in one transaction. Answers the store as it then is,
+    /// Writes the outcomes of several receipts, with their store, in one transaction. Returns the store as it then is,
     /// and drops from `changes` what another process changed before.
     pub(crate) async fn apply(
         &self,

@@ -167,7 +167,7 @@ pub struct Registration {
 pub struct StoreIds {
     /// UUID v7.
     pub store_id: String,
-    /// UUID v7; whoever has it may import for the store.
+    /// UUID v7; anyone who has it may import for the store.
     pub sync_token: String,
 }
 
@@ -332,7 +332,7 @@ impl Store {
         Err(OrdersError::Contended { store: store_id.to_owned() })
     }
 
-    /// Marks a due store as queued, so that it is queued once. Answers its id, or `None` when another was faster.
+    /// Marks a due store as queued, so that it is queued once. Returns its id, or `None` when another was faster.
     pub(crate) async fn mark_queued(&self, row: &DueRow, now: Timestamp) -> Result<Option<String>, OrdersError> {
         let until = (now + QUEUED_FOR).as_millisecond();
         let changes = Changes::new()

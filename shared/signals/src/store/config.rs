@@ -18,7 +18,7 @@ pub enum ConfigStatus {
     Active,
     /// Its owner switched it off.
     Disabled,
-    /// Its far side refuses it, until somebody edits or enables it.
+    /// Its provider refuses it, until somebody edits or enables it.
     Error,
 }
 
@@ -109,7 +109,7 @@ impl Store {
                 Write::PutIf(self.table.to_item(&after)?, is_same)
             }
         };
-        // Whoever edits or enables it begins with a clean record.
+        // An edited or enabled config starts with a clean record.
         let forgotten = Write::Delete(health_key(tenant, &row.id), Changes::new());
         let writes = vec![write, Self::touch_ruleset(tenant), record, forgotten];
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
@@ -157,7 +157,7 @@ impl Store {
         }
     }
 
-    /// Marks an active config, as it was read, as refused by its far side. One that was changed since stays as it is.
+    /// Marks an active config, as it was read, as refused by its provider. One that was changed since stays as it is.
     pub(crate) async fn config_failed(&self, tenant: &str, row: &ConfigRow, reason: &str) -> Result<(), SignalsError> {
         let failed = Changes::new()
             .set("status", "error")

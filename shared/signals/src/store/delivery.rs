@@ -127,9 +127,9 @@ pub(crate) struct DeliveryRow {
     #[serde(flatten)]
     pub(crate) intent: Intent,
     pub(crate) status: DeliveryStatus,
-    /// Attempts made since it was begun, or begun again.
+    /// Attempts made since it was begun, or retried.
     pub(crate) attempts: u32,
-    /// When somebody had it begun again.
+    /// When somebody had it retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     begun_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -146,7 +146,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) last_error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) provider_id: Option<String>,
-    /// When its provider reported what became of it, and when it was read.
+    /// When its provider reported its outcome, and when it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reported_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,7 +177,7 @@ pub struct Tried {
     pub(crate) at: Timestamp,
     /// `sent`, or why not.
     pub(crate) outcome: String,
-    /// How long the far side took, in milliseconds.
+    /// How long the provider took, in milliseconds.
     pub(crate) ms: u64,
 }
 
@@ -238,7 +238,7 @@ impl DeliveryRow {
         self.begun_at.unwrap_or(self.created_at)
     }
 
-    /// Attempts that it counts as made when it is begun again: none if it was given up, else those that were made.
+    /// Attempts that it counts as made when it is retried: none if it was given up, else those that were made.
     pub(crate) fn attempts_when_begun_again(&self) -> u32 {
         if self.is_open() { self.attempts } else { 0 }
     }
@@ -284,7 +284,7 @@ pub(crate) fn delivery_key(tenant: &str, event_id: &str, id: &str) -> Key {
     Key { pk: delivery_partition(tenant, event_id), sk: id.to_owned() }
 }
 
-/// What became of [`Store::begin_again`].
+/// Outcome of [`Store::begin_again`].
 pub(crate) enum BeginAgain {
     Done,
     /// It is not as it was read, or its dead letter was redriven before.
@@ -400,7 +400,7 @@ impl Store {
     }
 
     /// Ends a claimed delivery that was not sent, counts that, and writes what stands in for it, and the dead letter if there
-    /// is one; answers which of that is new. Returns `None` when the lease was lost.
+    /// is one; returns which of that is new. Returns `None` when the lease was lost.
     pub(crate) async fn end_delivery(
         &self,
         row: &DeliveryRow,
@@ -425,7 +425,7 @@ impl Store {
             match self.table.transact(writes).await? {
                 Transact::Done => return Ok(Some(fallback)),
                 Transact::Refused { index, .. } if (1..=fallback.len()).contains(&index) => {
-                    // Another recipient's failure started some before, or the same one's, if it was begun again since.
+                    // Another recipient's failure started some before, or the same one's, if it was retried since.
                     let known: Vec<DeliveryView> = self.deliveries(&row.tenant, &row.event_id).await?;
                     fallback.retain(|row| known.iter().all(|known| known.id != row.id));
                 }

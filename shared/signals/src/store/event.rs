@@ -34,7 +34,7 @@ pub(crate) struct EventRow {
     /// What the rules made of it, as JSON: an object by rule id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outcomes: Option<String>,
-    /// Of a copy that is weighed again.
+    /// Of a copy that is evaluated again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replay: Option<Replay>,
     /// Absent once the rules are through with it.
@@ -90,7 +90,7 @@ impl EventRow {
         }
     }
 
-    /// A copy under an id of its own, to be weighed as of when what it is a copy of was received.
+    /// A copy under an id of its own, to be evaluated as of when what it is a copy of was received.
     pub(crate) fn replayed(&self, id: &str, notify: bool, kept_days: i64, now: Timestamp) -> Self {
         let Key { pk, sk } = event_key(&self.tenant, id);
         Self {
@@ -121,7 +121,7 @@ pub(crate) struct IdempotencyRow {
     expires_at: i64,
 }
 
-/// What became of writing an event.
+/// Outcome of writing an event.
 pub(crate) enum Written {
     Done,
     /// Its idempotency key belongs to this event.
@@ -256,7 +256,7 @@ impl Store {
         Ok((rows, has_more))
     }
 
-    /// Writes a copy that is to be weighed, and the record of that.
+    /// Writes a copy that is to be evaluated, and the record of that.
     pub(crate) async fn add_replay(&self, copy: &EventRow, record: Write) -> Result<(), SignalsError> {
         let (Transact::Done | Transact::Refused { .. }) =
             self.table.transact(vec![Write::Create(self.table.to_item(copy)?), record]).await?;

@@ -6,9 +6,9 @@
 //! | tenant's slug | `SLUG#<slug>` | `-` | as the tenant |
 //! | tenant, in the list of all | `TENANTS#<shard>` | `<tenant>` | as the tenant |
 //! | event | `E#<tenant>#<day>#<shard>` | `<event id>` | by plan: 30, 180 or 400 days |
-//! | rule, with the document in force | `T#<tenant>` | `RULE#<rule>` | for ever |
-//! | version of a rule | `T#<tenant>` | `RULEV#<rule>#<number>` | for ever |
-//! | number of the last change of rules and configs | `T#<tenant>` | `RULESET` | for ever |
+//! | rule, with the document in force | `T#<tenant>` | `RULE#<rule>` | no expiry |
+//! | version of a rule | `T#<tenant>` | `RULEV#<rule>#<number>` | no expiry |
+//! | number of the last change of rules and configs | `T#<tenant>` | `RULESET` | no expiry |
 //! | notification config | `T#<tenant>` | `NCFG#<config>` | until removed |
 //! | how a webhook answered, if it failed | `T#<tenant>` | `HEALTH#<config>` | 30 days |
 //! | what a rule remembers of a group | `S#<tenant>#<rule>#<digest of the group>` | `TH`, `CD`, `DG` | twice its window |
@@ -16,17 +16,17 @@
 //! | digest that is to be sent | the same | `DB#<when it opened>` | until sent |
 //! | delivery | `D#<tenant>#<event>` | `<delivery id>` | 400 days |
 //! | dead letter | `X#<tenant>`, `X#-` of nobody | `<uuid>` | 90 days |
-//! | pace of a far side | `P#<digest>` | `P` | a day |
+//! | pace of a provider | `P#<digest>` | `P` | a day |
 //! | events of a second, held to the rate | `P#<digest of tenant and second>` | `R` | a minute |
 //! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
 //! | user | `T#<tenant>` | `USER#<user>` | until removed |
-//! | number of a tenant's owners | `T#<tenant>` | `OWNERS` | for ever |
+//! | number of a tenant's owners | `T#<tenant>` | `OWNERS` | no expiry |
 //! | user by address | `MAIL#<digest of the address>` | `<tenant>` | as the user |
 //! | attempts at logging in | `LOGIN#<digest of the account>` | `-` | a day |
 //! | who changed what | `A#<tenant>#<yyyymm>` | `<id>` | 400 days |
-//! | events of a month, held to the limit | `U#<tenant>#<yyyymm>#<shard>` | `C` | for ever |
-//! | everything else counted in a month | the same, 16 shards | `N` | for ever |
-//! | limit whose crossing was told of | `U#<tenant>#<yyyymm>` | its name | for ever |
+//! | events of a month, held to the limit | `U#<tenant>#<yyyymm>#<shard>` | `C` | no expiry |
+//! | everything else counted in a month | the same, 16 shards | `N` | no expiry |
+//! | limit whose crossing was told of | `U#<tenant>#<yyyymm>` | its name | no expiry |
 //! | delivery by its provider's id | `R#<digest of channel and id>` | `-` | 35 days |
 //! | address not to be written to | `T#<tenant>` | `SUP#<digest of the address>` | until taken off |
 //! | API keys | see `switchyard_io::keys` | | |

@@ -19,7 +19,7 @@ impl Store {
         Ok(matches!(self.table.update(&key, turn).await?, Update::Applied(_)))
     }
 
-    /// Reserves the next free place in a pace, of one every `step`; answers when that is, epoch milliseconds, or `None` when it
+    /// Reserves the next free place in a pace, of one every `step`; returns when that is, epoch milliseconds, or `None` when it
     /// lies beyond the `horizon`.
     pub(crate) async fn reserve_slot(
         &self,

@@ -57,7 +57,7 @@ impl Store {
         let first = tenant.created_at.max(now - OLDEST);
         let mut all: Vec<_> =
             days_of_events(first, now).iter().flat_map(|day| day_partitions(&tenant.id, day)).collect();
-        // Counters are kept for ever.
+        // Counters do not expire.
         let (mut month, last) = (Month::of(tenant.created_at), Month::of(now));
         while month <= last {
             all.extend(month_partitions(tenant, &month));

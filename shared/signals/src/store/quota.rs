@@ -20,7 +20,7 @@ use std::time::Duration;
 use switchyard_core::error_chain;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Item, Transact, Update, Write, number};
 
-/// What became of a wish to count one more event.
+/// Outcome of counting one more event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reserved {
     /// It is counted on this shard, which now has so many.
@@ -96,7 +96,7 @@ impl Store {
         Ok(Reserved::Full { count })
     }
 
-    /// Counts `amount` at once, all on one shard; answers what that has then. `None`, and nothing is counted, when that shard may
+    /// Counts `amount` at once, all on one shard; returns what that has then. `None`, and nothing is counted, when that shard may
     /// not have room for all of them: [`Store::reserve`] finds what there is elsewhere.
     ///
     /// A transaction, though of one row: DynamoDB knows its token, so that a repetition does not count as many again.
@@ -164,7 +164,7 @@ impl Store {
     /// Changes a tenant's limit or its number of shards, together with the shards of this month, in one transaction: counts are
     /// spread anew, so that each shard has its share of what is counted and of what is left.
     ///
-    /// Events that are counted meanwhile stop it. With `is_held` they are held off for it, for a moment in which they are
+    /// Events that are counted in the meantime stop it. With `is_held` they are held off for it, for a moment in which they are
     /// answered that they should come again.
     pub(crate) async fn change_quota(
         &self,

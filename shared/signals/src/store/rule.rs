@@ -73,7 +73,7 @@ struct RulesetRow {
     rev: i64,
 }
 
-/// What became of [`Store::change_rule`].
+/// Outcome of [`Store::change_rule`].
 pub(crate) enum RuleChange {
     Done,
     /// The rule is not any more as it was read.

@@ -94,7 +94,7 @@ impl Tenant {
     }
 }
 
-/// What became of a change.
+/// Outcome of a change.
 pub(crate) enum TenantChange {
     Done(Box<Tenant>),
     /// Another change came first.

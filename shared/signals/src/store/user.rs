@@ -56,7 +56,7 @@ struct AddressRow {
     user: String,
 }
 
-/// What became of a change of a user.
+/// Outcome of a change of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UserWrite {
     Done,
@@ -165,7 +165,7 @@ impl Store {
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
-    /// Whoever has an address: within one tenant, or anywhere.
+    /// Users with an address: within one tenant, or in all tenants.
     pub(crate) async fn users_of_address(
         &self,
         tenant: Option<&str>,
@@ -179,7 +179,7 @@ impl Store {
         Ok(users)
     }
 
-    /// Counts one attempt at logging in to an account before it is made; answers how many there were in this span, this one
+    /// Counts one attempt at logging in to an account before it is made; returns how many there were in this span, this one
     /// included, and when the span ends (epoch seconds). A span begins with the first attempt after the last one.
     pub(crate) async fn count_attempt(
         &self,

@@ -60,7 +60,7 @@ pub async fn accepting(client: &Client, events: usize) -> Result<Figures> {
     Ok(load_figures("webhooks accepted", send_all(client, events).await?))
 }
 
-/// Events brought to Caspio a second, accepted meanwhile.
+/// Events brought to Caspio a second, accepted in the meantime.
 pub async fn end_to_end(client: &Client, events: usize) -> Result<Figures> {
     let started = Instant::now();
     send_all(client, events).await?;

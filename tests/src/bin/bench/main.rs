@@ -107,7 +107,7 @@ async fn host(binaries: &Path, arguments: &[&'static str], settings: &[(&str, &s
     .await
 }
 
-/// Every function by itself, and what its binary weighs.
+/// Every function by itself, and the size of its binary.
 async fn each_function(host: &HostProcess, binaries: &Path) -> Result<Figures> {
     let served = host.client()?.local_functions().await?;
     let mut figures = Figures::new();
@@ -120,7 +120,7 @@ async fn each_function(host: &HostProcess, binaries: &Path) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Sends requests `0..count`, [`SENDERS`] at a time; answers the seconds it took and each request's milliseconds.
+/// Sends requests `0..count`, [`SENDERS`] at a time; returns the seconds it took and each request's milliseconds.
 async fn under_load<F>(count: usize, send: impl Fn(usize) -> F + Clone + Send + 'static) -> Result<(f64, Vec<f64>)>
 where
     F: Future<Output = Result<()>> + Send,

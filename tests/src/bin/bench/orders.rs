@@ -137,7 +137,7 @@ pub async fn sweeping(client: &Client) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Registers so many stores at Etsy; answers their tokens.
+/// Registers so many stores at Etsy; returns their tokens.
 async fn register(client: &Client, organization: &str, stores: usize) -> Result<Vec<String>> {
     let mut tokens = Vec::new();
     for number in 0..stores {

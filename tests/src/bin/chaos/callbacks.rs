@@ -1,7 +1,7 @@
 //! Deliveries under fire: one receiver in good health beside one that fails, one that wants patience and one that is
 //! slow or hangs up. Then every delivery's row is compared with what the receivers saw.
 //!
-//! Receivers live on 127.0.0.2, which is let in. 127.0.0.1 is not: a trap listens there, and whoever reaches it, by a
+//! Receivers live on 127.0.0.2, which is let in. 127.0.0.1 is not: a trap listens there, and anyone who reaches it, by a
 //! name, a redirect or an address in disguise, has passed the guard.
 
 use crate::{Killer, pause, say};
@@ -216,7 +216,7 @@ async fn storm(client: &Client, seen: &Seen, port: u16, organization: &str, even
     Ok(Outcome { healthy_p99: waits[waits.len() * 99 / 100], doubled })
 }
 
-/// Sends events to the queue that workflows send theirs to, at an even pace; answers each one's id and time.
+/// Sends events to the queue that workflows send theirs to, at an even pace; returns each one's id and time.
 async fn publish(client: &Client, organization: &str, event: &str, count: usize) -> Result<Vec<(String, Instant)>> {
     let queue = client.aws("AmazonSQS.GetQueueUrl", &json!({"QueueName": "CallbackQueue"})).await?["QueueUrl"].take();
     let clock = Clock::system();
@@ -241,7 +241,7 @@ async fn publish(client: &Client, organization: &str, event: &str, count: usize)
     Ok(published)
 }
 
-/// Registers an endpoint with short waits; answers its id.
+/// Registers an endpoint with short waits; returns its id.
 async fn endpoint(client: &Client, organization: &str, event: &str, url: &str) -> Result<String> {
     let (status, body) = register(client, organization, event, url).await?;
     ensure!(status == 200, "registering {url} answered {status}: {body}");
@@ -286,7 +286,7 @@ fn text<'a>(row: &'a Value, attribute: &str) -> &'a str {
     row[attribute]["S"].as_str().unwrap_or_default()
 }
 
-/// Serves the receivers, and the trap; answers the receivers' port.
+/// Serves the receivers, and the trap; returns the receivers' port.
 async fn receive(seen: Arc<Seen>, trap: TcpListener) -> Result<u16> {
     let of_trap = seen.clone();
     tokio::spawn(async move {

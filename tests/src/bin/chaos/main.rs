@@ -1,4 +1,4 @@
-//! The chaos runs: real binaries, killed at random, and far sides that fail. Bounded in count and time; the seed makes
+//! The chaos runs: real binaries, killed at random, and third parties that fail. Bounded in count and time; the seed makes
 //! a run's faults repeatable.
 //!
 //! `cargo run --package switchyard-tests --bin chaos -- adt [--seed 7] [--deliveries 2000] [--once-off]`
@@ -73,7 +73,7 @@ impl Killer {
         self.held.store(is_held, Ordering::SeqCst);
     }
 
-    /// Answers how many it killed.
+    /// Returns how many it killed.
     async fn stop(self) -> Result<usize> {
         self.calm.store(true, Ordering::Relaxed);
         Ok(self.task.await?)

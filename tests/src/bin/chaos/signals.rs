@@ -1,5 +1,5 @@
 //! Notifications under fire: every event matches three rules, each with a receiver of its own: one in good health, one that
-//! fails, one that cuts the connection after it took the message. Processes are killed meanwhile. Then every delivery's row
+//! fails, one that cuts the connection after it took the message. Processes are killed in the meantime. Then every delivery's row
 //! is compared with what the receivers saw, and what is billed with what was sent.
 
 use crate::{Killer, pause, say};
@@ -51,7 +51,7 @@ struct Taken {
     silently: usize,
 }
 
-/// Posts `events`, kills processes meanwhile, waits for the end of every delivery, and judges.
+/// Posts `events`, kills processes in the meantime, waits for the end of every delivery, and judges.
 pub async fn run(seed: u64, events: usize) -> Result<()> {
     let seen = Arc::new(Seen { random: Mutex::new(fastrand::Rng::with_seed(seed)), ..Seen::default() });
     let port = receive(seen.clone()).await?;
@@ -148,7 +148,7 @@ async fn prepare(client: &Client, port: u16) -> Result<(TenantDeps, Tenant, Stri
     Ok((deps, tenant, key.expose().to_owned()))
 }
 
-/// Posts each event until it is taken, at an even pace; answers their ids.
+/// Posts each event until it is taken, at an even pace; returns their ids.
 async fn post_all(client: &Client, key: &str, count: usize) -> Result<Vec<String>> {
     let started = Instant::now();
     let posts = stream::iter(0..count).map(|number| async move {
@@ -164,7 +164,7 @@ async fn post_once(client: &Client, key: &str, number: usize) -> Result<String> 
     let name = format!("chaos-{number}");
     let headers = [("content-type", "application/json"), ("x-api-key", key), ("idempotency-key", name.as_str())];
     for _ in 0..100 {
-        // Whoever serves it may be killed; the key makes asking again harmless.
+        // Anyone who serves it may be killed; the key makes asking again harmless.
         if let Ok(answer) = client.send("POST", "/api/events", &headers, body.clone()).await
             && answer.status == 201
         {
