@@ -1,3 +1,5 @@
+//! `switchyard backfill`: bring every resident that ALIS lists into the store and into Caspio.
+
 use crate::say;
 use crate::target::Target;
 use anyhow::Result;

@@ -1,3 +1,5 @@
+//! `switchyard flow`: demonstrations against a running stack.
+
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};

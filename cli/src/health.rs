@@ -1,3 +1,5 @@
+//! `switchyard health`: the health of the stack and of what it depends on.
+
 use crate::say;
 use crate::target::Target;
 use anyhow::{Context as _, Result};

@@ -1,3 +1,5 @@
+//! `switchyard invoke`: invoke a function with an event file.
+
 use crate::say;
 use crate::target::Target;
 use anyhow::{Context as _, Result};

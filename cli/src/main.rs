@@ -8,10 +8,15 @@ mod health;
 mod invoke;
 mod keys;
 mod mock_webhook;
+mod notifications;
+mod operators;
 mod orders;
 mod outputs;
+mod rules;
 mod signals;
 mod target;
+mod tenants;
+mod usage;
 mod webhooks;
 
 use clap::{Parser, Subcommand};
@@ -72,37 +77,39 @@ enum Command {
         #[arg(long, default_value = "4000")]
         port: String,
     },
+    /// The people who run the platform.
+    Operators(operators::Arguments),
     /// The tenants of Signals.
     Tenants {
         #[command(subcommand)]
-        command: signals::Tenants,
+        command: tenants::Command,
     },
     /// Tenants' rules.
     Rules {
         #[command(subcommand)]
-        command: signals::Rules,
+        command: rules::Command,
     },
-    /// How tenants' notifications are sent.
+    /// Tenants' notification configs.
     Notifications {
         #[command(subcommand)]
-        command: signals::Notifications,
+        command: notifications::Command,
     },
-    /// What a tenant used in a month.
+    /// A tenant's usage in a month.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Usage {
         #[command(subcommand)]
-        command: Option<signals::Usage>,
-        /// The tenant's short name.
+        command: Option<usage::Command>,
+        /// The tenant's slug.
         #[arg(required = true)]
         tenant: Option<String>,
-        /// Such as 2026-11 [default: this one].
+        /// Such as 2026-11 [default: the current month].
         #[arg(long)]
         month: Option<String>,
     },
-    /// Signals, for a demonstration.
+    /// A demonstration tenant, and the import of users.
     Signals {
         #[command(subcommand)]
-        command: signals::Signals,
+        command: signals::Command,
     },
     /// Webhooks, as their receiver sees them.
     Webhooks {
@@ -129,14 +136,15 @@ async fn main() -> ExitCode {
         Command::Orders { command } => orders::run(&target, &command).await,
         Command::Flow { command } => Ok(flow::run(&target, &command).await),
         Command::MockWebhook { port } => mock_webhook::run(&port).await,
-        Command::Tenants { command } => signals::tenants(&target, command).await,
-        Command::Rules { command } => signals::rules(&target, command).await,
-        Command::Notifications { command } => signals::notifications(&target, command).await,
-        Command::Usage { command: Some(command), .. } => signals::usage_command(&target, command).await,
+        Command::Operators(arguments) => operators::run(&target, arguments).await,
+        Command::Tenants { command } => tenants::run(&target, command).await,
+        Command::Rules { command } => rules::run(&target, command).await,
+        Command::Notifications { command } => notifications::run(&target, command).await,
+        Command::Usage { command: Some(command), .. } => usage::run(&target, command).await,
         Command::Usage { command: None, tenant, month } => {
-            signals::show_usage(&target, &tenant.unwrap_or_default(), month.as_deref()).await
+            usage::show_month(&target, &tenant.unwrap_or_default(), month.as_deref()).await
         }
-        Command::Signals { command } => signals::signals(&target, command).await,
+        Command::Signals { command } => signals::run(&target, command).await,
         Command::Webhooks { command } => webhooks::run(command),
         Command::Dlq { command } => dlq::run(&target, command).await,
     };

@@ -1,3 +1,5 @@
+//! `switchyard mock-webhook`: receive webhooks and print them.
+
 use crate::say;
 use anyhow::{Context as _, Result};
 use axum::body::Bytes;

@@ -1,3 +1,5 @@
+//! `switchyard orders`: stores and orders.
+
 use crate::target::Target;
 use crate::{invoke, say};
 use anyhow::{Context as _, Result, bail};

@@ -1,3 +1,5 @@
+//! `switchyard outputs`: the outputs of a deployed stack.
+
 use crate::say;
 use crate::target::Target;
 use anyhow::{Context as _, Result};

@@ -1,3 +1,5 @@
+//! Which stack a command is about: the local one, or a deployed stage.
+
 use anyhow::{Context as _, Result};
 use aws_sdk_lambda::Client;
 use clap::Args;

@@ -1,3 +1,5 @@
+//! `switchyard webhooks`: verify webhooks as their receiver does.
+
 use crate::say;
 use anyhow::{Context as _, Result};
 use clap::Subcommand;

@@ -59,8 +59,8 @@ def run(name, tag, headers, open_to_all=False):
 
 def main():
     switchyard = ["cargo", "run", "--quiet", "--bin", "switchyard", "--", "--url", URL, "--endpoint", AWS]
-    bootstrap = ["signals", "bootstrap", "--email", "operator@example.com", "--password", PASSWORD]
-    subprocess.run(switchyard + bootstrap, check=True, stdout=subprocess.DEVNULL)
+    create = ["operators", "create", "--email", "operator@example.com", "--password", PASSWORD]
+    subprocess.run(switchyard + create, check=True, stdout=subprocess.DEVNULL)
     operator = sign_in("operator@example.com")
     owner = {"email": "owner@example.com", "password": PASSWORD}
     call("POST", "/api/tenants", {"slug": "acme", "name": "Acme", "owner": owner}, operator)

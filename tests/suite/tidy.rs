@@ -211,11 +211,11 @@ fn arrows_run_one_way() {
         ("core", &[][..]),
         ("io", &["core"][..]),
         ("work", &["core", "io"][..]),
-        ("identity", &[][..]),
+        ("identity", &["core", "io"][..]),
         ("api", &["core", "identity", "io", "work"][..]),
         ("lambda", &["core", "io", "work"][..]),
         // A domain sees core, io, work and identity, and never another domain.
-        ("adt", &["core", "io", "work"][..]),
+        ("adt", &["core", "identity", "io", "work"][..]),
         ("callbacks", &["core", "io", "work"][..]),
         ("orders", &["core", "io", "work"][..]),
         ("signals", &["core", "identity", "io", "notify", "rules", "work"][..]),

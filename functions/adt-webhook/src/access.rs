@@ -5,10 +5,8 @@ use http::{HeaderValue, header};
 use std::sync::Arc;
 use switchyard_adt::{AcceptDeps, HealthDeps};
 use switchyard_api::{Authenticate, Refusal};
-use switchyard_core::access::IpAllowlist;
 use switchyard_core::{Clock, Env, Invocation, Timestamp};
-use switchyard_identity::Access;
-use switchyard_io::basic::Basic;
+use switchyard_identity::{Access, Basic, IpAllowlist};
 use switchyard_io::{Aws, Secrets};
 use switchyard_lambda::Error;
 
@@ -37,7 +35,7 @@ impl State {
         let accept = AcceptDeps::from_env(aws, env)?;
         let health = HealthDeps::from_env(aws, env, &accept)?;
         let credentials = Basic::new(Secrets::new(aws), env.required("ADT_WEBHOOK_SECRET")?, "WEBHOOK_BASIC");
-        credentials.known().await?;
+        credentials.current().await?;
         let allowlist = IpAllowlist::parse(&env.optional("IP_ALLOWLIST").unwrap_or_else(|| ALIS_ADDRESSES.to_owned()));
         let clock = Clock::system();
         Ok(Self(Arc::new(Deps { accept, health, credentials, allowlist, started: clock.now(), clock })))

@@ -4,18 +4,19 @@ use crate::health::Health;
 use http::header;
 use http::request::Parts;
 use std::sync::Arc;
-use switchyard_api::{Authenticate, Refusal};
+use switchyard_api::{Authenticate, OrFault as _, Refusal};
 use switchyard_core::{Clock, Env, EnvError};
-use switchyard_identity::{Access, Role, Scope};
+use switchyard_identity::api_keys::ApiKeys;
+use switchyard_identity::operators::{OperatorSession, Operators};
+use switchyard_identity::{Access, Caller, Denied, Role};
 use switchyard_io::Aws;
-use switchyard_io::keys::ApiKeys;
 use switchyard_signals::configs::ConfigDeps;
 use switchyard_signals::events::EventDeps;
 use switchyard_signals::receipts::ReceiptDeps;
 use switchyard_signals::tenants::TenantDeps;
 use switchyard_signals::trials::TrialDeps;
-use switchyard_signals::users::{self, Session, UserDeps};
-use switchyard_signals::{Identified, IngestDeps, Producer, QueueDeps, Tenant, TenantStatus};
+use switchyard_signals::users::{self, UserDeps};
+use switchyard_signals::{Identified, IngestDeps, QueueDeps, Tenant, TenantStatus};
 use switchyard_work::idempotency::Idempotency;
 
 /// The header with an API key.
@@ -33,6 +34,7 @@ pub(crate) struct Deps {
     /// Largest event, in bytes.
     pub(crate) max_event_bytes: usize,
     pub(crate) users: UserDeps,
+    pub(crate) operators: Operators,
     pub(crate) tenants: TenantDeps,
     pub(crate) configs: ConfigDeps,
     pub(crate) events: EventDeps,
@@ -58,11 +60,12 @@ impl State {
             return Err(EnvError::Invalid { name: "MAX_EVENT_BYTES".to_owned(), reason });
         }
         let (ingest, users) = (IngestDeps::from_env(aws, env)?, UserDeps::from_env(aws, env)?);
-        tokio::try_join!(ingest.warm_up(), users.check_secret())?;
+        tokio::try_join!(ingest.warm_up(), users.tokens().warm_up())?;
         Ok(Self(Arc::new(Deps {
             ingest,
             max_event_bytes,
             users,
+            operators: Operators::from_env(aws, env)?,
             tenants: TenantDeps::from_env(aws, env)?,
             configs: ConfigDeps::from_env(aws, env)?,
             events: EventDeps::from_env(aws, env)?,
@@ -77,18 +80,35 @@ impl State {
     }
 }
 
-/// Who calls.
+/// Who calls, with what the credential stands for.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// `user:<id>` or `key:<id>`, for audit records.
-    pub(crate) name: String,
-    /// What a user may do; a key may do what its scopes say.
-    pub(crate) role: Role,
+    caller: Arc<Caller>,
     session: Option<Arc<Session>>,
     tenant: Option<Arc<Tenant>>,
 }
 
+/// A person who is signed in.
+#[derive(Debug)]
+pub(crate) enum Session {
+    User(users::Session),
+    Operator(OperatorSession),
+}
+
 impl Actor {
+    /// The caller's name in audit records.
+    pub(crate) fn name(&self) -> String {
+        self.caller.name()
+    }
+
+    /// The role of a tenant's user; API keys and operators have none.
+    pub(crate) fn role(&self) -> Result<Role, Refusal> {
+        match *self.caller {
+            Caller::User { role, .. } => Ok(role),
+            _ => Err(Denied::UserRequired.into()),
+        }
+    }
+
     /// The caller's tenant. It comes from the credential and never from the request.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
         self.tenant.as_deref().ok_or_else(|| Refusal::new(403, "no_tenant", "An operator has no tenant of its own"))
@@ -99,14 +119,10 @@ impl Actor {
         Ok(&self.tenant()?.id)
     }
 
-    /// The signed-in user; a key is not one.
+    /// The session of a user or an operator; an API key has none.
     pub(crate) fn session(&self) -> Result<&Session, Refusal> {
-        self.session.as_deref().ok_or_else(user_required)
+        self.session.as_deref().ok_or_else(|| Denied::UserRequired.into())
     }
-}
-
-fn user_required() -> Refusal {
-    Refusal::forbidden("A user's token is required")
 }
 
 pub(crate) fn suspended() -> Refusal {
@@ -119,20 +135,11 @@ impl Authenticate for State {
     async fn authenticate(&self, parts: &Parts, access: Access) -> Result<Actor, Refusal> {
         let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
         let actor = match (access, header(header::AUTHORIZATION.as_str()), header(API_KEY)) {
-            (Access::ApiKey(scope), _, key) => self.producer(key, scope).await?,
-            (access, None, Some(key)) => self.key(key, access).await?,
-            (_, authorization, _) => self.user(authorization).await?,
+            (Access::ApiKey(_), _, key) => self.identify_key(key.unwrap_or_default()).await?,
+            (_, None, Some(key)) => self.identify_key(key).await?,
+            (_, authorization, _) => self.identify_person(authorization).await?,
         };
-        let may = match access {
-            Access::Tenant(role, _) => actor.role >= role && actor.tenant.is_some(),
-            Access::AdminOrOperator => actor.role >= Role::Admin,
-            Access::Operator => actor.role == Role::Operator,
-            Access::User | Access::ApiKey(_) => true,
-            Access::Anyone | Access::Signature | Access::Basic | Access::Organization => false,
-        };
-        if !may {
-            return Err(Refusal::forbidden("This role does not allow it"));
-        }
+        actor.caller.check(access)?;
         let is_suspended = actor.tenant.as_ref().is_some_and(|tenant| tenant.status != TenantStatus::Active);
         // Users of a suspended tenant may read and sign in.
         let only_reads = parts.method == http::Method::GET || access == Access::User;
@@ -143,53 +150,40 @@ impl Authenticate for State {
     }
 
     fn idempotency(&self, caller: &Actor) -> Option<(&Idempotency, String)> {
-        let owner = caller.tenant_id().map_or_else(|_| caller.name.clone(), |tenant| format!("manage {tenant}"));
+        let owner = caller.tenant_id().map_or_else(|_| caller.name(), |tenant| format!("manage {tenant}"));
         Some((&self.0.idempotency, owner))
     }
 }
 
 impl State {
-    async fn user(&self, authorization: Option<&str>) -> Result<Actor, Refusal> {
+    async fn identify_person(&self, authorization: Option<&str>) -> Result<Actor, Refusal> {
         let authorization = authorization.ok_or_else(|| Refusal::unauthorized("Missing Authorization header"))?;
         let invalid = || Refusal::unauthorized("Invalid token");
         let token = authorization.strip_prefix("Bearer ").ok_or_else(invalid)?;
-        let session = users::session(&self.0.users, token).await.map_err(|error| Refusal::fault(&error))?;
-        let session = session.ok_or_else(invalid)?;
-        Ok(Actor {
-            name: format!("user:{}", session.user_id()),
-            role: session.role(),
-            tenant: session.tenant.clone().map(Arc::new),
-            session: Some(Arc::new(session)),
-        })
+        let claims = self.0.users.tokens().verify(token).await.or_fault()?.ok_or_else(invalid)?;
+        if claims.is_operator() {
+            let session = self.0.operators.session(&claims).await.or_fault()?.ok_or_else(invalid)?;
+            let caller = Caller::Operator { id: session.operator.id.clone() };
+            return Ok(Actor { caller: caller.into(), session: Some(Session::Operator(session).into()), tenant: None });
+        }
+        let session = users::session(&self.0.users, &claims).await.or_fault()?.ok_or_else(invalid)?;
+        let (user, tenant) = (&session.user, session.tenant.clone());
+        let caller = Caller::User { id: user.id.clone(), tenant: user.tenant.clone(), role: user.role };
+        let session = Some(Arc::new(Session::User(session)));
+        Ok(Actor { caller: caller.into(), session, tenant: Some(tenant.into()) })
     }
 
-    /// A key where users are expected: it may do what its scopes say, and only where the operation names a scope.
-    async fn key(&self, key: &str, access: Access) -> Result<Actor, Refusal> {
-        let producer = self.identify(key).await?;
-        let Access::Tenant(role, Some(scope)) = access else { return Err(user_required()) };
-        Ok(Actor { role, ..with_scope(&producer, scope)? })
-    }
-
-    async fn producer(&self, key: Option<&str>, scope: Scope) -> Result<Actor, Refusal> {
-        with_scope(&*self.identify(key.unwrap_or_default()).await?, scope)
-    }
-
-    async fn identify(&self, key: &str) -> Result<Arc<Producer>, Refusal> {
+    async fn identify_key(&self, key: &str) -> Result<Actor, Refusal> {
         if key.is_empty() {
             return Err(Refusal::unauthorized("Missing API key"));
         }
-        match self.0.ingest.identify(key).await.map_err(|error| Refusal::fault(&error))? {
+        match self.0.ingest.identify(key).await.or_fault()? {
             Identified::Unknown => Err(Refusal::unauthorized("Invalid API key")),
             Identified::Expired => Err(Refusal::unauthorized("API key expired")),
-            Identified::Producer(producer) => Ok(producer),
+            Identified::Producer(producer) => {
+                let (caller, tenant) = (producer.caller.clone(), Some(producer.tenant.clone()));
+                Ok(Actor { caller, session: None, tenant })
+            }
         }
     }
-}
-
-fn with_scope(producer: &Producer, scope: Scope) -> Result<Actor, Refusal> {
-    if !producer.may(scope.name()) {
-        return Err(Refusal::new(403, "missing_scope", format!("API key lacks scope {}", scope.name())));
-    }
-    let name = format!("key:{}", producer.key.id);
-    Ok(Actor { name, role: Role::Member, tenant: Some(producer.tenant.clone()), session: None })
 }

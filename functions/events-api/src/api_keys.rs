@@ -9,10 +9,10 @@ use axum::extract;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_api::{Caller, Created, Endpoint, Json, OptionalJson, Page, PageQuery, Path, page_of};
+use switchyard_api::{Authenticated, Created, Endpoint, Json, OptionalJson, Page, PageQuery, Path, page_of};
 use switchyard_core::{Timestamp, iso_millis};
+use switchyard_identity::api_keys::{ApiKeyRecord, KeyChange, NewKey};
 use switchyard_identity::{Access, Role, Scope};
-use switchyard_io::keys::{KeyAbout, KeyChange, NewKey};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 7] {
     const CHANGED: &[(u16, &str)] = &[(409, "The key is not active, or was changed by another request")];
@@ -125,7 +125,7 @@ enum ApiKeyStatus {
 }
 
 impl ApiKey {
-    fn of(about: &KeyAbout, now: Timestamp) -> Self {
+    fn of(about: &ApiKeyRecord, now: Timestamp) -> Self {
         Self {
             id: about.id.clone(),
             label: about.label.clone(),
@@ -158,7 +158,7 @@ struct CreatedApiKey {
 
 async fn create_api_key(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Json(NewApiKey { label, scopes, expires_at, environment }): Json<NewApiKey>,
 ) -> Result<Created<CreatedApiKey>, Failure> {
     check_text("label", &label, MAX_LABEL)?;
@@ -171,7 +171,7 @@ async fn create_api_key(
         expires_at: expires_at.as_deref().map(|text| future("expiresAt", text, now)).transpose()?,
         is_live: matches!(environment, Environment::Live),
     };
-    let record = |about: &KeyAbout| state.0.tenants.record_of_key(&actor.name, "key.create", about);
+    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.name(), "key.create", about);
     let (key, about) = state.0.keys.create_with(&new, &record).await?;
     let about = ApiKey::of(&about, now);
     Ok(Created(CreatedApiKey { about, key: key.expose().to_owned(), previous_expires_at: None }))
@@ -179,7 +179,7 @@ async fn create_api_key(
 
 async fn list_api_keys(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     query: PageQuery,
 ) -> Result<Json<Page<ApiKey>>, Failure> {
     let (keys, now) = (state.0.keys.list(actor.tenant_id()?).await?, state.0.clock.now());
@@ -188,15 +188,15 @@ async fn list_api_keys(
 
 async fn get_api_key(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ApiKeyId>,
 ) -> Result<Json<ApiKey>, Failure> {
-    found(&state, state.0.keys.about(actor.tenant_id()?, id.as_str()).await?)
+    found(&state, state.0.keys.get(actor.tenant_id()?, id.as_str()).await?)
 }
 
 async fn update_api_key(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ApiKeyId>,
     Json(ApiKeyChanges { label, scopes, expires_at }): Json<ApiKeyChanges>,
 ) -> Result<Json<ApiKey>, Failure> {
@@ -212,7 +212,7 @@ async fn update_api_key(
 
 async fn revoke_api_key(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ApiKeyId>,
 ) -> Result<Json<ApiKey>, Failure> {
     write(&state, &actor, &id, "key.revoke", &KeyChange { revoke: true, ..KeyChange::default() }).await
@@ -220,7 +220,7 @@ async fn revoke_api_key(
 
 async fn delete_api_key(
     state: extract::State<State>,
-    caller: Caller<Actor>,
+    caller: Authenticated<Actor>,
     id: Path<ApiKeyId>,
 ) -> Result<Json<ApiKey>, Failure> {
     revoke_api_key(state, caller, id).await
@@ -228,7 +228,7 @@ async fn delete_api_key(
 
 async fn rotate_api_key(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ApiKeyId>,
     OptionalJson(Rotation { grace_seconds }): OptionalJson<Rotation>,
 ) -> Result<Created<CreatedApiKey>, Failure> {
@@ -236,7 +236,7 @@ async fn rotate_api_key(
     if grace > MAX_GRACE_S {
         return Err(field(format!("graceSeconds must be 0 to {MAX_GRACE_S}")));
     }
-    let record = |about: &KeyAbout| state.0.tenants.record_of_key(&actor.name, "key.rotate", about);
+    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.name(), "key.rotate", about);
     let grace = Duration::from_secs(grace);
     let rotated = state.0.keys.rotate(actor.tenant_id()?, id.as_str(), grace, &record).await?;
     let (key, about, until) = rotated.ok_or_else(not_found)?;
@@ -252,11 +252,11 @@ async fn write(
     action: &str,
     change: &KeyChange,
 ) -> Result<Json<ApiKey>, Failure> {
-    let record = |about: &KeyAbout| state.0.tenants.record_of_key(&actor.name, action, about);
+    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.name(), action, about);
     found(state, state.0.keys.change(actor.tenant_id()?, id.as_str(), change, &record).await?)
 }
 
-fn found(state: &State, about: Option<KeyAbout>) -> Result<Json<ApiKey>, Failure> {
+fn found(state: &State, about: Option<ApiKeyRecord>) -> Result<Json<ApiKey>, Failure> {
     about.map(|about| Json(ApiKey::of(&about, state.0.clock.now()))).ok_or_else(not_found)
 }
 

@@ -1,18 +1,20 @@
 //! `/api/auth`: signing in, the signed-in user, and its password.
 
 use crate::State;
-use crate::access::Actor;
+use crate::access::{Actor, Session};
 use crate::failure::{Failure, field};
 use crate::tenants::MAX_SLUG;
-use crate::validate::checked_password;
+use crate::validate::new_password;
 use axum::extract;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_api::{Caller, Endpoint, Json, NoContent, Refusal};
+use switchyard_api::{Authenticated, Endpoint, Json, NoContent, Refusal};
 use switchyard_core::Secret;
 use switchyard_identity::Access;
-use switchyard_signals::users::{self, LoggedIn, MAX_EMAIL, PasswordChange};
+use switchyard_identity::operators::{PasswordChange, SignIn};
+use switchyard_identity::users::MAX_EMAIL;
+use switchyard_signals::users;
 use switchyard_signals::view::{TenantView, UserView};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
@@ -62,12 +64,19 @@ async fn create_token(
     if tenant.as_ref().is_some_and(|slug| slug.is_empty() || slug.len() > MAX_SLUG) || email.len() > 4 * MAX_EMAIL {
         return Err(refused());
     }
-    match users::log_in(&state.0.users, tenant.as_deref(), &email, &Secret::new(password)).await? {
-        LoggedIn::Token { token, ttl } => {
-            Ok(Json(Token { access_token: token, token_type: "Bearer", expires_in: ttl.as_secs() }))
+    let (operators, password) = (&state.0.operators, Secret::new(password));
+    // A tenant's user with an operator's address names the tenant.
+    let is_operator = tenant.is_none() && operators.by_email(&email).await?.is_some();
+    let sign_in = match is_operator {
+        true => operators.sign_in(&email, &password).await?,
+        false => users::sign_in(&state.0.users, tenant.as_deref(), &email, &password).await?,
+    };
+    match sign_in {
+        SignIn::Token(token) => {
+            Ok(Json(Token { access_token: token.text, token_type: "Bearer", expires_in: token.ttl.as_secs() }))
         }
-        LoggedIn::Refused => Err(refused()),
-        LoggedIn::Throttled { retry_after } => Err(throttled(retry_after)),
+        SignIn::Refused => Err(refused()),
+        SignIn::Throttled { retry_after } => Err(throttled(retry_after)),
     }
 }
 
@@ -84,9 +93,13 @@ struct CurrentUser {
     tenant: Option<TenantView>,
 }
 
-async fn get_current_user(Caller(actor): Caller<Actor>) -> Result<Json<CurrentUser>, Failure> {
-    let session = actor.session()?;
-    Ok(Json(CurrentUser { user: session.profile(), tenant: session.tenant.as_ref().map(TenantView::of) }))
+async fn get_current_user(Authenticated(actor): Authenticated<Actor>) -> Result<Json<CurrentUser>, Failure> {
+    Ok(Json(match actor.session()? {
+        Session::User(session) => {
+            CurrentUser { user: UserView::of(&session.user), tenant: Some(TenantView::of(&session.tenant)) }
+        }
+        Session::Operator(session) => CurrentUser { user: UserView::of_operator(&session.operator), tenant: None },
+    }))
 }
 
 /// A new password.
@@ -101,11 +114,15 @@ struct NewPassword {
 
 async fn change_password(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Json(NewPassword { current, new }): Json<NewPassword>,
 ) -> Result<NoContent, Failure> {
-    let new = checked_password("new", new)?;
-    match users::change_password(&state.0.users, actor.session()?, &Secret::new(current), &new).await? {
+    let (current, new) = (Secret::new(current), new_password("new", new)?);
+    let change = match actor.session()? {
+        Session::User(session) => users::change_password(&state.0.users, session, &current, &new).await?,
+        Session::Operator(session) => state.0.operators.change_password(session, &current, &new).await?,
+    };
+    match change {
         PasswordChange::Done => Ok(NoContent),
         PasswordChange::Refused => Err(field("current is not the password")),
         PasswordChange::Throttled { retry_after } => Err(throttled(retry_after)),

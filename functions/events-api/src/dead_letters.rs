@@ -10,7 +10,7 @@ use axum::extract;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_api::{Accepted, Caller, Cursor, Endpoint, Json, NoContent, Page, PageQuery, Path, Query};
+use switchyard_api::{Accepted, Authenticated, Cursor, Endpoint, Json, NoContent, Page, PageQuery, Path, Query};
 use switchyard_identity::Access;
 use switchyard_signals::view::{DeadLetterDetails, DeadLetterView};
 use switchyard_signals::{WantedLetters, Whose, dead_letters};
@@ -90,7 +90,7 @@ fn whose(actor: &Actor) -> Whose<'_> {
 
 async fn list_dead_letters(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Query(query): Query<DeadLettersQuery>,
     page: PageQuery,
 ) -> Result<Json<Page<DeadLetterView>>, Failure> {
@@ -107,7 +107,7 @@ async fn list_dead_letters(
 
 async fn get_dead_letter(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Json<DeadLetterDetails>, Failure> {
     let letter = dead_letters::letter(&state.0.queues, whose(&actor), id.as_str()).await?;
@@ -116,10 +116,10 @@ async fn get_dead_letter(
 
 async fn delete_dead_letter(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<NoContent, Failure> {
-    match dead_letters::remove(&state.0.queues, &actor.name, whose(&actor), id.as_str()).await? {
+    match dead_letters::remove(&state.0.queues, &actor.name(), whose(&actor), id.as_str()).await? {
         true => Ok(NoContent),
         false => Err(not_found()),
     }
@@ -127,10 +127,10 @@ async fn delete_dead_letter(
 
 async fn redrive_dead_letter(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Accepted<Enqueued>, Failure> {
-    let retried = dead_letters::redrive(&state.0.queues, &actor.name, whose(&actor), id.as_str()).await?;
+    let retried = dead_letters::redrive(&state.0.queues, &actor.name(), whose(&actor), id.as_str()).await?;
     enqueued(retried, id.as_str())
 }
 
@@ -163,7 +163,7 @@ struct RedriveResult {
 
 async fn redrive_dead_letters(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Json(body): Json<Redrive>,
 ) -> Result<Accepted<RedriveResult>, Failure> {
     let max = body.max.unwrap_or(DEFAULT_REDRIVEN);
@@ -187,6 +187,6 @@ async fn redrive_dead_letters(
     let (deps, cursor) = (&state.0.queues, cursor.as_ref().map(Cursor::as_str));
     let deadline = Instant::now() + REDRIVE_TIME;
     let (matched, next_cursor) =
-        dead_letters::redrive_all(deps, &actor.name, whose, &wanted, cursor, max as usize, deadline).await?;
+        dead_letters::redrive_all(deps, &actor.name(), whose, &wanted, cursor, max as usize, deadline).await?;
     Ok(Accepted(RedriveResult { matched, next_cursor }))
 }

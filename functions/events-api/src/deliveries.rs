@@ -7,7 +7,7 @@ use crate::ids::{DeliveryId, MAX_ID};
 use axum::extract;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use switchyard_api::{Accepted, Caller, Endpoint, Json, Page, PageQuery, Path, Query, page_of};
+use switchyard_api::{Accepted, Authenticated, Endpoint, Json, Page, PageQuery, Path, Query, page_of};
 use switchyard_identity::{Access, Role, Scope};
 use switchyard_signals::deliveries::{self, Retried, WantedDeliveries};
 use switchyard_signals::{DeliveryInFull, DeliveryStatus, DeliveryView};
@@ -41,7 +41,7 @@ struct DeliveriesQuery {
 
 async fn list_deliveries(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Query(query): Query<DeliveriesQuery>,
     page: PageQuery,
 ) -> Result<Json<Page<DeliveryView>>, Failure> {
@@ -65,7 +65,7 @@ async fn list_deliveries(
 
 async fn get_delivery(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeliveryId>,
 ) -> Result<Json<DeliveryInFull>, Failure> {
     let delivery = deliveries::delivery(&state.0.tenants, actor.tenant_id()?, id.as_str()).await?;
@@ -82,10 +82,10 @@ pub(crate) struct Enqueued {
 
 async fn retry_delivery(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeliveryId>,
 ) -> Result<Accepted<Enqueued>, Failure> {
-    let retried = deliveries::retry(&state.0.queues, &actor.name, actor.tenant_id()?, id.as_str()).await?;
+    let retried = deliveries::retry(&state.0.queues, &actor.name(), actor.tenant_id()?, id.as_str()).await?;
     enqueued(retried, id.as_str())
 }
 

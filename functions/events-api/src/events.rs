@@ -8,7 +8,7 @@ use crate::validate::time;
 use axum::extract;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use switchyard_api::{Accepted, Caller, Endpoint, Json, Page, PageQuery, Path, Query};
+use switchyard_api::{Accepted, Authenticated, Endpoint, Json, Page, PageQuery, Path, Query};
 use switchyard_core::{SignedDuration, Uuid};
 use switchyard_identity::{Access, Role, Scope};
 use switchyard_signals::events::{self, EventStatus, EventView, MAX_DAYS, Wanted, type_pattern};
@@ -42,7 +42,7 @@ struct EventsQuery {
 
 async fn list_events(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Query(query): Query<EventsQuery>,
     page: PageQuery,
 ) -> Result<Json<Page<EventView>>, Failure> {
@@ -75,7 +75,7 @@ async fn list_events(
 
 async fn get_event(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<EventId>,
 ) -> Result<Json<EventView>, Failure> {
     let event = events::event(&state.0.events, actor.tenant()?, id.as_str()).await?;
@@ -104,11 +104,11 @@ struct ReplayedEvent {
 
 async fn replay_event(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<EventId>,
     Json(Replay { notify }): Json<Replay>,
 ) -> Result<Accepted<ReplayedEvent>, Failure> {
-    let copy = events::replay(&state.0.events, &actor.name, actor.tenant()?, id.as_str(), notify).await?;
+    let copy = events::replay(&state.0.events, &actor.name(), actor.tenant()?, id.as_str(), notify).await?;
     let copy = copy.ok_or_else(not_found)?;
     Ok(Accepted(ReplayedEvent { id: copy, replay_of: id.as_str().to_owned(), status: "enqueued" }))
 }

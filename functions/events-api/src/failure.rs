@@ -2,7 +2,8 @@
 
 use axum::response::{IntoResponse, Response};
 use switchyard_api::{Refusal, code};
-use switchyard_io::keys::KeyError;
+use switchyard_identity::IdentityError;
+use switchyard_identity::api_keys::KeyError;
 use switchyard_signals::SignalsError;
 
 /// A refusal, made of whatever error a handler meets.
@@ -25,7 +26,9 @@ impl From<SignalsError> for Failure {
     fn from(error: SignalsError) -> Self {
         Self(match error {
             SignalsError::Refused { field, reason } => Refusal::field(format!("{field} {reason}")),
-            SignalsError::Contended { .. } => Refusal::conflict(),
+            SignalsError::Contended { .. } | SignalsError::Identity(IdentityError::Contended { .. }) => {
+                Refusal::conflict()
+            }
             SignalsError::TenantDeleted => Refusal::new(409, "tenant_deleted", "The tenant is deleted"),
             SignalsError::Keys(KeyError::Contended) => {
                 Refusal::new(409, "conflict", "The API key was changed by another request; try again")
@@ -41,6 +44,12 @@ impl From<SignalsError> for Failure {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         Self::from(SignalsError::Keys(error))
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        Self::from(SignalsError::Identity(error))
     }
 }
 

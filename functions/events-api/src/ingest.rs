@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchyard_api::{
-    Argument, Caller, Created, Dialect, Endpoint, IDEMPOTENCY_KEY, JsonText, MAX_IDEMPOTENCY_KEY, MultiStatus,
+    Argument, Authenticated, Created, Dialect, Endpoint, IDEMPOTENCY_KEY, JsonText, MAX_IDEMPOTENCY_KEY, MultiStatus,
     Operation, OrFault as _, REPLAYED, Refusal, RequestHead, WithHeaders, code,
 };
 use switchyard_core::Invocation;
@@ -117,7 +117,7 @@ fn event_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 
 async fn create_event(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Extension(invocation): Extension<Invocation>,
     EventKey(key): EventKey,
     body: JsonText<EventBody>,
@@ -179,7 +179,7 @@ struct RefusedItem {
 
 async fn create_events(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Extension(invocation): Extension<Invocation>,
     body: JsonText<BatchBody>,
 ) -> Result<MultiStatus<BatchResult>, Refusal> {

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use switchyard_api::{
-    Caller, Created, Endpoint, IfMatch, Json, NoContent, OptionalJson, Page, PageQuery, Path, Refusal, Transient,
-    Versioned, page_of,
+    Authenticated, Created, Endpoint, IfMatch, Json, NoContent, OptionalJson, Page, PageQuery, Path, Refusal,
+    Transient, Versioned, page_of,
 };
 use switchyard_core::Channel;
 use switchyard_identity::{Access, Role};
@@ -116,17 +116,17 @@ impl ConfigBody {
 
 async fn create_notification_config(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Json(body): Json<ConfigBody>,
 ) -> Result<Versioned<Created<ConfigView>>, Failure> {
     let new = body.checked()?;
-    let written = configs::create(&state.0.configs, &actor.name, actor.tenant_id()?, &new).await?;
+    let written = configs::create(&state.0.configs, &actor.name(), actor.tenant_id()?, &new).await?;
     outcome(written, IfMatch(None)).map(|(config, version)| Versioned(Created(config), version))
 }
 
 async fn list_notification_configs(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     page: PageQuery,
 ) -> Result<Json<Page<ConfigView>>, Failure> {
     let configs = configs::list(&state.0.configs, actor.tenant_id()?).await?;
@@ -135,7 +135,7 @@ async fn list_notification_configs(
 
 async fn get_notification_config(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ConfigId>,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
     let config = configs::config(&state.0.configs, actor.tenant_id()?, id.as_str()).await?;
@@ -145,28 +145,28 @@ async fn get_notification_config(
 
 async fn replace_notification_config(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ConfigId>,
     known: IfMatch,
     Json(body): Json<ConfigBody>,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
     let (deps, tenant, new) = (&state.0.configs, actor.tenant_id()?, body.checked()?);
-    changed(configs::replace(deps, &actor.name, tenant, id.as_str(), &new, known.0).await?, known)
+    changed(configs::replace(deps, &actor.name(), tenant, id.as_str(), &new, known.0).await?, known)
 }
 
 async fn delete_notification_config(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ConfigId>,
     known: IfMatch,
 ) -> Result<NoContent, Failure> {
     let (deps, tenant) = (&state.0.configs, actor.tenant_id()?);
-    outcome(configs::remove(deps, &actor.name, tenant, id.as_str(), known.0).await?, known).map(|_| NoContent)
+    outcome(configs::remove(deps, &actor.name(), tenant, id.as_str(), known.0).await?, known).map(|_| NoContent)
 }
 
 async fn enable_notification_config(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ConfigId>,
     known: IfMatch,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
@@ -175,7 +175,7 @@ async fn enable_notification_config(
 
 async fn disable_notification_config(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ConfigId>,
     known: IfMatch,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
@@ -190,12 +190,12 @@ async fn set_status(
     known: IfMatch,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
     let (deps, tenant) = (&state.0.configs, actor.tenant_id()?);
-    changed(configs::set_status(deps, &actor.name, tenant, id.as_str(), status, known.0).await?, known)
+    changed(configs::set_status(deps, &actor.name(), tenant, id.as_str(), status, known.0).await?, known)
 }
 
 async fn test_notification_config(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<ConfigId>,
     OptionalJson(TestMessage { to }): OptionalJson<TestMessage>,
 ) -> Result<Transient<Json<TestOutcome>>, Failure> {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use switchyard_api::{
-    Caller, Created, Endpoint, IfMatch, Json, JsonText, NoContent, Operation, Page, PageQuery, Path, Query, Refusal,
-    Reply, Versioned, page_of,
+    Authenticated, Created, Endpoint, IfMatch, Json, JsonText, NoContent, Operation, Page, PageQuery, Path, Query,
+    Refusal, Reply, Versioned, page_of,
 };
 use switchyard_identity::{Access, Role, Scope};
 use switchyard_signals::RuleStatus;
@@ -77,10 +77,10 @@ struct RuleDocument {
 
 async fn create_rule(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     document: JsonText<RuleDocument>,
 ) -> Result<Versioned<Created<RuleView>>, Failure> {
-    let written = rules::create(&state.0.tenants, &actor.name, actor.tenant_id()?, &document.text).await?;
+    let written = rules::create(&state.0.tenants, &actor.name(), actor.tenant_id()?, &document.text).await?;
     let (rule, version) = outcome(written, IfMatch(None))?;
     Ok(Versioned(Created(rule), version))
 }
@@ -116,7 +116,7 @@ impl ListedStatus {
 
 async fn list_rules(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Query(query): Query<RulesQuery>,
     page: PageQuery,
 ) -> Result<Json<Page<RuleView>>, Failure> {
@@ -130,7 +130,7 @@ async fn list_rules(
 
 async fn get_rule(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<RuleId>,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     let rule = rules::rule(&state.0.tenants, actor.tenant_id()?, id.as_str()).await?;
@@ -140,18 +140,18 @@ async fn get_rule(
 
 async fn replace_rule(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<RuleId>,
     known: IfMatch,
     document: JsonText<RuleDocument>,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     let (deps, tenant) = (&state.0.tenants, actor.tenant_id()?);
-    changed(rules::replace(deps, &actor.name, tenant, id.as_str(), &document.text, known.0).await?, known)
+    changed(rules::replace(deps, &actor.name(), tenant, id.as_str(), &document.text, known.0).await?, known)
 }
 
 async fn archive_rule(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<RuleId>,
     known: IfMatch,
 ) -> Result<NoContent, Failure> {
@@ -160,7 +160,7 @@ async fn archive_rule(
 
 async fn pause_rule(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<RuleId>,
     known: IfMatch,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
@@ -169,7 +169,7 @@ async fn pause_rule(
 
 async fn resume_rule(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<RuleId>,
     known: IfMatch,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
@@ -184,12 +184,12 @@ async fn set_status(
     known: IfMatch,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     let (deps, tenant) = (&state.0.tenants, actor.tenant_id()?);
-    changed(rules::set_status(deps, &actor.name, tenant, id.as_str(), status, known.0).await?, known)
+    changed(rules::set_status(deps, &actor.name(), tenant, id.as_str(), status, known.0).await?, known)
 }
 
 async fn list_rule_versions(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<RuleId>,
     page: PageQuery,
 ) -> Result<Json<Page<RuleVersionView>>, Failure> {
@@ -205,7 +205,7 @@ async fn list_rule_versions(
 
 async fn get_rule_version(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path((id, version)): Path<(RuleId, u64)>,
 ) -> Result<Json<RuleVersionView>, Failure> {
     let version = rules::version(&state.0.tenants, actor.tenant_id()?, id.as_str(), version).await?;
@@ -214,12 +214,12 @@ async fn get_rule_version(
 
 async fn activate_rule_version(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path((id, version)): Path<(RuleId, u64)>,
     known: IfMatch,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     let (deps, tenant) = (&state.0.tenants, actor.tenant_id()?);
-    changed(rules::activate(deps, &actor.name, tenant, id.as_str(), version, known.0).await?, known)
+    changed(rules::activate(deps, &actor.name(), tenant, id.as_str(), version, known.0).await?, known)
 }
 
 /// A document that is valid.
@@ -233,7 +233,7 @@ struct ValidRule {
 
 async fn validate_rule(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     document: JsonText<RuleDocument>,
 ) -> Result<Json<ValidRule>, Failure> {
     match rules::validate(&state.0.tenants, actor.tenant_id()?, &document.text).await? {
@@ -308,7 +308,7 @@ impl Reply for TestResult {
 
 async fn test_rule_document(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Query(query): Query<SampleQuery>,
     Json(DocumentTest { rule, event, state: past }): Json<DocumentTest>,
 ) -> Result<TestResult, Failure> {
@@ -317,7 +317,7 @@ async fn test_rule_document(
 
 async fn test_rule(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<RuleId>,
     Query(query): Query<SampleQuery>,
     Json(RuleTest { event, version, state: past }): Json<RuleTest>,

@@ -5,7 +5,7 @@ use crate::access::Actor;
 use crate::failure::{Failure, not_found};
 use crate::ids::SuppressionId;
 use axum::extract;
-use switchyard_api::{Caller, Endpoint, Json, NoContent, Page, PageQuery, Path, page_of};
+use switchyard_api::{Authenticated, Endpoint, Json, NoContent, Page, PageQuery, Path, page_of};
 use switchyard_identity::{Access, Role};
 use switchyard_signals::receipts;
 use switchyard_signals::view::SuppressionView;
@@ -23,7 +23,7 @@ pub(crate) fn endpoints() -> [Endpoint<State>; 2] {
 
 async fn list_suppressions(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     page: PageQuery,
 ) -> Result<Json<Page<SuppressionView>>, Failure> {
     let suppressions = receipts::suppressions(&state.0.receipts, actor.tenant_id()?).await?;
@@ -32,10 +32,10 @@ async fn list_suppressions(
 
 async fn delete_suppression(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<SuppressionId>,
 ) -> Result<NoContent, Failure> {
-    match receipts::unsuppress(&state.0.receipts, &actor.name, actor.tenant_id()?, id.as_str()).await? {
+    match receipts::unsuppress(&state.0.receipts, &actor.name(), actor.tenant_id()?, id.as_str()).await? {
         true => Ok(NoContent),
         false => Err(not_found()),
     }

@@ -4,15 +4,15 @@ use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, conflict, field, not_found};
 use crate::ids::TenantId;
-use crate::validate::{check_email, check_text, checked_password, present};
+use crate::validate::{check_email, check_text, new_password, present};
 use axum::extract;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use switchyard_api::{Accepted, Caller, Created, Endpoint, Json, Page, PageQuery, Path};
+use switchyard_api::{Accepted, Authenticated, Created, Endpoint, Json, Page, PageQuery, Path};
 use switchyard_identity::{Access, Role};
+use switchyard_identity::{NewUser, Password};
 use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
-use switchyard_signals::users::{NewUser, Password};
 use switchyard_signals::view::TenantView;
 use switchyard_signals::{Plan, Tenant, TenantStatus};
 
@@ -121,7 +121,7 @@ struct OwnTenantChanges {
 
 async fn create_tenant(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Json(body): Json<NewTenant>,
 ) -> Result<Created<TenantView>, Failure> {
     check_slug(&body.slug)?;
@@ -137,11 +137,11 @@ async fn create_tenant(
     };
     let owner = body.owner.map(|NewOwner { email, password }| -> Result<_, Failure> {
         check_email("owner.email", &email)?;
-        let password = Password::Plain(checked_password("owner.password", password)?);
+        let password = Password::Plain(new_password("owner.password", password)?);
         Ok(NewUser { email, password, role: Role::Owner })
     });
     let owner = owner.transpose()?;
-    let made = tenants::create(&state.0.tenants, &actor.name, &body.slug, &body.name, &edit, owner.as_ref()).await?;
+    let made = tenants::create(&state.0.tenants, &actor.name(), &body.slug, &body.name, &edit, owner.as_ref()).await?;
     match made {
         Some(tenant) => Ok(Created(TenantView::of(&tenant))),
         None => Err(conflict("slug_taken", "slug is another tenant's")),
@@ -165,7 +165,7 @@ async fn get_tenant(
 
 async fn update_tenant(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<TenantId>,
     Json(body): Json<TenantChanges>,
 ) -> Result<Json<TenantView>, Failure> {
@@ -191,7 +191,7 @@ async fn update_tenant(
 
 async fn suspend_tenant(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<TenantId>,
 ) -> Result<Json<TenantView>, Failure> {
     set_status(&state, &actor, &id, TenantStatus::Suspended).await.map(Json)
@@ -199,7 +199,7 @@ async fn suspend_tenant(
 
 async fn reactivate_tenant(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<TenantId>,
 ) -> Result<Json<TenantView>, Failure> {
     set_status(&state, &actor, &id, TenantStatus::Active).await.map(Json)
@@ -208,7 +208,7 @@ async fn reactivate_tenant(
 /// Its data is removed after 30 days.
 async fn delete_tenant(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<TenantId>,
 ) -> Result<Accepted<TenantView>, Failure> {
     set_status(&state, &actor, &id, TenantStatus::Deleted).await.map(Accepted)
@@ -221,14 +221,14 @@ async fn set_status(state: &State, actor: &Actor, id: &TenantId, status: TenantS
 
 async fn get_own_tenant(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
 ) -> Result<Json<TenantView>, Failure> {
     found(tenants::tenant(&state.0.tenants, actor.tenant_id()?).await?).map(Json)
 }
 
 async fn update_own_tenant(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Json(OwnTenantChanges { name, metadata, redact }): Json<OwnTenantChanges>,
 ) -> Result<Json<TenantView>, Failure> {
     if let Some(name) = &name {
@@ -240,7 +240,7 @@ async fn update_own_tenant(
 }
 
 async fn apply(state: &State, actor: &Actor, id: &str, edit: &TenantEdit) -> Result<TenantView, Failure> {
-    found(tenants::change(&state.0.tenants, &actor.name, id, edit).await?)
+    found(tenants::change(&state.0.tenants, &actor.name(), id, edit).await?)
 }
 
 fn found(tenant: Option<Tenant>) -> Result<TenantView, Failure> {

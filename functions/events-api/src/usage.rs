@@ -7,7 +7,7 @@ use axum::extract;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use switchyard_api::{Caller, Endpoint, File, Json, Operation, Page, Query, Reply};
+use switchyard_api::{Authenticated, Endpoint, File, Json, Operation, Page, Query, Reply};
 use switchyard_identity::{Access, Role, Scope};
 use switchyard_signals::view::UsageView;
 use switchyard_signals::{ExportFormat, export, usage, usage_between};
@@ -53,7 +53,7 @@ impl Reply for UsageResult {
 
 async fn get_usage(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Query(query): Query<UsageQuery>,
 ) -> Result<UsageResult, Failure> {
     let (deps, tenant) = (&state.0.tenants, actor.tenant()?);
@@ -78,7 +78,7 @@ struct ExportQuery {
 
 async fn export_usage(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Query(query): Query<ExportQuery>,
 ) -> Result<File, Failure> {
     let format: ExportFormat = query.format.parse()?;

@@ -4,13 +4,14 @@ use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, conflict, not_found};
 use crate::ids::UserId;
-use crate::validate::{check_email, checked_password};
+use crate::validate::{check_email, new_password};
 use axum::extract;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use switchyard_api::{Caller, Created, Endpoint, Json, NoContent, Page, PageQuery, Path, Refusal, page_of};
+use switchyard_api::{Authenticated, Created, Endpoint, Json, NoContent, Page, PageQuery, Path, Refusal, page_of};
 use switchyard_identity::{Access, Role};
-use switchyard_signals::users::{self, NewUser, Password, Written};
+use switchyard_identity::{NewUser, Password};
+use switchyard_signals::users::{self, UserChange};
 use switchyard_signals::view::UserView;
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 4] {
@@ -73,61 +74,63 @@ struct UserChanges {
 
 async fn create_user(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Json(NewUserBody { email, password, role }): Json<NewUserBody>,
 ) -> Result<Created<UserView>, Failure> {
     check_email("email", &email)?;
     let role = granted(&actor, role.into())?;
-    let new = NewUser { email, password: Password::Plain(checked_password("password", password)?), role };
-    written(users::create(&state.0.users, &actor.name, actor.tenant_id()?, &new).await?).map(Created)
+    let new = NewUser { email, password: Password::Plain(new_password("password", password)?), role };
+    outcome(users::create(&state.0.users, &actor.name(), actor.tenant_id()?, &new).await?).map(Created)
 }
 
 async fn list_users(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     query: PageQuery,
 ) -> Result<Json<Page<UserView>>, Failure> {
-    let users = users::users(&state.0.users, actor.tenant_id()?).await?;
+    let users = users::list(&state.0.users, actor.tenant_id()?).await?;
     Ok(Json(page_of(users, &query, |user| &user.id)?))
 }
 
 async fn update_user(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<UserId>,
     Json(UserChanges { role, password }): Json<UserChanges>,
 ) -> Result<Json<UserView>, Failure> {
     let role = role.map(|role| granted(&actor, role.into())).transpose()?;
-    let password = password.map(|password| checked_password("password", password)).transpose()?;
-    let (by, tenant) = ((&*actor.name, actor.role), actor.tenant_id()?);
-    written(users::change(&state.0.users, by, tenant, id.as_str(), role, password.as_ref()).await?).map(Json)
+    let password = password.map(|password| new_password("password", password)).transpose()?;
+    let (name, tenant) = (actor.name(), actor.tenant_id()?);
+    let by = (&*name, actor.role()?);
+    outcome(users::change(&state.0.users, by, tenant, id.as_str(), role, password.as_ref()).await?).map(Json)
 }
 
 async fn delete_user(
     extract::State(state): extract::State<State>,
-    Caller(actor): Caller<Actor>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<UserId>,
 ) -> Result<NoContent, Failure> {
-    let by = (&*actor.name, actor.role);
-    written(users::remove(&state.0.users, by, actor.tenant_id()?, id.as_str()).await?).map(|_| NoContent)
+    let name = actor.name();
+    let by = (&*name, actor.role()?);
+    outcome(users::delete(&state.0.users, by, actor.tenant_id()?, id.as_str()).await?).map(|_| NoContent)
 }
 
 /// Nobody grants a role above their own.
 fn granted(actor: &Actor, role: Role) -> Result<Role, Failure> {
-    if role > actor.role { Err(above()) } else { Ok(role) }
+    if role > actor.role()? { Err(above()) } else { Ok(role) }
 }
 
 fn above() -> Failure {
     Failure(Refusal::forbidden("A role as high is required"))
 }
 
-fn written(written: Written) -> Result<UserView, Failure> {
-    match written {
-        Written::User(user) => Ok(user),
-        Written::Taken => Err(conflict("email_taken", "email is another user's")),
-        Written::Unknown => Err(not_found()),
-        Written::Above => Err(above()),
-        Written::LastOwner => Err(conflict("last_owner", "The last owner cannot be removed")),
-        Written::Stale => Err(Refusal::conflict().into()),
+fn outcome(change: UserChange) -> Result<UserView, Failure> {
+    match change {
+        UserChange::Done(user) => Ok(user),
+        UserChange::EmailTaken => Err(conflict("email_taken", "email is another user's")),
+        UserChange::NotFound => Err(not_found()),
+        UserChange::RoleTooHigh => Err(above()),
+        UserChange::LastOwner => Err(conflict("last_owner", "The last owner cannot be removed")),
+        UserChange::Conflict => Err(Refusal::conflict().into()),
     }
 }

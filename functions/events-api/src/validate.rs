@@ -3,8 +3,8 @@
 use crate::failure::{Failure, field};
 use serde::{Deserialize, Deserializer};
 use switchyard_core::{Secret, Timestamp};
-use switchyard_signals::password;
-use switchyard_signals::users::is_email;
+use switchyard_identity::password;
+use switchyard_identity::users::is_email;
 
 /// So that null is told from absent.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
@@ -20,13 +20,9 @@ pub(crate) fn check_text(name: &str, text: &str, max: usize) -> Result<(), Failu
     }
 }
 
-/// A password of the length that passwords have.
-pub(crate) fn checked_password(name: &str, text: String) -> Result<Secret<String>, Failure> {
-    if password::LENGTH.contains(&text.chars().count()) {
-        return Ok(Secret::new(text));
-    }
-    let (min, max) = (password::LENGTH.start(), password::LENGTH.end());
-    Err(field(format!("{name} must have {min} to {max} characters")))
+/// A new password.
+pub(crate) fn new_password(name: &str, text: String) -> Result<Secret<String>, Failure> {
+    password::parse(text).map_err(|error| field(format!("{name} {error}")))
 }
 
 /// What looks like an address; whether it is one shows when mail is sent to it.

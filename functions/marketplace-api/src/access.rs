@@ -9,8 +9,8 @@ use switchyard_api::{Authenticate, Refusal};
 use switchyard_callbacks::CallbacksDeps;
 use switchyard_core::{Clock, Env, EnvError};
 use switchyard_identity::Access;
+use switchyard_identity::api_keys::ApiKeys;
 use switchyard_io::Aws;
-use switchyard_io::keys::ApiKeys;
 use switchyard_orders::{InboundDeps, OrdersDeps};
 use switchyard_work::idempotency::Idempotency;
 
@@ -98,7 +98,7 @@ impl Authenticate for State {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         let organization = match header("x-api-key").or(bearer) {
-            Some(key) => keys.tenant_of(key).await.map_err(|error| Refusal::unavailable(&error))?,
+            Some(key) => keys.owner_of(key).await.map_err(|error| Refusal::unavailable(&error))?,
             None => None,
         };
         organization.map(Account::Organization).ok_or_else(|| {

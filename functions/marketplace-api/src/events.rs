@@ -7,7 +7,9 @@ use axum::extract;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchyard_api::{Accepted, Caller, Endpoint, Json, OrFault as _, Path, PathParameter, Refusal, code, is_uuid};
+use switchyard_api::{
+    Accepted, Authenticated, Endpoint, Json, OrFault as _, Path, PathParameter, Refusal, code, is_uuid,
+};
 use switchyard_callbacks::{WebhookEvent, manage};
 use switchyard_identity::Access;
 
@@ -44,7 +46,7 @@ fn event_not_found() -> Refusal {
 
 async fn get_webhook_event(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(EventId(id)): Path<EventId>,
 ) -> Result<Json<WebhookEvent>, Refusal> {
     let event = manage::event(&state.0.callbacks, &id).await.or_fault()?;
@@ -75,7 +77,7 @@ struct ResentEvent {
 
 async fn resend_webhook_event(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(EventId(id)): Path<EventId>,
     OptionalBody(resend): OptionalBody<Resend>,
 ) -> Result<Accepted<ResentEvent>, Refusal> {

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Number, Value};
 use switchyard_api::{Argument, Endpoint, Json, Operation, Path, Refusal};
-use switchyard_core::access::BasicCredentials;
 use switchyard_core::{Env, Secret, iso_millis};
+use switchyard_identity::BasicCredentials;
 use switchyard_orders::marketplace::mock::verdict;
 use switchyard_orders::{Marketplace, Verdict};
 

@@ -9,7 +9,9 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchyard_api::{Accepted, Caller, Endpoint, Json, Operation, OrFault as _, Refusal, Reply, Transient, code};
+use switchyard_api::{
+    Accepted, Authenticated, Endpoint, Json, Operation, OrFault as _, Refusal, Reply, Transient, code,
+};
 use switchyard_identity::Access;
 use switchyard_orders::{ImportOutcome, Imported, LogStatus, OrderPage, Retried, import, orders, retry};
 
@@ -77,7 +79,7 @@ impl Reply for ImportReply {
 
 async fn import_order(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Body(body): Body<ReceiptToImport>,
 ) -> Result<ImportReply, Refusal> {
     let may = |organization: &str| account.may(organization);
@@ -121,7 +123,7 @@ struct ReopenedOrders {
 
 async fn retry_orders(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Body(body): Body<ReceiptsToRetry>,
 ) -> Result<Accepted<ReopenedOrders>, Refusal> {
     let may = |organization: &str| account.may(organization);
@@ -157,7 +159,7 @@ impl Read for OrdersQuery {
 
 async fn list_orders(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Query(store): Query<StoreQuery>,
     Query(query): Query<OrdersQuery>,
     headers: HeaderMap,

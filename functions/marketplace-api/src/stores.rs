@@ -7,7 +7,7 @@ use axum::extract;
 use http::{HeaderMap, header};
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchyard_api::{Caller, Endpoint, Json, OrFault as _, Refusal, code, is_uuid};
+use switchyard_api::{Authenticated, Endpoint, Json, OrFault as _, Refusal, code, is_uuid};
 use switchyard_identity::Access;
 use switchyard_orders::{Marketplace, Registration, SyncSummary, refuse_shop, register, sync_status};
 
@@ -82,7 +82,7 @@ struct RegisteredStore {
 
 async fn register_store(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Body(store): Body<StoreToRegister>,
 ) -> Result<Json<RegisteredStore>, Refusal> {
     if !account.may(&store.organization_id) {
@@ -127,7 +127,7 @@ impl StoreQuery {
 
 async fn get_sync_status(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Query(query): Query<StoreQuery>,
     headers: HeaderMap,
 ) -> Result<Json<SyncSummary>, Refusal> {

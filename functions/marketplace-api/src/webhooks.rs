@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_api::{
-    Accepted, Caller, Endpoint, Json, Operation, OrFault as _, Path, PathParameter, Refusal, Reply, code, is_uuid,
+    Accepted, Authenticated, Endpoint, Json, Operation, OrFault as _, Path, PathParameter, Refusal, Reply, code,
+    is_uuid,
 };
 use switchyard_callbacks::manage::{self, MAX_ENDPOINTS, Registered, Settings};
 use switchyard_callbacks::{DeliveryPage, DeliveryStatus, EndpointDetails, EndpointSummary, RetryPolicy};
@@ -104,7 +105,7 @@ impl Read for WebhookToRegister {
 
 async fn register_webhook(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Body(body): Body<WebhookToRegister>,
 ) -> Result<Json<EndpointSummary>, Refusal> {
     if !account.may(&body.organization_id) {
@@ -136,7 +137,7 @@ impl Read for OrganizationQuery {
 
 async fn list_webhooks(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Query(query): Query<OrganizationQuery>,
 ) -> Result<Json<Vec<EndpointSummary>>, Refusal> {
     if !account.may(&query.organization_id) {
@@ -197,7 +198,7 @@ impl Read for WebhookSettings {
 
 async fn update_webhook(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(id): Path<WebhookId>,
     Body(WebhookSettings(settings)): Body<WebhookSettings>,
 ) -> Result<Json<EndpointDetails>, Refusal> {
@@ -214,7 +215,7 @@ struct DeletedWebhook {
 
 async fn delete_webhook(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(id): Path<WebhookId>,
 ) -> Result<Json<DeletedWebhook>, Refusal> {
     let endpoint = find(&state, &account, &id).await?;
@@ -231,7 +232,7 @@ struct WebhookSecret {
 
 async fn get_webhook_secret(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(id): Path<WebhookId>,
 ) -> Result<Json<WebhookSecret>, Refusal> {
     let endpoint = find(&state, &account, &id).await?;
@@ -261,7 +262,7 @@ impl Read for SecretRotation {
 
 async fn rotate_webhook_secret(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(id): Path<WebhookId>,
     OptionalBody(rotation): OptionalBody<SecretRotation>,
 ) -> Result<Json<WebhookSecret>, Refusal> {
@@ -282,7 +283,7 @@ struct TestEvent {
 
 async fn test_webhook(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(id): Path<WebhookId>,
 ) -> Result<Accepted<TestEvent>, Refusal> {
     let endpoint = find(&state, &account, &id).await?;
@@ -315,7 +316,7 @@ impl Read for DeliveriesQuery {
 
 async fn list_webhook_deliveries(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(id): Path<WebhookId>,
     Query(query): Query<DeliveriesQuery>,
 ) -> Result<Json<DeliveryPage>, Refusal> {
@@ -388,7 +389,7 @@ impl Reply for RecoveryReply {
 
 async fn recover_webhook_deliveries(
     extract::State(state): extract::State<State>,
-    Caller(account): Caller<Account>,
+    Authenticated(account): Authenticated<Account>,
     Path(id): Path<WebhookId>,
     Body(recovery): Body<Recovery>,
 ) -> Result<RecoveryReply, Refusal> {

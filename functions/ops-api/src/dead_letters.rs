@@ -15,13 +15,15 @@ const MAX_SHOWN: u8 = 10;
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
     [
-        Endpoint::get("/admin/dlq", list_dead_letter_queues).summary("List dead-letter queues").access(Access::Basic),
+        Endpoint::get("/admin/dlq", list_dead_letter_queues)
+            .summary("List dead-letter queues")
+            .access(Access::OperatorOrBasic),
         Endpoint::get("/admin/dlq/{queue}", get_dead_letter_queue)
             .summary("Get a dead-letter queue and its first messages")
-            .access(Access::Basic),
+            .access(Access::OperatorOrBasic),
         Endpoint::post("/admin/dlq/{queue}/redrive", redrive_dead_letter_queue)
             .summary("Redrive a dead-letter queue")
-            .access(Access::Basic)
+            .access(Access::OperatorOrBasic)
             .refuses(&[(409, "A redrive of the queue is running")]),
     ]
 }

@@ -5,8 +5,8 @@ use crate::error::AdtError;
 use crate::model::Record;
 use serde_json::Value;
 use std::time::Duration;
-use switchyard_core::access::BasicCredentials;
 use switchyard_core::{Env, EnvError};
+use switchyard_identity::BasicCredentials;
 use switchyard_io::http::{self, Http, HttpError, Method, Url};
 use tokio::time::Instant;
 

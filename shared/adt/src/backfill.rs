@@ -7,8 +7,8 @@ use crate::store::Retention;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::time::Duration;
-use switchyard_core::access::BasicCredentials;
 use switchyard_core::{error_chain, iso_millis};
+use switchyard_identity::BasicCredentials;
 use tokio::time::Instant;
 
 /// Residents a page asks for unless told otherwise.

@@ -1,7 +1,7 @@
 use crate::error::AdtError;
 use std::collections::HashSet;
-use switchyard_core::access::BasicCredentials;
 use switchyard_core::{Env, EnvError};
+use switchyard_identity::BasicCredentials;
 use switchyard_io::{SecretError, SecretValues, Secrets};
 
 /// ALIS credentials, one secret per company: `<ALIS_SECRET_PREFIX><company key>` holding `username` and `password`.

@@ -10,10 +10,10 @@ use crate::store::{EventRow, Issue, IssueRow, Retention, Store, event_key};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Owner;
-use switchyard_core::access::BasicCredentials;
 use switchyard_core::{
     Classify, Clock, Disposition, Env, EnvError, Envelope, Timestamp, error_chain, hex_sha256, metric,
 };
+use switchyard_identity::BasicCredentials;
 use switchyard_io::dynamo::Key;
 use switchyard_io::http::Http;
 use switchyard_io::{Aws, Secrets, Table};

@@ -120,6 +120,7 @@ fn security(access: Access) -> Value {
         Access::Organization => json!([{"ApiKey": []}, {"BearerKey": []}]),
         Access::ApiKey(_) => json!([{"ApiKey": []}]),
         Access::Tenant(_, Some(_)) => json!([{"Token": []}, {"ApiKey": []}]),
+        Access::OperatorOrBasic => json!([{"Token": []}, {"Basic": []}]),
         Access::User | Access::Tenant(_, None) | Access::AdminOrOperator | Access::Operator => json!([{"Token": []}]),
     }
 }

@@ -20,7 +20,7 @@ use switchyard_work::idempotency::Idempotency;
 
 /// What a function's state does for its operations.
 pub trait Authenticate: Clone + Send + Sync + 'static {
-    /// Who may call; handlers get it as [`Caller`].
+    /// Who may call; handlers get it as [`Authenticated`].
     type Caller: Clone + Send + Sync + 'static;
 
     /// Finds out who calls, and whether `access` lets them.
@@ -36,9 +36,9 @@ pub trait Authenticate: Clone + Send + Sync + 'static {
     }
 }
 
-/// Who calls, as the function's [`Authenticate`] found out.
+/// The caller, as the function's [`Authenticate`] identified it.
 #[derive(Clone, Debug)]
-pub struct Caller<C>(pub C);
+pub struct Authenticated<C>(pub C);
 
 #[derive(Clone)]
 struct Known<C>(C);
@@ -55,7 +55,7 @@ impl std::fmt::Display for NoCaller {
 
 impl std::error::Error for NoCaller {}
 
-impl<S: Sync, C: Clone + Send + Sync + 'static> FromRequestParts<S> for Caller<C> {
+impl<S: Sync, C: Clone + Send + Sync + 'static> FromRequestParts<S> for Authenticated<C> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
@@ -64,7 +64,7 @@ impl<S: Sync, C: Clone + Send + Sync + 'static> FromRequestParts<S> for Caller<C
     }
 }
 
-impl<C> Argument for Caller<C> {}
+impl<C> Argument for Authenticated<C> {}
 
 /// One operation's checks.
 #[derive(Clone)]

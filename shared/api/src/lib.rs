@@ -26,7 +26,7 @@ pub use condition::{IfMatch, Versioned};
 pub use dialect::{Dialect, RequestHead};
 pub use document::merge;
 pub use endpoint::Endpoint;
-pub use guard::{Authenticate, Caller};
+pub use guard::{Authenticate, Authenticated};
 pub use idempotency::{IDEMPOTENCY_KEY, IdempotencyKey, MAX_IDEMPOTENCY_KEY, REPLAYED};
 pub use operation::{Argument, Describe, Operation, Reply};
 pub use page::{Cursor, Page, PageQuery, page_of};

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, error_chain};
+use switchyard_identity::Denied;
 
 /// Codes that every API knows; a dialect may call them otherwise.
 pub mod code {
@@ -20,6 +21,8 @@ pub mod code {
     pub const UNAUTHORIZED: &str = "unauthorized";
     /// 403: the credential may not do this.
     pub const FORBIDDEN: &str = "forbidden";
+    /// 403: the API key lacks a scope.
+    pub const MISSING_SCOPE: &str = "missing_scope";
     /// 400: the body is not JSON.
     pub const MALFORMED_JSON: &str = "malformed_json";
     /// 400: a body that says it is JSON is empty.
@@ -218,6 +221,18 @@ impl<T, E: Classify + 'static> OrFault<T> for Result<T, E> {
 }
 
 /// The body is written by the outermost layer, which knows the request and the dialect.
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::UserRequired => Self::forbidden("A user's token is required"),
+            Denied::MissingScope(scope) => {
+                Self::new(403, code::MISSING_SCOPE, format!("API key lacks scope {}", scope.name()))
+            }
+            Denied::Role => Self::forbidden("This role does not allow it"),
+        }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();

@@ -189,7 +189,7 @@ fn rendered(dialect: Dialect, refusal: &Refusal, head: &RequestHead) -> Response
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Caller, Json, JsonText, NoContent, OptionalJson, Page, PageQuery, Path, Query, Transient};
+    use crate::{Authenticated, Json, JsonText, NoContent, OptionalJson, Page, PageQuery, Path, Query, Transient};
     use axum::body::Body;
     use http::StatusCode;
     use http::request::Parts;
@@ -233,7 +233,7 @@ mod tests {
         Json(thing)
     }
 
-    async fn get_thing(Caller(name): Caller<String>, Path(id): Path<u64>) -> Json<String> {
+    async fn get_thing(Authenticated(name): Authenticated<String>, Path(id): Path<u64>) -> Json<String> {
         Json(format!("{name} {id}"))
     }
 

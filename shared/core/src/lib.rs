@@ -4,8 +4,6 @@
 //! Start at [`Envelope`], which is all that workflows know of each other, and [`Disposition`], which says
 //! what becomes of a message that failed.
 
-pub mod access;
-pub mod api_key;
 pub mod backoff;
 mod channel;
 mod clock;
@@ -14,7 +12,6 @@ mod disposition;
 mod env;
 mod envelope;
 mod invocation;
-pub mod jwt;
 pub mod metric;
 mod owner;
 pub mod random;

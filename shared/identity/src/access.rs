@@ -23,6 +23,8 @@ pub enum Access {
     AdminOrOperator,
     /// An operator of the platform.
     Operator,
+    /// An operator of the platform, or a machine by the stack's own Basic credentials.
+    OperatorOrBasic,
 }
 
 impl Access {
@@ -44,6 +46,7 @@ impl Access {
                 "Requires an administrator of the tenant, or an operator for all tenants.".to_owned()
             }
             Self::Operator => "Requires an operator.".to_owned(),
+            Self::OperatorOrBasic => "Requires an operator, or the stack's Basic credentials.".to_owned(),
         }
     }
 

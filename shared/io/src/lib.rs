@@ -2,15 +2,13 @@
 //!
 //! The rest of the workspace reaches AWS only through the handles here: [`Table`] and the conditional writes in
 //! [`dynamo`], [`Queue`] and dead-letter queues ([`dlq`]), [`Secrets`], values kept sealed in [`vault`], the HTTP clients
-//! in [`http`], customers' endpoints in [`webhook`], API keys in [`keys`], and the [`operator`]'s events.
+//! in [`http`], customers' endpoints in [`webhook`], and the [`operator`]'s events.
 
 mod aws;
-pub mod basic;
 pub mod dlq;
 pub mod dynamo;
 pub mod health;
 pub mod http;
-pub mod keys;
 pub mod operator;
 mod queue;
 pub mod reseal;

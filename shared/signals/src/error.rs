@@ -1,9 +1,8 @@
-use crate::password::HashError;
 use std::time::Duration;
-use switchyard_core::jwt::{BadToken, WeakSecret};
 use switchyard_core::{Classify, Disposition, EnvError, EnvelopeError};
+use switchyard_identity::IdentityError;
+use switchyard_identity::api_keys::KeyError;
 use switchyard_io::dynamo::DynamoError;
-use switchyard_io::keys::KeyError;
 use switchyard_io::vault::VaultError;
 use switchyard_io::{QueueError, SecretError};
 use switchyard_notify::receipts::sns::SnsError;
@@ -17,9 +16,12 @@ pub enum SignalsError {
     /// DynamoDB.
     #[error("keeping tenants and events")]
     Store(#[source] DynamoError),
-    /// API keys could not be looked up.
-    #[error("looking after a tenant's keys")]
+    /// API keys.
+    #[error("reading or writing a tenant's API keys")]
     Keys(#[source] KeyError),
+    /// Users, passwords and tokens.
+    #[error("reading or writing a tenant's users")]
+    Identity(#[source] IdentityError),
     /// SQS.
     #[error("queueing events")]
     Queue(#[source] QueueError),
@@ -56,21 +58,6 @@ pub enum SignalsError {
     /// An HTTP client could not be made.
     #[error("making an HTTP client")]
     Client(#[source] EnvError),
-    /// A password could not be hashed. Retried.
-    #[error("looking at a password")]
-    Password(#[source] HashError),
-    /// The secret that tokens are signed with could not be had.
-    #[error("fetching the secret for tokens")]
-    TokenSecret(#[source] SecretError),
-    /// It lacks its value. Permanent.
-    #[error("reading the secret for tokens")]
-    TokenSetting(#[source] EnvError),
-    /// Anybody could guess it. Permanent.
-    #[error("taking the secret for tokens")]
-    WeakTokenSecret(#[source] WeakSecret),
-    /// A token could not be made. Permanent.
-    #[error("making a token")]
-    Token(#[source] BadToken),
     /// Some due rows could not be dealt with; the log says why. They are due again later.
     #[error("{failed} due rows could not be dealt with")]
     Sweep {
@@ -101,21 +88,19 @@ impl Classify for SignalsError {
         match self {
             Self::Store(source) => source.disposition(),
             Self::Keys(source) => source.disposition(),
+            Self::Identity(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
-            Self::TokenSecret(source) | Self::HookSecret(source) => source.disposition(),
+            Self::HookSecret(source) => source.disposition(),
             Self::Sns(source) => source.disposition(),
             Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
-            Self::Sweep { .. } | Self::Contended { .. } | Self::Password(_) => Disposition::Retry { after: None },
+            Self::Sweep { .. } | Self::Contended { .. } => Disposition::Retry { after: None },
             Self::Envelope(_)
             | Self::Json(_)
             | Self::UnknownEvent { .. }
             | Self::UnknownTenant { .. }
             | Self::TenantDeleted
-            | Self::TokenSetting(_)
             | Self::Client(_)
-            | Self::WeakTokenSecret(_)
-            | Self::Token(_)
             | Self::Refused { .. } => Disposition::Permanent,
         }
     }
@@ -141,6 +126,12 @@ impl SignalsError {
 impl From<DynamoError> for SignalsError {
     fn from(source: DynamoError) -> Self {
         Self::Store(source)
+    }
+}
+
+impl From<IdentityError> for SignalsError {
+    fn from(source: IdentityError) -> Self {
+        Self::Identity(source)
     }
 }
 

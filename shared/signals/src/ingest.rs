@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, Envelope, error_chain, metric, random};
-use switchyard_io::keys::ApiKeys;
+use switchyard_identity::api_keys::ApiKeys;
 use switchyard_io::{Aws, Queue, Table};
 
 /// Kind of the envelopes that bring an event to the rules.

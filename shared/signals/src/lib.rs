@@ -24,7 +24,6 @@ mod model;
 mod nightly;
 mod notify;
 mod occurred;
-pub mod password;
 mod places;
 mod process;
 mod producer;

@@ -8,7 +8,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchyard_core::{Clock, EnvError, error_chain, hex_sha256};
-use switchyard_io::keys::{ApiKeys, KnownKey};
+use switchyard_identity::api_keys::{ApiKeys, VerifiedKey};
+use switchyard_identity::{Caller, Scope};
 use tokio::time::Instant;
 
 /// How long a key that is known, or one that is not, is not looked up again.
@@ -20,19 +21,22 @@ const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// An API key with its tenant.
 #[derive(Clone, Debug)]
 pub struct Producer {
-    /// The key.
-    pub key: KnownKey,
-    /// Whose it is.
+    key: VerifiedKey,
+    /// The key as the caller of a request.
+    pub caller: Arc<Caller>,
+    /// The key's tenant.
     pub tenant: Arc<Tenant>,
 }
 
 impl Producer {
-    /// Whether the key may do this. A key without scopes may send events, as those of the service this one replaces.
-    pub fn may(&self, scope: &str) -> bool {
-        match self.key.scopes.as_slice() {
-            [] => scope == "events:write",
-            scopes => scopes.iter().any(|known| known == scope),
-        }
+    fn new(key: VerifiedKey, tenant: Tenant) -> Self {
+        // A key without scopes may send events, as in the service that Switchyard replaces.
+        let scopes = match key.scopes.as_slice() {
+            [] => vec![Scope::EventsWrite],
+            scopes => scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
+        };
+        let caller = Caller::ApiKey { id: key.id.clone(), tenant: tenant.id.clone(), scopes };
+        Self { key, caller: Arc::new(caller), tenant: Arc::new(tenant) }
     }
 }
 
@@ -98,9 +102,13 @@ impl Producers {
         if tenant.status == TenantStatus::Deleted {
             return Ok(None);
         }
-        if let Err(error) = self.keys.used(&key).await {
-            tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "a key's use was not written down");
+        if let Err(error) = self.keys.record_use(&key).await {
+            tracing::warn!(
+                tenant_id = tenant.id,
+                error = error_chain(&error),
+                "the use of an API key was not recorded"
+            );
         }
-        Ok(Some(Producer { key, tenant: Arc::new(tenant) }))
+        Ok(Some(Producer::new(key, tenant)))
     }
 }

@@ -4,12 +4,12 @@ use crate::error::SignalsError;
 use crate::model::{Plan, TenantStatus};
 use crate::store::{Audit, Store, Tenant, TenantChange};
 
-use crate::users::{self, NewUser};
 use crate::view::TenantView;
 use serde_json::{Map, Value, json};
 use switchyard_core::{Clock, Env, EnvError};
+use switchyard_identity::api_keys::ApiKeyRecord;
+use switchyard_identity::{NewUser, User, Users};
 use switchyard_io::dynamo::{DynamoError, Write};
-use switchyard_io::keys::KeyAbout;
 use switchyard_io::{Aws, Table};
 use switchyard_rules::Path;
 
@@ -107,8 +107,8 @@ pub async fn create(
     check(&tenant)?;
     let mut writes = vec![record(deps, actor, "tenant.create", None, &tenant)?];
     if let Some(owner) = owner {
-        let user = users::prepare(&tenant.id, &deps.clock.new_id().to_string(), owner, now).await?;
-        writes.extend(deps.store.user_writes(&user)?);
+        let user = User::new(&tenant.id, &deps.clock.new_id().to_string(), owner, now).await?;
+        writes.extend(Users::new(deps.store.table().clone()).creation(&user)?);
     }
     Ok(deps.store.add_tenant(&tenant, writes).await?.then_some(tenant))
 }
@@ -118,7 +118,7 @@ impl TenantDeps {
     ///
     /// # Errors
     /// The record cannot be written as a row.
-    pub fn record_of_key(&self, actor: &str, action: &str, key: &KeyAbout) -> Result<Vec<Write>, DynamoError> {
+    pub fn record_of_key(&self, actor: &str, action: &str, key: &ApiKeyRecord) -> Result<Vec<Write>, DynamoError> {
         let after = json!({"label": key.label, "prefix": key.prefix, "scopes": key.scopes, "expiresAt": key.ends_at()});
         let audit = Audit { tenant: &key.tenant, actor, action, subject: &key.id, before: None, after: Some(&after) };
         Ok(vec![self.store.audit(audit, self.clock.now())?])

@@ -2,8 +2,8 @@
 
 use crate::error::SignalsError;
 use crate::model::{Plan, TenantStatus};
-use crate::store::{ConfigStatus, DeadLetterRow, Month, OPERATORS, RuleRow, RuleStatus, SuppressionRow, Tenant};
-use crate::store::{Usage, UserRow, VersionRow};
+use crate::store::{ConfigStatus, DeadLetterRow, Month, RuleRow, RuleStatus, SuppressionRow, Tenant};
+use crate::store::{Usage, VersionRow};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use switchyard_core::{Channel, iso_millis};
-use switchyard_identity::Role;
+use switchyard_identity::{Operator, Role, User};
 use switchyard_rules::Issue;
 
 /// A tenant as operators and its own users see it.
@@ -88,14 +88,27 @@ pub struct UserView {
 }
 
 impl UserView {
-    pub(crate) fn of(user: &UserRow) -> Self {
+    /// A tenant's user.
+    pub fn of(user: &User) -> Self {
         Self {
             id: user.id.clone(),
             email: user.email.clone(),
             role: user.role,
-            tenant_id: (user.tenant != OPERATORS).then(|| user.tenant.clone()),
+            tenant_id: Some(user.tenant.clone()),
             created_at: iso_millis(user.created_at),
             updated_at: iso_millis(user.updated_at),
+        }
+    }
+
+    /// An operator.
+    pub fn of_operator(operator: &Operator) -> Self {
+        Self {
+            id: operator.id.clone(),
+            email: operator.email.clone(),
+            role: Role::Operator,
+            tenant_id: None,
+            created_at: iso_millis(operator.created_at),
+            updated_at: iso_millis(operator.updated_at),
         }
     }
 }

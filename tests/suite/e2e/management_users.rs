@@ -151,7 +151,7 @@ async fn users_from_elsewhere_keep_their_passwords() {
     let row = |email: &str, role: &str| json!({"email": email, "passwordHash": hash, "role": role});
     let wrong = [row("ann@acme.test", "admin"), row("Owner@acme.test", "member"), row("ANN@acme.test", "member")];
     let refused = users::import(&world.users, "cli", tenant, &wrong).await.unwrap();
-    let Imported::Wrong(rows) = refused else { panic!("{refused:?}") };
+    let Imported::Invalid(rows) = refused else { panic!("{refused:?}") };
     assert_eq!(rows.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(log_in(&world.client, Some(&world.slug), "ann@acme.test", PASSWORD).await.status, 401);
     let rows = [row("ann@acme.test", "admin"), row("bob@acme.test", "member")];

@@ -4,8 +4,9 @@ use super::client;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::{Env, Secret};
+use switchyard_identity::operators::{NewOperator, Operators};
 use switchyard_io::Aws;
-use switchyard_signals::users::{self, UserDeps};
+use switchyard_signals::users::UserDeps;
 use switchyard_tests::client::{Answer, Client, poll, unique};
 
 pub(super) const PASSWORD: &str = "correct-horse-1";
@@ -41,10 +42,12 @@ impl World {
         let aws = Aws::at(&client.stack().aws).await;
         let settings = client.settings_of("events-api").await.unwrap();
         let env = Env::from_lookup(move |name| settings[name].as_str().map(str::to_owned));
-        let deps = UserDeps::from_env(&aws, &env).unwrap();
+        let (deps, operators) = (UserDeps::from_env(&aws, &env).unwrap(), Operators::from_env(&aws, &env).unwrap());
         let number = format!("{}-{}", std::process::id(), unique());
         let email = format!("ops-{number}@example.com");
-        users::create_operator(&deps, "cli", &email, &Secret::new(PASSWORD.to_owned())).await.unwrap();
+        let new =
+            NewOperator { email: email.clone(), name: "Ops".to_owned(), password: Secret::new(PASSWORD.to_owned()) };
+        operators.create("test", &new).await.unwrap();
         let operator = token(&log_in(&client, None, &email, PASSWORD).await);
         let slug = format!("managed-{number}");
         let owner = json!({"email": "owner@acme.test", "password": PASSWORD});

@@ -5,6 +5,7 @@ mod management;
 mod management_isolation;
 mod management_users;
 mod management_world;
+mod operators;
 mod ops;
 mod orders;
 mod privacy;

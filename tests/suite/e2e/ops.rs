@@ -5,13 +5,13 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Secret;
-use switchyard_core::access::BasicCredentials;
+use switchyard_identity::BasicCredentials;
 use switchyard_tests::client::{Answer, Client, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
 
 /// The `Authorization` header that the stack's own secret asks for.
-async fn credentials(client: &Client) -> String {
+pub(super) async fn credentials(client: &Client) -> String {
     let request = json!({"SecretId": client.stack().admin_secret});
     let answer = client.aws("secretsmanager.GetSecretValue", &request).await.unwrap();
     let pair: Value = serde_json::from_str(answer["SecretString"].as_str().unwrap()).unwrap();

@@ -4,8 +4,8 @@ use super::client;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use switchyard_core::{Env, Secret, Timestamp};
+use switchyard_identity::api_keys::{ApiKeys, KeyChange, NewKey};
 use switchyard_io::Aws;
-use switchyard_io::keys::{ApiKeys, KeyChange, NewKey};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{Tenant, TenantStatus, usage};
 use switchyard_tests::client::{Answer, Client, unique};
@@ -213,14 +213,14 @@ async fn old_keys_are_taken_by_their_hash_once_and_then_like_any_other() {
     let text = format!("test_api_key_123-{}-{}", std::process::id(), unique());
     let hash = bcrypt::hash(&text, 4).unwrap();
     let prefix: String = text.chars().take(16).collect();
-    assert!(world.keys.take_in_old(&World::new_key(&world.tenant), &prefix, &hash).await.unwrap());
+    assert!(world.keys.import_hashed(&World::new_key(&world.tenant), &prefix, &hash).await.unwrap());
     for _ in 0..2 {
         assert_eq!(world.send(&[("x-api-key", &text)], &event().to_string()).await.status, 201);
     }
     let listed = world.keys.list(&world.tenant.id).await.unwrap();
     assert!(listed.iter().all(|about| !about.prefix.contains(&text)), "nothing of it is kept in clear");
     assert_eq!(listed.len(), 2);
-    let again = world.keys.take_in(&World::new_key(&world.tenant), &Secret::new(text)).await.unwrap();
+    let again = world.keys.import(&World::new_key(&world.tenant), &Secret::new(text)).await.unwrap();
     assert_eq!(again, None, "it is here already");
 }
 

@@ -2,8 +2,8 @@
 
 use super::env;
 use serde_json::json;
+use switchyard_identity::api_keys::{ApiKeys, NewKey};
 use switchyard_io::Aws;
-use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_local::{Data, LogSink, Ports, Settings};
 use switchyard_tests::client::{Answer, Client};
 use switchyard_tests::stack::{Stack, start};

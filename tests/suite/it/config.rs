@@ -93,7 +93,7 @@ async fn nothing_starts_with_a_secret_for_tokens_that_anybody_could_guess() {
         let secret = json!({"Name": name, "SecretString": values.to_string()});
         client.aws("secretsmanager.CreateSecret", &secret).await.unwrap();
         let env = super::env(vec![("SIGNALS_TABLE", "SignalsTable".to_owned()), ("JWT_SECRET", name)]);
-        let checked = UserDeps::from_env(&aws, &env).unwrap().check_secret().await;
+        let checked = UserDeps::from_env(&aws, &env).unwrap().tokens().warm_up().await;
         assert_eq!(checked.is_ok(), is_good, "{values}: {checked:?}");
     }
 }

@@ -4,8 +4,8 @@ use super::{aws, env, table};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Clock;
+use switchyard_identity::api_keys::{ApiKeyRecord, ApiKeys, KeyChange, KeyError, NewKey, With};
 use switchyard_io::dynamo::{Changes, Item, Key, Write};
-use switchyard_io::keys::{ApiKeys, KeyAbout, KeyChange, KeyError, NewKey, With};
 use switchyard_io::{Aws, Table};
 use switchyard_signals::tenants::TenantDeps;
 use switchyard_tests::client::{Client, unique};
@@ -51,13 +51,13 @@ async fn a_key_and_the_record_of_its_change_are_written_together_or_not_at_all()
         Key { pk: "none".to_owned(), sk: "none".to_owned() },
         Changes::new().set("a", "b").only_if("attribute_exists(#pk)", []),
     );
-    let refused = |_: &KeyAbout| Ok(vec![gone.clone()]);
+    let refused = |_: &ApiKeyRecord| Ok(vec![gone.clone()]);
     assert!(matches!(world.keys.create_with(&of_tenant(), &refused).await, Err(KeyError::Contended)));
     assert!(world.keys.list("t").await.unwrap().is_empty());
 
     let record = |action: &'static str| {
         let records = &world.records;
-        move |about: &KeyAbout| records.record_of_key("cli", action, about)
+        move |about: &ApiKeyRecord| records.record_of_key("cli", action, about)
     };
     let (_, made) = world.keys.create_with(&of_tenant(), &record("key.create")).await.unwrap();
     assert!(matches!(world.keys.rotate("t", &made.id, hour, &refused).await, Err(KeyError::Contended)));
@@ -73,7 +73,7 @@ async fn a_key_and_the_record_of_its_change_are_written_together_or_not_at_all()
 #[tokio::test]
 async fn a_key_that_replaces_another_has_the_end_that_its_owner_gave() {
     let world = World::new().await;
-    let (hour, nothing) = (Duration::from_secs(3_600), |_: &KeyAbout| Ok(Vec::new()));
+    let (hour, nothing) = (Duration::from_secs(3_600), |_: &ApiKeyRecord| Ok(Vec::new()));
     let day = Clock::system().now() + 24 * hour;
     let (_, first) = world.keys.create(&NewKey { expires_at: Some(day), ..of_tenant() }).await.unwrap();
     // Twice the same key: the second time it is in its grace already.
@@ -84,7 +84,7 @@ async fn a_key_that_replaces_another_has_the_end_that_its_owner_gave() {
     }
     let for_ever = KeyChange { expires_at: Some(None), ..KeyChange::default() };
     let kept = world.keys.change("t", &first.id, &for_ever, &nothing).await.unwrap().unwrap();
-    assert_eq!((kept.ends_at(), world.keys.about("t", &first.id).await.unwrap()), (None, Some(kept.clone())));
+    assert_eq!((kept.ends_at(), world.keys.get("t", &first.id).await.unwrap()), (None, Some(kept.clone())));
     let revoke = KeyChange { revoke: true, ..KeyChange::default() };
     world.keys.change("t", &first.id, &revoke, &nothing).await.unwrap();
     let refused = world.keys.rotate("t", &first.id, hour, &nothing).await;
@@ -99,7 +99,7 @@ fn at_once<T>(work: impl Future<Output = T>) -> T {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_changes_of_a_key_at_once_the_later_is_refused() {
     let world = World::new().await;
-    let (day, nothing) = (Duration::from_secs(86_400), |_: &KeyAbout| Ok(Vec::new()));
+    let (day, nothing) = (Duration::from_secs(86_400), |_: &ApiKeyRecord| Ok(Vec::new()));
     let narrow = KeyChange { scopes: Some(vec!["events:read".to_owned()]), ..KeyChange::default() };
     let label = KeyChange { label: Some("x".to_owned()), ..KeyChange::default() };
     let revoke = KeyChange { revoke: true, ..KeyChange::default() };
@@ -110,11 +110,11 @@ async fn of_two_changes_of_a_key_at_once_the_later_is_refused() {
     world.table.update(&row, Changes::new().remove("lock")).await.unwrap();
 
     // What is to be written with a change is asked for between its reading and its writing.
-    let rotated = |_: &KeyAbout| {
+    let rotated = |_: &ApiKeyRecord| {
         at_once(world.keys.rotate("t", id, day, &nothing)).unwrap().unwrap();
         Ok(Vec::new())
     };
-    let narrowed = |_: &KeyAbout| {
+    let narrowed = |_: &ApiKeyRecord| {
         at_once(world.keys.change("t", id, &narrow, &nothing)).unwrap().unwrap();
         Ok(Vec::new())
     };
@@ -124,7 +124,7 @@ async fn of_two_changes_of_a_key_at_once_the_later_is_refused() {
         let labelled = world.keys.change("t", id, &label, meanwhile).await;
         assert!(matches!(labelled, Err(KeyError::Contended)), "{labelled:?}");
     }
-    let kept = world.keys.about("t", id).await.unwrap().unwrap();
+    let kept = world.keys.get("t", id).await.unwrap().unwrap();
     assert!(kept.ends_at() > Some(made.created_at + day / 2), "it is good for as long as was answered");
     assert_eq!(world.keys.list("t").await.unwrap().len(), 3, "one for each rotation that was not refused");
     let (_, new, _) = world.keys.rotate("t", id, day, &nothing).await.unwrap().unwrap();

@@ -5,9 +5,10 @@ use super::{env, owner};
 use serde_json::json;
 use switchyard_core::{Clock, Secret};
 use switchyard_identity::Role;
-use switchyard_io::keys::{ApiKeys, NewKey};
+use switchyard_identity::api_keys::{ApiKeys, NewKey};
+use switchyard_identity::{NewUser, Password};
 use switchyard_signals::tenants::{self, TenantEdit};
-use switchyard_signals::users::{self, NewUser, Password, UserDeps};
+use switchyard_signals::users::{self, UserDeps};
 use switchyard_signals::{TenantStatus, process};
 
 const DAY: u64 = 86_400;
@@ -23,7 +24,7 @@ async fn a_month_after_its_deletion_nothing_of_a_tenant_is_left() {
     let new = NewKey { tenant: tenant.clone(), label: "p".into(), scopes: vec![], expires_at: None, is_live: true };
     keys.create(&new).await.unwrap();
     let hash = "$2b$04$abcdefghijklmnopqrstuuIIu6aMPRK8Jm3Ym8zn2mN3d4Qyq9bgK";
-    assert!(keys.take_in_old(&new, "an_old_key_of_16", hash).await.unwrap());
+    assert!(keys.import_hashed(&new, "an_old_key_of_16", hash).await.unwrap());
     let user_env = vec![("SIGNALS_TABLE", world.table.clone()), ("JWT_SECRET", "JwtSecret".to_owned())];
     let users = UserDeps::from_env(&world.aws, &env(user_env)).unwrap();
     let password = Secret::new("a long password".to_owned());

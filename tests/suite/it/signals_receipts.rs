@@ -26,7 +26,8 @@ impl World {
     async fn whatsapp_reports(&self, id: &str, status: &str) -> Reported {
         let change = json!({"value": {"statuses": [{"id": id, "status": status, "timestamp": "1767607200"}]}});
         let body = json!({"entry": [{"changes": [change]}]}).to_string();
-        let signature = format!("sha256={}", switchyard_core::api_key::digest(&body, &Secret::new(APP_SECRET.into())));
+        let signature =
+            format!("sha256={}", switchyard_identity::api_key::digest(&body, &Secret::new(APP_SECRET.into())));
         receipts::whatsapp_report(&self.receipts, Some(&signature), body.as_bytes()).await.unwrap()
     }
 }

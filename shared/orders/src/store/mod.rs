@@ -11,7 +11,7 @@
 //! | store by its token | `ST#<digest of the token>` | `T` | no expiry |
 //! | lease of the sync | `LOCK#sync-store:<store id>` | `L` | until given back |
 //! | answer kept for its `Idempotency-Key` (`switchyard_work::idempotency`) | `IDEM#<digest>` | `I` | a day |
-//! | API key (`switchyard_io::keys`) | `K#<digest>` | `K` | no expiry |
+//! | API key (`switchyard_identity::api_keys`) | `K#<digest>` | `K` | no expiry |
 //! | claim on replacing the token | `LOCK#refresh:<store id>` | `L` | until given back |
 //!
 //! | Question | Answered by |

@@ -19,17 +19,14 @@
 //! | pace of a provider | `P#<digest>` | `P` | a day |
 //! | events of a second, held to the rate | `P#<digest of tenant and second>` | `R` | a minute |
 //! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
-//! | user | `T#<tenant>` | `USER#<user>` | until removed |
-//! | number of a tenant's owners | `T#<tenant>` | `OWNERS` | no expiry |
-//! | user by address | `MAIL#<digest of the address>` | `<tenant>` | as the user |
-//! | attempts at logging in | `LOGIN#<digest of the account>` | `-` | a day |
+//! | users, their attempts at passwords | see `switchyard_identity::users` | | |
 //! | who changed what | `A#<tenant>#<yyyymm>` | `<id>` | 400 days |
 //! | events of a month, held to the limit | `U#<tenant>#<yyyymm>#<shard>` | `C` | no expiry |
 //! | everything else counted in a month | the same, 16 shards | `N` | no expiry |
 //! | limit whose crossing was told of | `U#<tenant>#<yyyymm>` | its name | no expiry |
 //! | delivery by its provider's id | `R#<digest of channel and id>` | `-` | 35 days |
 //! | address not to be written to | `T#<tenant>` | `SUP#<digest of the address>` | until taken off |
-//! | API keys | see `switchyard_io::keys` | | |
+//! | API keys | see `switchyard_identity::api_keys` | | |
 //!
 //! Beside `due` there are two indexes: `by_id` finds a delivery or a dead letter by its id alone; `listed` holds a tenant's
 //! deliveries by their status, and everybody's dead letters, in the order of time.
@@ -52,7 +49,6 @@ mod rule;
 mod state;
 mod tenant;
 mod usage;
-mod user;
 
 pub(crate) use audit::Audit;
 pub(crate) use config::ConfigRow;
@@ -75,7 +71,6 @@ pub use tenant::Tenant;
 pub(crate) use tenant::{TenantChange, TenantEntry};
 pub(crate) use usage::Meter;
 pub use usage::Usage;
-pub(crate) use user::{OPERATORS, UserRow, UserWrite};
 
 use crate::error::SignalsError;
 use serde::de::DeserializeOwned;

@@ -5,14 +5,13 @@ use super::event::{day_partitions, days_of_events};
 use super::listed::listed_partition;
 use super::tenant::{slug_key, tenant_key};
 use super::usage::month_partitions;
-use super::user::address_key;
-use super::{Audit, Month, Store, Tenant, TenantEntry, UserRow, tenant_partition};
+use super::{Audit, Month, Store, Tenant, TenantEntry, tenant_partition};
 use crate::error::SignalsError;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use std::time::Duration;
+use switchyard_identity::{Users, api_keys};
 use switchyard_io::dynamo::{Changes, Index, Item, Key, Page, Transact, Write};
-use switchyard_io::keys;
 use tokio::time::Instant;
 
 /// Rows of a partition that are read, and removed, at a time.
@@ -65,7 +64,7 @@ impl Store {
             month = month.next();
         }
         all.push(dead_letter_partition(Some(&tenant.id)));
-        all.extend(keys::owner_partitions(&tenant.id));
+        all.extend(api_keys::owner_partitions(&tenant.id));
         all.push(tenant_partition(&tenant.id));
         all
     }
@@ -99,11 +98,10 @@ impl Store {
         if key == tenant_key(&tenant.id) {
             return Ok(());
         }
-        if key.sk.starts_with("USER#") {
-            let user: UserRow = self.table.read(item)?;
-            self.table.delete(&address_key(&tenant.id, &user.email)).await?;
-        } else if keys::owner_partitions(&tenant.id).contains(&key.pk)
-            && let Some(found) = keys::key_row_of(&item)
+        if let Some(address) = Users::new(self.table.clone()).address_of(&item)? {
+            self.table.delete(&address).await?;
+        } else if api_keys::owner_partitions(&tenant.id).contains(&key.pk)
+            && let Some(found) = api_keys::target_of(&item)
         {
             self.table.delete(&found).await?;
         }

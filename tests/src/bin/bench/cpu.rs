@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::hint::black_box;
 use std::time::Instant;
 use switchyard_core::Secret;
-use switchyard_core::api_key::{ApiKey, digest, is_of_our_form};
+use switchyard_identity::api_key::{ApiKey, digest, is_well_formed};
 use switchyard_rules::{Event, Rule, Tenant, parse};
 
 /// The quickest of so many rounds counts: whatever else the machine does only adds.
@@ -19,9 +19,9 @@ const RULES: usize = 500;
 pub fn figures() -> Result<Figures> {
     let (key, pepper) = (ApiKey::generate(true), Secret::new("pepper".repeat(6)));
     let kept = digest(key.expose(), &pepper);
-    ensure!(is_of_our_form(key.expose()), "the key reads back");
+    ensure!(is_well_formed(key.expose()), "the key reads back");
     // What is kept is found by the digest, so that there is nothing left to compare in constant time.
-    let verify = quickest(1_000, || is_of_our_form(black_box(key.expose())) && digest(key.expose(), &pepper) == kept);
+    let verify = quickest(1_000, || is_well_formed(black_box(key.expose())) && digest(key.expose(), &pepper) == kept);
 
     let payload = payload();
     let at = "2026-11-03T10:00:00Z".parse().context("a time")?;

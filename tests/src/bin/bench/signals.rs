@@ -4,8 +4,8 @@ use crate::{Figures, calls_each, load_figures, under_load};
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use switchyard_core::Env;
+use switchyard_identity::api_keys::{ApiKeys, NewKey};
 use switchyard_io::Aws;
-use switchyard_io::keys::{ApiKeys, NewKey};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_tests::client::Client;
 

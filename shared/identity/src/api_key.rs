@@ -1,12 +1,12 @@
 //! API keys: `so_<live|test>_<kid>_<secret><check>`.
 //!
 //! `kid` is 12 characters of lower-case base 32 and may be shown; `secret` is 43 of base 62, 256 random bits; `check` is
-//! the CRC-32 of all before it as 6 of base 62, so that a typing error and a leak are recognised without a look-up. What
-//! is kept is an HMAC of the whole key under a pepper: a key with 256 random bits needs no slow hash.
+//! the CRC-32 of all before it as 6 of base 62, so that typing errors and leaked keys are recognized without a look-up.
+//! Stored is an HMAC of the whole key under a pepper: a key with 256 random bits needs no slow hash.
 
-use crate::{Secret, random};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use switchyard_core::{Secret, random};
 
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -14,7 +14,7 @@ const KID: usize = 12;
 const SECRET: usize = 43;
 const CHECK: usize = 6;
 
-/// A key that is well-formed; whether it is known is another question.
+/// A well-formed key, known or not.
 #[derive(Clone, Debug)]
 pub struct ApiKey(Secret<String>);
 
@@ -28,7 +28,7 @@ impl ApiKey {
         Self(Secret::new(format!("{head}{}", check(&head))))
     }
 
-    /// Reads a key; `None` when it is none, without asking anybody.
+    /// Parses a key; `None` when it is malformed.
     pub fn parse(text: &str) -> Option<Self> {
         let (head, sum) = text.is_ascii().then(|| text.split_at_checked(text.len().checked_sub(CHECK)?))??;
         let mut parts = head.splitn(4, '_');
@@ -39,24 +39,24 @@ impl ApiKey {
         (is_named && is_kid && is_secret && sum == check(head)).then(|| Self(Secret::new(text.to_owned())))
     }
 
-    /// The key itself, to be shown once.
+    /// The whole key, to be shown once.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 
-    /// Its beginning up to the kid, which may be shown and logged.
+    /// The start of the key, up to its kid; may be shown and logged.
     pub fn prefix(&self) -> &str {
         let text = self.0.expose();
         text.get(..text.len() - SECRET - CHECK - 1).unwrap_or_default()
     }
 }
 
-/// Whether a text has the form of a key made here, check included.
-pub fn is_of_our_form(text: &str) -> bool {
+/// Whether a text has the form of a key that [`ApiKey::generate`] makes, check included.
+pub fn is_well_formed(text: &str) -> bool {
     ApiKey::parse(text).is_some()
 }
 
-/// What is kept of a key, in lower-case hex.
+/// The digest that is stored for a key, in lower-case hex.
 pub fn digest(text: &str, pepper: &Secret<String>) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     // HMAC takes keys of any length.
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_key_reads_back_and_any_change_is_noticed() {
+    fn a_new_key_parses_and_any_change_is_detected() {
         for is_live in [true, false] {
             let key = ApiKey::generate(is_live);
             assert_eq!(key.expose().len(), "so_live_".len() + KID + 1 + SECRET + CHECK);

@@ -1,38 +1,54 @@
-//! Passwords: kept as Argon2id hashes; bcrypt hashes from elsewhere are understood.
+//! Passwords: stored as Argon2id hashes; imported bcrypt hashes are verified too.
 
+use crate::bcrypt_hash;
 use argon2::password_hash;
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use switchyard_core::{Secret, random};
-use switchyard_io::keys::fits_bcrypt;
 use tokio::sync::Mutex;
 
-/// Shortest and longest password, in characters.
-pub const LENGTH: std::ops::RangeInclusive<usize> = 10..=128;
+/// Length of a password, in characters.
+const LENGTH: std::ops::RangeInclusive<usize> = 10..=128;
 
-/// Where passwords are hashed, one at a time: 19 MiB, of which an allocator would keep as much again for each thread.
+/// The memory that passwords are hashed in, one at a time: 19 MiB, which an allocator would keep once for each thread.
 static MEMORY: Mutex<Vec<Block>> = Mutex::const_new(Vec::new());
 
-/// Hashing failed; that is our own fault.
+/// A password that is too short or too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must have {} to {} characters", LENGTH.start(), LENGTH.end())]
+pub struct InvalidLength;
+
+/// A new password.
+///
+/// # Errors
+/// Its length is not within [`LENGTH`]; the error is to be read after the field's name.
+pub fn parse(text: String) -> Result<Secret<String>, InvalidLength> {
+    if LENGTH.contains(&text.chars().count()) { Ok(Secret::new(text)) } else { Err(InvalidLength) }
+}
+
+/// A password could not be hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("hashing a password")]
 pub struct HashError;
 
-/// The hash to keep.
-pub(crate) async fn hash(password: &Secret<String>) -> Result<String, HashError> {
+/// Hashes a password.
+///
+/// # Errors
+/// Argon2 failed, which is our own fault.
+pub async fn hash(password: &Secret<String>) -> Result<String, HashError> {
     let password = password.clone();
-    let made = at_the_side(move |memory| make(&password, memory)).await?;
+    let made = off_event_loop(move |memory| make(&password, memory)).await?;
     made.map(|hash| hash.to_string()).map_err(|_| HashError)
 }
 
-/// Whether a password is the one of a hash. Without a hash the answer is no, after as much work.
-pub(crate) async fn fits(password: &Secret<String>, hash: Option<&str>) -> Result<bool, HashError> {
+/// Whether a password matches a hash. Without a hash it does not, after as much work.
+pub(crate) async fn matches(password: &Secret<String>, hash: Option<&str>) -> Result<bool, HashError> {
     if let Some(hash) = hash.filter(|hash| is_imported(hash)) {
-        let _turn = MEMORY.lock().await;
-        return Ok(fits_bcrypt(password.expose().clone(), hash.to_owned()).await);
+        let _guard = MEMORY.lock().await;
+        return Ok(bcrypt_hash::matches(password.expose().clone(), hash.to_owned()).await);
     }
     let (password, hash) = (password.clone(), hash.map(str::to_owned));
-    at_the_side(move |memory| match hash {
+    off_event_loop(move |memory| match hash {
         Some(hash) => compare(&password, &hash, memory).unwrap_or(false),
         None => {
             drop(make(&password, memory));
@@ -42,12 +58,12 @@ pub(crate) async fn fits(password: &Secret<String>, hash: Option<&str>) -> Resul
     .await
 }
 
-/// Whether a hash came from elsewhere, so that it is replaced when its owner logs in.
+/// Whether a hash was imported, so that it is replaced when its user signs in.
 pub(crate) fn is_imported(hash: &str) -> bool {
-    ["$2a$", "$2b$", "$2y$"].iter().any(|form| hash.starts_with(form))
+    bcrypt_hash::has_prefix(hash)
 }
 
-/// A hash by today's settings.
+/// Hashes with the current parameters.
 fn make(password: &Secret<String>, memory: &mut Vec<Block>) -> password_hash::Result<PasswordHash> {
     let (argon, salt) = (Argon2::default(), Salt::new(&random::bytes::<16>())?);
     Ok(PasswordHash {
@@ -59,7 +75,7 @@ fn make(password: &Secret<String>, memory: &mut Vec<Block>) -> password_hash::Re
     })
 }
 
-/// Whether a password is that of a hash, by the settings that the hash was made with.
+/// Whether a password matches a hash, with the parameters of the hash.
 fn compare(password: &Secret<String>, hash: &str, memory: &mut Vec<Block>) -> password_hash::Result<bool> {
     let hash = PasswordHash::new(hash)?;
     let (Some(salt), Some(known)) = (hash.salt, hash.hash) else { return Ok(false) };
@@ -84,8 +100,8 @@ fn hash_in(
     Ok(Output::new(&output)?)
 }
 
-/// Works in the memory, beside what the process serves. A waiting request takes no thread.
-async fn at_the_side<T: Send + 'static>(
+/// Runs `work` with the memory on a blocking thread. A request that waits for the memory takes no thread.
+async fn off_event_loop<T: Send + 'static>(
     work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
 ) -> Result<T, HashError> {
     let mut memory = MEMORY.lock().await;
@@ -102,16 +118,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_fits_its_own_hash_alone() {
+    async fn a_password_matches_its_own_hash_only() {
         let hash = hash(&secret("correct horse")).await.unwrap();
         assert!(hash.starts_with("$argon2id$"));
-        assert!(fits(&secret("correct horse"), Some(&hash)).await.unwrap());
-        assert!(!fits(&secret("correct  horse"), Some(&hash)).await.unwrap());
-        assert!(!fits(&secret("correct horse"), None).await.unwrap());
+        assert!(matches(&secret("correct horse"), Some(&hash)).await.unwrap());
+        assert!(!matches(&secret("correct  horse"), Some(&hash)).await.unwrap());
+        assert!(!matches(&secret("correct horse"), None).await.unwrap());
     }
 
     #[tokio::test]
-    async fn hashes_that_argon2_made_by_itself_are_understood() {
+    async fn hashes_of_other_argon2_parameters_are_verified() {
         let own = Argon2::default().hash_password_with_salt(b"password", &random::bytes::<16>()).unwrap().to_string();
         let known = [
             &own,
@@ -119,12 +135,12 @@ mod tests {
             "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
         ];
         for hash in known {
-            assert!(fits(&secret("password"), Some(hash)).await.unwrap(), "{hash}");
-            assert!(!fits(&secret("passwort"), Some(hash)).await.unwrap(), "{hash}");
+            assert!(matches(&secret("password"), Some(hash)).await.unwrap(), "{hash}");
+            assert!(!matches(&secret("passwort"), Some(hash)).await.unwrap(), "{hash}");
         }
         let made = hash(&secret("password")).await.unwrap();
-        assert!(Argon2::default().verify_password(b"password", &*made).is_ok(), "and the other way round");
-        assert!(!fits(&secret("password"), Some("$argon2id$v=19$m=256")).await.unwrap());
+        assert!(Argon2::default().verify_password(b"password", &*made).is_ok(), "the library verifies our hash");
+        assert!(!matches(&secret("password"), Some("$argon2id$v=19$m=256")).await.unwrap());
     }
 
     /// Where the memory lies, how large it is, and the end of what was hashed in it last.
@@ -134,12 +150,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_passwords_are_weighed_in_the_same_memory() {
+    async fn all_passwords_are_hashed_in_the_same_memory() {
         let made = hash(&secret("password")).await.unwrap();
         let (place, size, mut last) = memory().await;
         assert_eq!(size, Params::default().block_count());
         for known in [Some(&*made), None] {
-            fits(&secret("password"), known).await.unwrap();
+            matches(&secret("password"), known).await.unwrap();
             let now = memory().await;
             assert_eq!((now.0, now.1), (place, size));
             assert_ne!(now.2, last, "it was hashed there");

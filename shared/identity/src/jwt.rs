@@ -1,9 +1,8 @@
 //! JSON Web Tokens, signed with HMAC-SHA-256 and nothing else.
 //!
-//! Claims, form and signature are `jsonwebtoken`'s; its cryptography is the HMAC that everything else here uses, and the
-//! time is the caller's.
+//! `jsonwebtoken` reads and writes them, with the HMAC of the `hmac` crate as its only cryptography; the caller passes the
+//! time.
 
-use crate::Secret;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
@@ -13,20 +12,21 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use switchyard_core::Secret;
 
-/// How far the clocks of two machines may be apart, in seconds.
+/// Tolerated difference between two machines' clocks, in seconds.
 const LEEWAY_S: i64 = 30;
 
-/// Shortest secret, in bytes: that of the hash.
-const SHORTEST: usize = 32;
+/// Shortest secret, in bytes: the output length of SHA-256.
+const MIN_SECRET: usize = 32;
 
 /// A secret that tokens are signed with.
 #[derive(Clone, Debug)]
 pub struct JwtKey(Secret<String>);
 
-/// A secret that is too short, or the one that everybody knows.
+/// A secret that is too short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the secret for tokens needs at least {SHORTEST} bytes that nobody can guess")]
+#[error("the secret that signs tokens must have at least {MIN_SECRET} random bytes")]
 pub struct WeakSecret;
 
 impl JwtKey {
@@ -35,11 +35,11 @@ impl JwtKey {
     /// # Errors
     /// It is shorter.
     pub fn new(secret: Secret<String>) -> Result<Self, WeakSecret> {
-        if secret.expose().len() < SHORTEST { Err(WeakSecret) } else { Ok(Self(secret)) }
+        if secret.expose().len() < MIN_SECRET { Err(WeakSecret) } else { Ok(Self(secret)) }
     }
 }
 
-/// Who made a token, and for whom: both are asked for when it is verified.
+/// The issuer and audience of a token; both are verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Issuer {
     /// `iss`.
@@ -48,9 +48,9 @@ pub struct Issuer {
     pub audience: &'static str,
 }
 
-/// Claims with those that every token has.
+/// Registered claims, and the caller's own.
 #[derive(Serialize, Deserialize)]
-struct Whole<T> {
+struct AllClaims<T> {
     iss: String,
     aud: String,
     /// Epoch seconds.
@@ -60,18 +60,18 @@ struct Whole<T> {
     own: T,
 }
 
-/// A token that is not to be trusted, and why; callers are told no more than that.
+/// Why a token is not valid. Clients are told no more than that it is not.
 #[derive(Debug, thiserror::Error)]
 pub enum BadToken {
-    /// Malformed, signed by another, or made by or for another.
+    /// Malformed, or with another signature, issuer or audience.
     #[error("reading a token")]
     Refused(#[source] jsonwebtoken::errors::Error),
-    /// Its time is over, or has not begun.
-    #[error("the token is not valid now")]
+    /// It has expired, or was issued in the future.
+    #[error("the token has expired or was issued in the future")]
     Untimely,
 }
 
-/// A token of these claims that is good until `until`.
+/// Signs a token with these claims that expires at `until`.
 ///
 /// # Errors
 /// The claims cannot be written as JSON.
@@ -83,7 +83,7 @@ pub fn sign(
     until: Timestamp,
 ) -> Result<String, BadToken> {
     install();
-    let whole = Whole {
+    let claims = AllClaims {
         iss: issuer.name.to_owned(),
         aud: issuer.audience.to_owned(),
         iat: now.as_second(),
@@ -91,10 +91,10 @@ pub fn sign(
         own: claims,
     };
     let key = EncodingKey::from_secret(key.0.expose().as_bytes());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &whole, &key).map_err(BadToken::Refused)
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(BadToken::Refused)
 }
 
-/// The claims of a token that one of `keys` signed.
+/// Verifies that one of `keys` signed a token, and returns its claims.
 ///
 /// # Errors
 /// See [`BadToken`].
@@ -109,12 +109,12 @@ pub fn verify<T: DeserializeOwned>(
     rules.set_required_spec_claims(&["exp", "iss", "aud"]);
     rules.set_issuer(&[issuer.name]);
     rules.set_audience(&[issuer.audience]);
-    // That is looked at here, by the clock that is handed in.
+    // Checked below, by `now`.
     rules.validate_exp = false;
     let mut refused = BadToken::Untimely;
     for key in keys {
         let key = DecodingKey::from_secret(key.0.expose().as_bytes());
-        match jsonwebtoken::decode::<Whole<T>>(token, &key, &rules) {
+        match jsonwebtoken::decode::<AllClaims<T>>(token, &key, &rules) {
             Ok(read) => {
                 let (from, until) = (read.claims.iat - LEEWAY_S, read.claims.exp + LEEWAY_S);
                 let is_timely = (from..=until).contains(&now.as_second());
@@ -133,7 +133,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 };
 
 fn install() {
-    // Refused when it is installed already.
+    // An error means that it is installed already.
     let (Ok(()) | Err(_)) = PROVIDER.install_default();
 }
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_time_and_its_audience() {
+    fn a_token_is_valid_in_its_time_and_for_its_audience() {
         let token = sign(&json!({"sub": "u"}), ISSUER, &key("a"), at(1_000), at(1_600)).unwrap();
         assert_eq!(read(&token, &[key("a")], 1_630).unwrap()["sub"], "u");
         for second in [969, 1_631] {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_secret_still_verifies_and_a_strange_one_does_not() {
+    fn an_earlier_secret_verifies_and_an_unknown_one_does_not() {
         let token = sign(&json!({}), ISSUER, &key("b"), at(0), at(600)).unwrap();
         assert!(read(&token, &[key("a"), key("b")], 1).is_ok());
         assert!(matches!(read(&token, &[key("a")], 1), Err(BadToken::Refused(_))));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_algorithm_and_no_changed_claim_is_taken() {
+    fn other_algorithms_and_changed_claims_are_refused() {
         let token = sign(&json!({"role": "member"}), ISSUER, &key("a"), at(0), at(600)).unwrap();
         let parts: Vec<_> = token.split('.').collect();
         let encode = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -1,0 +1,95 @@
+//! `switchyard notifications`: the notification configs of tenants.
+
+use crate::say;
+use crate::signals::{ACTOR, Access, read, show};
+use crate::target::Target;
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use switchyard_notify::Channel;
+use switchyard_signals::ConfigStatus;
+use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// List a tenant's notification configs; secrets show their last four characters.
+    List {
+        /// The tenant's slug.
+        tenant: String,
+    },
+    /// Create a notification config.
+    Create {
+        /// The tenant's slug.
+        tenant: String,
+        /// email, telegram, whatsapp, slack or webhook.
+        channel: Channel,
+        /// A JSON file with the channel's settings.
+        file: PathBuf,
+        /// Its name.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Whether rules that name no config use it.
+        #[arg(long)]
+        default: bool,
+    },
+    /// Enable a notification config.
+    Enable {
+        /// The tenant's slug.
+        tenant: String,
+        /// The config's id.
+        id: String,
+    },
+    /// Disable a notification config: nothing is sent with it.
+    Disable {
+        /// The tenant's slug.
+        tenant: String,
+        /// The config's id.
+        id: String,
+    },
+}
+
+pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
+    let access = Access::new(target).await?;
+    let deps = ConfigDeps::from_env(&access.aws, &access.env)?;
+    match command {
+        Command::List { tenant } => {
+            configs::list(&deps, &access.tenant(&tenant).await?.id).await?.iter().for_each(show);
+        }
+        Command::Create { tenant, channel, file, name, default } => {
+            let config: Value = serde_json::from_str(&read(&file)?).context("the file is not JSON")?;
+            let tenant = access.tenant(&tenant).await?.id;
+            let new = NewConfig { name, channel, config, is_default: default, allow_override: true, status: None };
+            return Ok(report(configs::create(&deps, ACTOR, &tenant, &new).await?));
+        }
+        Command::Enable { tenant, id } => {
+            return set_status(&deps, &access.tenant(&tenant).await?.id, &id, ConfigStatus::Active).await;
+        }
+        Command::Disable { tenant, id } => {
+            return set_status(&deps, &access.tenant(&tenant).await?.id, &id, ConfigStatus::Disabled).await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn set_status(deps: &ConfigDeps, tenant: &str, id: &str, status: ConfigStatus) -> Result<ExitCode> {
+    Ok(report(configs::set_status(deps, ACTOR, tenant, id, status, None).await?))
+}
+
+fn report(written: configs::Written) -> ExitCode {
+    match written {
+        configs::Written::Config(config, _) => {
+            show(&config);
+            return ExitCode::SUCCESS;
+        }
+        configs::Written::Invalid(issues) => {
+            issues.iter().for_each(|issue| say(&format!("{}: {}", issue.pointer, issue.message)));
+        }
+        configs::Written::Unknown => say("no such config"),
+        configs::Written::Stale => say("the config was changed by another request; try again"),
+        configs::Written::TooMany => say(&format!("a tenant has at most {} configs", configs::MAX_CONFIGS)),
+        configs::Written::OtherChannel => say("a config's channel cannot be changed"),
+    }
+    ExitCode::FAILURE
+}
