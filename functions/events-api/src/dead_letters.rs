@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_api::{Accepted, Authenticated, Cursor, Endpoint, Json, NoContent, Page, PageQuery, Path, Query};
 use switchyard_identity::Access;
+use switchyard_signals::dead_letters;
 use switchyard_signals::view::{DeadLetterDetails, DeadLetterView};
-use switchyard_signals::{WantedLetters, Whose, dead_letters};
+use switchyard_work::dead_letters::{Filter, Scope};
 use tokio::time::Instant;
 
 /// Dead letters that one call redrives: at most, and by default.
@@ -84,8 +85,9 @@ struct DeadLettersQuery {
     reason: Option<String>,
 }
 
-fn whose(actor: &Actor) -> Whose<'_> {
-    actor.tenant_id().map_or(Whose::Everybody, Whose::Tenant)
+/// A tenant's own, or for an operator those of all tenants.
+fn scope(actor: &Actor) -> Scope<'_> {
+    actor.tenant_id().map_or(Scope::All, Scope::Tenant)
 }
 
 async fn list_dead_letters(
@@ -94,14 +96,14 @@ async fn list_dead_letters(
     Query(query): Query<DeadLettersQuery>,
     page: PageQuery,
 ) -> Result<Json<Page<DeadLetterView>>, Failure> {
-    let wanted = WantedLetters {
+    let filter = Filter {
         queue: query.queue.map(QueueName::name),
-        reason: query.reason,
+        error_code: query.reason,
         is_given_up: query.kind.map(Kind::is_given_up),
-        ..WantedLetters::default()
+        ..Filter::default()
     };
-    let (deps, whose) = (&state.0.queues, whose(&actor));
-    let (items, next_cursor) = dead_letters::list(deps, whose, &wanted, page.cursor(), page.limit).await?;
+    let (deps, scope) = (&state.0.queues, scope(&actor));
+    let (items, next_cursor) = dead_letters::list(deps, scope, &filter, page.cursor(), page.limit).await?;
     Ok(Json(Page { items, next_cursor }))
 }
 
@@ -110,7 +112,7 @@ async fn get_dead_letter(
     Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Json<DeadLetterDetails>, Failure> {
-    let letter = dead_letters::letter(&state.0.queues, whose(&actor), id.as_str()).await?;
+    let letter = dead_letters::get(&state.0.queues, scope(&actor), id.as_str()).await?;
     letter.map(Json).ok_or_else(not_found)
 }
 
@@ -119,7 +121,7 @@ async fn delete_dead_letter(
     Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<NoContent, Failure> {
-    match dead_letters::remove(&state.0.queues, &actor.name(), whose(&actor), id.as_str()).await? {
+    match dead_letters::delete(&state.0.queues, &actor.name(), scope(&actor), id.as_str()).await? {
         true => Ok(NoContent),
         false => Err(not_found()),
     }
@@ -130,7 +132,7 @@ async fn redrive_dead_letter(
     Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Accepted<Enqueued>, Failure> {
-    let retried = dead_letters::redrive(&state.0.queues, &actor.name(), whose(&actor), id.as_str()).await?;
+    let retried = dead_letters::redrive(&state.0.queues, &actor.name(), scope(&actor), id.as_str()).await?;
     enqueued(retried, id.as_str())
 }
 
@@ -171,15 +173,15 @@ async fn redrive_dead_letters(
         return Err(field(format!("max must be 1 to {MAX_REDRIVEN}")));
     }
     let cursor = body.cursor.as_deref().map(str::parse::<Cursor>).transpose()?;
-    let whose = whose(&actor);
-    let is_given_up = match (body.kind, whose) {
+    let scope = scope(&actor);
+    let is_given_up = match (body.kind, scope) {
         // A tenant's undelivered notifications are for the tenant to redrive.
-        (None, Whose::Everybody) => Some(false),
+        (None, Scope::All) => Some(false),
         (kind, _) => kind.map(Kind::is_given_up),
     };
-    let wanted = WantedLetters {
+    let filter = Filter {
         queue: Some(body.queue.name()),
-        reason: body.reason,
+        error_code: body.reason,
         older_than: body.older_than.as_deref().map(|text| time("olderThan", text)).transpose()?,
         is_open: true,
         is_given_up,
@@ -187,6 +189,6 @@ async fn redrive_dead_letters(
     let (deps, cursor) = (&state.0.queues, cursor.as_ref().map(Cursor::as_str));
     let deadline = Instant::now() + REDRIVE_TIME;
     let (matched, next_cursor) =
-        dead_letters::redrive_all(deps, &actor.name(), whose, &wanted, cursor, max as usize, deadline).await?;
+        dead_letters::redrive_all(deps, &actor.name(), scope, &filter, cursor, max as usize, deadline).await?;
     Ok(Accepted(RedriveResult { matched, next_cursor }))
 }

@@ -8,24 +8,24 @@ use switchyard_api::{Authenticate, OrFault as _, Refusal};
 use switchyard_core::Env;
 use switchyard_identity::operators::{OperatorSession, Operators};
 use switchyard_identity::{Access, Basic, Caller};
-use switchyard_io::dlq::Dlqs;
 use switchyard_io::{Aws, Secrets};
 use switchyard_lambda::Error;
+use switchyard_work::dead_letters::DeadLetterQueues;
 
 /// What the operations need.
 #[derive(Clone)]
 pub struct State(pub(crate) Arc<Deps>);
 
 pub(crate) struct Deps {
-    pub(crate) dlqs: Dlqs,
+    pub(crate) dead_letters: DeadLetterQueues,
     pub(crate) docs: Docs,
     pub(crate) operators: Operators,
     credentials: Basic,
 }
 
 impl State {
-    /// Reads `DLQS`, `DOCS_ENABLED`, `ADMIN_SECRET` with that secret's `ADMIN_BASIC_USER` and `ADMIN_BASIC_PASS`, and what
-    /// [`Operators::from_env`] does.
+    /// Reads `DOCS_ENABLED`, `ADMIN_SECRET` with that secret's `ADMIN_BASIC_USER` and `ADMIN_BASIC_PASS`, and what
+    /// [`Operators::from_env`] and [`DeadLetterQueues::from_env`] do.
     ///
     /// # Errors
     /// A setting or a secret's value is missing or invalid; the message names it.
@@ -34,8 +34,8 @@ impl State {
         let operators = Operators::from_env(aws, env)?;
         credentials.current().await?;
         operators.tokens().warm_up().await?;
-        let (dlqs, docs) = (Dlqs::from_env(aws, env)?, Docs::from_env(env)?);
-        Ok(Self(Arc::new(Deps { dlqs, docs, operators, credentials })))
+        let (dead_letters, docs) = (DeadLetterQueues::from_env(aws, env)?, Docs::from_env(env)?);
+        Ok(Self(Arc::new(Deps { dead_letters, docs, operators, credentials })))
     }
 }
 

@@ -1,29 +1,33 @@
-//! `/admin/dlq`: the dead-letter queues of every workflow.
+//! `/admin/dlq`: the dead-letter queues of every workflow, with the dead letters that were archived.
 
 use crate::State;
+use crate::access::Actor;
 use axum::extract;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use switchyard_api::{Accepted, Endpoint, Json, OrFault as _, Path, PathParameter, Refusal};
-use switchyard_core::iso_millis;
+use std::time::Duration;
+use switchyard_api::{Accepted, Authenticated, Endpoint, Json, OrFault as _, PageQuery, Path, PathParameter, Refusal};
+use switchyard_core::{Timestamp, iso_millis};
 use switchyard_identity::Access;
-use switchyard_io::dlq::{Dead, Dlq};
+use switchyard_io::dlq::DeadMessage;
+use switchyard_work::dead_letters::{DeadLetter, DeadLetterError, DeadLetterQueue};
+use tokio::time::Instant;
 
-/// Messages that one call shows at most.
-const MAX_SHOWN: u8 = 10;
+/// Messages in SQS that one call shows at most.
+const MAX_PEEKED: u8 = 10;
+
+/// How long one call redrives.
+const REDRIVE_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
+    let manage = |endpoint: Endpoint<State>| endpoint.access(Access::OperatorOrBasic);
     [
-        Endpoint::get("/admin/dlq", list_dead_letter_queues)
-            .summary("List dead-letter queues")
-            .access(Access::OperatorOrBasic),
-        Endpoint::get("/admin/dlq/{queue}", get_dead_letter_queue)
-            .summary("Get a dead-letter queue and its first messages")
-            .access(Access::OperatorOrBasic),
-        Endpoint::post("/admin/dlq/{queue}/redrive", redrive_dead_letter_queue)
+        manage(Endpoint::get("/admin/dlq", list_dead_letter_queues)).summary("List dead-letter queues"),
+        manage(Endpoint::get("/admin/dlq/{queue}", get_dead_letter_queue))
+            .summary("Get a dead-letter queue and its dead letters, newest first"),
+        manage(Endpoint::post("/admin/dlq/{queue}/redrive", redrive_dead_letter_queue))
             .summary("Redrive a dead-letter queue")
-            .access(Access::OperatorOrBasic)
             .refuses(&[(409, "A redrive of the queue is running")]),
     ]
 }
@@ -42,9 +46,9 @@ impl PathParameter for QueueName {
 }
 
 impl QueueName {
-    fn find<'a>(&self, state: &'a State) -> Result<&'a Dlq, Refusal> {
+    fn find<'a>(&self, state: &'a State) -> Result<&'a DeadLetterQueue, Refusal> {
         let message = "No dead-letter queue has this name; list them with GET /admin/dlq";
-        state.0.dlqs.find(&self.0).ok_or_else(|| Refusal::new(404, "not_found", message))
+        state.0.dead_letters.find(&self.0).ok_or_else(|| Refusal::new(404, "not_found", message))
     }
 }
 
@@ -54,40 +58,61 @@ struct DeadLetterQueues {
     queues: Vec<DeadLetterQueueSummary>,
 }
 
-/// How many messages a dead-letter queue holds.
+/// How many messages of a dead-letter queue wait to be redriven.
 #[derive(JsonSchema, Serialize)]
 struct DeadLetterQueueSummary {
     /// The queue's name.
     queue: String,
-    /// Messages in it, about.
+    /// About so many messages: those in SQS, and archived ones, of which at most 1,000 are counted.
     waiting: u64,
 }
 
 /// A dead-letter queue.
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct DeadLetterQueue {
+#[schemars(rename = "DeadLetterQueue")]
+struct DeadLetterQueueDetails {
     /// The queue's name.
     queue: String,
-    /// Messages in it, about.
+    /// As in the list of queues.
     waiting: u64,
-    /// The first of them, at most ten.
-    messages: Vec<DeadMessage>,
-    /// The latest redrive, if there was one.
+    /// On the first page up to ten messages that are still in SQS, then archived ones, newest first.
+    messages: Vec<DeadLetterSummary>,
+    /// The latest redrive of messages in SQS, if there was one.
     last_redrive: Option<RedriveProgress>,
+    /// `cursor` of the next page; null on the last one.
+    next_cursor: Option<String>,
 }
 
-/// A message, without its body, which may hold people's data.
+/// A dead letter, without its body, which may hold people's data.
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct DeadMessage {
-    /// SQS's id.
+struct DeadLetterSummary {
+    /// SQS's id; the dead letter's own once it is archived.
     message_id: String,
-    /// How often it was received.
+    kind: DeadLetterKind,
+    /// How often the message was received.
     receives: u32,
     /// RFC 3339.
     sent_at: Option<String>,
     envelope: EnvelopeHead,
+    /// RFC 3339; null while the message is in SQS.
+    archived_at: Option<String>,
+    /// Why it failed, such as `receives_exhausted`.
+    error_code: Option<String>,
+    /// RFC 3339; null unless it was redriven.
+    redriven_at: Option<String>,
+}
+
+/// What a dead letter holds.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "QueueDeadLetterKind")]
+enum DeadLetterKind {
+    /// A queue's message that could not be processed.
+    Message,
+    /// A notification that could not be delivered, which its tenant redrives.
+    Notification,
 }
 
 /// What a message says of itself.
@@ -97,6 +122,12 @@ struct EnvelopeHead {
     id: Option<String>,
     kind: Option<String>,
     tenant: Option<String>,
+}
+
+impl EnvelopeHead {
+    fn of(body: &str) -> Self {
+        serde_json::from_str(body).unwrap_or_default()
+    }
 }
 
 /// How far a redrive has come.
@@ -112,9 +143,9 @@ async fn list_dead_letter_queues(
     extract::State(state): extract::State<State>,
 ) -> Result<Json<DeadLetterQueues>, Refusal> {
     let mut queues = Vec::new();
-    for dlq in state.0.dlqs.all() {
-        let waiting = state.0.dlqs.waiting(dlq).await.or_fault()?;
-        queues.push(DeadLetterQueueSummary { queue: dlq.name.clone(), waiting });
+    for queue in state.0.dead_letters.all() {
+        let waiting = state.0.dead_letters.waiting(queue).await.or_fault()?;
+        queues.push(DeadLetterQueueSummary { queue: queue.dlq.name.clone(), waiting });
     }
     Ok(Json(DeadLetterQueues { queues }))
 }
@@ -122,41 +153,93 @@ async fn list_dead_letter_queues(
 async fn get_dead_letter_queue(
     extract::State(state): extract::State<State>,
     Path(name): Path<QueueName>,
-) -> Result<Json<DeadLetterQueue>, Refusal> {
-    let (dlqs, dlq) = (&state.0.dlqs, name.find(&state)?);
-    let (waiting, dead, redrive) =
-        tokio::try_join!(dlqs.waiting(dlq), dlqs.look(dlq, MAX_SHOWN), dlqs.progress(dlq)).or_fault()?;
-    Ok(Json(DeadLetterQueue {
-        queue: dlq.name.clone(),
+    page: PageQuery,
+) -> Result<Json<DeadLetterQueueDetails>, Refusal> {
+    let (queues, queue) = (&state.0.dead_letters, name.find(&state)?);
+    let peeked = async {
+        match page.cursor() {
+            None => queues.peek(queue, MAX_PEEKED).await,
+            Some(_) => Ok(Vec::new()),
+        }
+    };
+    let archived = queues.archived(queue, page.cursor(), page.limit);
+    let (waiting, peeked, archived, redrive) =
+        tokio::try_join!(queues.waiting(queue), peeked, archived, queues.progress(queue)).map_err(refusal)?;
+    let (archived, next_cursor) = archived;
+    let peeked = peeked.iter().map(DeadLetterSummary::of_message);
+    Ok(Json(DeadLetterQueueDetails {
+        queue: queue.dlq.name.clone(),
         waiting,
-        messages: dead.iter().map(DeadMessage::from).collect(),
+        messages: peeked.chain(archived.iter().map(DeadLetterSummary::of_archived)).collect(),
         last_redrive: redrive.map(|redrive| RedriveProgress { status: redrive.status, moved: redrive.moved }),
+        next_cursor,
     }))
+}
+
+fn refusal(error: DeadLetterError) -> Refusal {
+    match error {
+        DeadLetterError::InvalidCursor => Refusal::field("cursor is not valid; use `nextCursor` of an earlier page"),
+        error => Refusal::fault(&error),
+    }
+}
+
+/// A redrive that was started.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RedriveStarted {
+    /// The queue's name.
+    queue: String,
+    /// Messages that SQS moves back, about.
+    waiting: u64,
+    /// Archived messages that are sent within a minute.
+    redriven: usize,
+    /// Whether all archived messages are redriven; if not, call again.
+    complete: bool,
 }
 
 async fn redrive_dead_letter_queue(
     extract::State(state): extract::State<State>,
+    Authenticated(actor): Authenticated<Actor>,
     Path(name): Path<QueueName>,
-) -> Result<Accepted<DeadLetterQueueSummary>, Refusal> {
-    let (dlqs, dlq) = (&state.0.dlqs, name.find(&state)?);
-    let redrive = dlqs.progress(dlq).await.or_fault()?;
+) -> Result<Accepted<RedriveStarted>, Refusal> {
+    let (queues, queue) = (&state.0.dead_letters, name.find(&state)?);
+    let progress = queues.progress(queue).await.or_fault()?;
     // SQS runs one at a time.
-    if redrive.is_some_and(|redrive| redrive.status == "RUNNING") {
+    if progress.is_some_and(|redrive| redrive.status == "RUNNING") {
         return Err(Refusal::new(409, "redrive_running", "A redrive of this queue is running"));
     }
-    let waiting = dlqs.waiting(dlq).await.or_fault()?;
-    dlqs.redrive(dlq).await.or_fault()?;
-    tracing::info!(service = dlq.name, found = waiting, "redrive started");
-    Ok(Accepted(DeadLetterQueueSummary { queue: dlq.name.clone(), waiting }))
+    let redriven = queues.redrive(queue, &actor.name(), Instant::now() + REDRIVE_TIME).await.or_fault()?;
+    let (waiting, archived) = (redriven.in_queue, redriven.archived);
+    let found = waiting + archived as u64;
+    tracing::info!(service = queue.dlq.name, caller = actor.name(), found, "redrive started");
+    let queue = queue.dlq.name.clone();
+    Ok(Accepted(RedriveStarted { queue, waiting, redriven: archived, complete: redriven.is_complete }))
 }
 
-impl From<&Dead> for DeadMessage {
-    fn from(dead: &Dead) -> Self {
+impl DeadLetterSummary {
+    fn of_message(message: &DeadMessage) -> Self {
         Self {
-            message_id: dead.id.clone(),
-            receives: dead.receives,
-            sent_at: jiff::Timestamp::from_millisecond(dead.sent_ms).ok().map(iso_millis),
-            envelope: serde_json::from_str(&dead.body).unwrap_or_default(),
+            message_id: message.id.clone(),
+            kind: DeadLetterKind::Message,
+            receives: message.receives,
+            sent_at: Timestamp::from_millisecond(message.sent_ms).ok().map(iso_millis),
+            envelope: EnvelopeHead::of(&message.body),
+            archived_at: None,
+            error_code: None,
+            redriven_at: None,
+        }
+    }
+
+    fn of_archived(letter: &DeadLetter) -> Self {
+        Self {
+            message_id: letter.id.clone(),
+            kind: if letter.is_given_up { DeadLetterKind::Notification } else { DeadLetterKind::Message },
+            receives: letter.receives,
+            sent_at: Some(iso_millis(letter.first_sent_at)),
+            envelope: EnvelopeHead::of(&letter.body),
+            archived_at: Some(iso_millis(letter.archived_at)),
+            error_code: Some(letter.error_code.clone()),
+            redriven_at: letter.redriven_at.map(iso_millis),
         }
     }
 }

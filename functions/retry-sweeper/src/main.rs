@@ -1,7 +1,6 @@
 //! Sweeps one workflow, every minute: sends what was accepted but not sent, queues what is due, and removes payloads past
 //! their retention. `SWEEP_WORKFLOW` says which; the template has a function with a role of its own for each.
 
-mod dead_letters;
 mod sweep;
 
 use sweep::Sweep;

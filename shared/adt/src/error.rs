@@ -3,6 +3,7 @@ use switchyard_core::{Classify, Disposition, EnvelopeError};
 use switchyard_io::dynamo::DynamoError;
 use switchyard_io::http::HttpError;
 use switchyard_io::{QueueError, SecretError};
+use switchyard_work::dead_letters::DeadLetterError;
 
 /// Why an ADT event could not be accepted or applied.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,9 @@ pub enum AdtError {
     /// SQS.
     #[error("queueing the event")]
     Queue(#[source] QueueError),
+    /// Dead letters.
+    #[error("redriving a dead letter")]
+    DeadLetters(#[source] DeadLetterError),
     /// Secrets Manager.
     #[error("fetching credentials")]
     Secret(#[source] SecretError),
@@ -103,6 +107,7 @@ impl Classify for AdtError {
             Self::Caspio { source, .. } => source.disposition(),
             Self::Store(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
+            Self::DeadLetters(source) => source.disposition(),
             Self::Secret(source) => source.disposition(),
             Self::Envelope(_)
             | Self::UnknownEvent { .. }
@@ -125,5 +130,11 @@ impl AdtError {
             Self::Queue(_) => "queue_enqueue",
             _ => "event_processing",
         }
+    }
+}
+
+impl From<DeadLetterError> for AdtError {
+    fn from(source: DeadLetterError) -> Self {
+        Self::DeadLetters(source)
     }
 }

@@ -2,6 +2,7 @@ use crate::accept::{AcceptDeps, enqueue};
 use crate::error::AdtError;
 use crate::store::WORKFLOW;
 use switchyard_core::metric;
+use switchyard_work::dead_letters::{DeadLetters, is_dead_letter};
 use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
@@ -54,6 +55,11 @@ pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, AdtErro
 }
 
 async fn deal_with(deps: &SweepDeps, row: &DueRow) -> Result<Done, AdtError> {
+    if is_dead_letter(&row.key()) {
+        let letters = DeadLetters::new(deps.store.table().clone(), WORKFLOW);
+        let is_sent = letters.send_due(row, &deps.queue, deps.clock.now()).await?;
+        return Ok(if is_sent { Done::Resent } else { Done::Nothing });
+    }
     let now_ms = deps.clock.now().as_millisecond();
     let taken = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await.map_err(AdtError::Store)?;
     let Some(item) = taken else { return Ok(Done::Nothing) };

@@ -3,6 +3,7 @@ use switchyard_core::{Classify, Disposition, EnvelopeError};
 use switchyard_io::QueueError;
 use switchyard_io::dynamo::DynamoError;
 use switchyard_io::vault::VaultError;
+use switchyard_work::dead_letters::DeadLetterError;
 
 /// Why an event could not be taken on or delivered. What a receiver answers is no error of ours: it is written down.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum CallbacksError {
     /// SQS.
     #[error("queueing deliveries")]
     Queue(#[source] QueueError),
+    /// Dead letters.
+    #[error("redriving a dead letter")]
+    DeadLetters(#[source] DeadLetterError),
     /// A value could not be written as JSON. Permanent.
     #[error("writing JSON")]
     Json(#[source] serde_json::Error),
@@ -44,8 +48,15 @@ impl Classify for CallbacksError {
             Self::Store(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
+            Self::DeadLetters(source) => source.disposition(),
             Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
         }
+    }
+}
+
+impl From<DeadLetterError> for CallbacksError {
+    fn from(source: DeadLetterError) -> Self {
+        Self::DeadLetters(source)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::error::CallbacksError;
 use crate::model::DeliveryStatus;
 use crate::store::WORKFLOW;
 use serde::Serialize;
+use switchyard_work::dead_letters::{DeadLetters, is_dead_letter};
 use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
@@ -41,6 +42,10 @@ pub async fn sweep(deps: &CallbacksDeps, deadline: Instant) -> Result<Swept, Cal
 }
 
 async fn deal_with(deps: &CallbacksDeps, row: &DueRow) -> Result<bool, CallbacksError> {
+    if is_dead_letter(&row.key()) {
+        let letters = DeadLetters::new(deps.store.table().clone(), WORKFLOW);
+        return Ok(letters.send_due(row, &deps.queue, deps.clock.now()).await?);
+    }
     let now_ms = deps.clock.now().as_millisecond();
     let Some(item) = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await? else { return Ok(false) };
     let delivery = deps.store.delivery(item)?;

@@ -1,4 +1,4 @@
-//! Dead-letter queues, as an operator handles them: count, look, send back.
+//! Dead-letter queues: count, peek, receive, delete, redrive.
 
 use crate::Aws;
 use crate::queue::{QueueError, failed};
@@ -10,25 +10,27 @@ use switchyard_core::{Env, EnvError};
 /// One dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dlq {
-    /// What it is called here, such as `adt`.
+    /// Its name, such as `adt`.
     pub name: String,
     url: String,
 }
 
 /// One message in a dead-letter queue.
 #[derive(Clone, Debug)]
-pub struct Dead {
+pub struct DeadMessage {
     /// SQS's id.
     pub id: String,
     /// How often it was received.
     pub receives: u32,
     /// Epoch milliseconds.
     pub sent_ms: i64,
-    /// Its text, the envelope.
+    /// Its body, the envelope.
     pub body: String,
+    /// The group of a FIFO queue's message.
+    pub group: Option<String>,
 }
 
-/// How far sending back has come.
+/// The progress of a redrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redrive {
     /// `RUNNING`, `COMPLETED`, `FAILED` and so on.
@@ -65,12 +67,12 @@ impl Dlqs {
         &self.all
     }
 
-    /// The one of this name.
+    /// The one with a name.
     pub fn find(&self, name: &str) -> Option<&Dlq> {
         self.all.iter().find(|dlq| dlq.name == name)
     }
 
-    /// How many messages wait in one.
+    /// About how many messages a queue holds.
     ///
     /// # Errors
     /// SQS could not be reached or refused.
@@ -86,36 +88,36 @@ impl Dlqs {
     ///
     /// # Errors
     /// SQS could not be reached or refused.
-    pub async fn look(&self, dlq: &Dlq, limit: u8) -> Result<Vec<Dead>, QueueError> {
-        Ok(self.receive(dlq, limit, Duration::ZERO).await?.iter().map(dead).collect())
+    pub async fn peek(&self, dlq: &Dlq, limit: u8) -> Result<Vec<DeadMessage>, QueueError> {
+        Ok(self.receive_some(dlq, limit, Duration::ZERO).await?.iter().map(dead).collect())
     }
 
-    /// Takes up to ten messages, which nobody else sees for `hidden`; each with the handle that removes it.
+    /// Receives up to ten messages, hidden from other receivers for `visibility`; each with its receipt handle.
     ///
     /// # Errors
     /// SQS could not be reached or refused.
-    pub async fn take(&self, dlq: &Dlq, hidden: Duration) -> Result<Vec<(Dead, String)>, QueueError> {
-        let messages = self.receive(dlq, 10, hidden).await?;
+    pub async fn receive(&self, dlq: &Dlq, visibility: Duration) -> Result<Vec<(DeadMessage, String)>, QueueError> {
+        let messages = self.receive_some(dlq, 10, visibility).await?;
         let handle = |message: &Message| message.receipt_handle().unwrap_or_default().to_owned();
         Ok(messages.iter().map(|message| (dead(message), handle(message))).collect())
     }
 
-    /// Removes a message that was taken.
+    /// Deletes a received message.
     ///
     /// # Errors
     /// SQS could not be reached or refused.
-    pub async fn remove(&self, dlq: &Dlq, handle: &str) -> Result<(), QueueError> {
+    pub async fn delete(&self, dlq: &Dlq, handle: &str) -> Result<(), QueueError> {
         let call = self.client.delete_message().queue_url(&dlq.url).receipt_handle(handle);
-        call.send().await.map(drop).map_err(|error| failed("removing a message of", &error))
+        call.send().await.map(drop).map_err(|error| failed("deleting a message of", &error))
     }
 
-    async fn receive(&self, dlq: &Dlq, limit: u8, hidden: Duration) -> Result<Vec<Message>, QueueError> {
+    async fn receive_some(&self, dlq: &Dlq, limit: u8, visibility: Duration) -> Result<Vec<Message>, QueueError> {
         let answer = self
             .client
             .receive_message()
             .queue_url(&dlq.url)
             .max_number_of_messages(i32::from(limit.clamp(1, 10)))
-            .visibility_timeout(i32::try_from(hidden.as_secs()).unwrap_or(i32::MAX))
+            .visibility_timeout(i32::try_from(visibility.as_secs()).unwrap_or(i32::MAX))
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .send()
             .await
@@ -123,7 +125,7 @@ impl Dlqs {
         Ok(answer.messages.unwrap_or_default())
     }
 
-    /// Starts to send all messages back to the queue they came from.
+    /// Starts to move all messages back to the queue they came from.
     ///
     /// # Errors
     /// SQS could not be reached or refused, for one because a redrive is running.
@@ -133,7 +135,7 @@ impl Dlqs {
         call.send().await.map(drop).map_err(|error| failed("redriving", &error))
     }
 
-    /// How far the latest redrive has come.
+    /// The progress of the latest redrive.
     ///
     /// # Errors
     /// SQS could not be reached or refused.
@@ -155,13 +157,16 @@ impl Dlqs {
     }
 }
 
-fn dead(message: &Message) -> Dead {
+fn dead(message: &Message) -> DeadMessage {
     let attribute = |name| message.attributes().and_then(|attributes| attributes.get(&name)?.parse::<i64>().ok());
     let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount).unwrap_or(0);
-    Dead {
+    DeadMessage {
         id: message.message_id().unwrap_or_default().to_owned(),
         receives: u32::try_from(receives).unwrap_or(u32::MAX),
         sent_ms: attribute(MessageSystemAttributeName::SentTimestamp).unwrap_or(0),
         body: message.body().unwrap_or_default().to_owned(),
+        group: message
+            .attributes()
+            .and_then(|attributes| attributes.get(&MessageSystemAttributeName::MessageGroupId).cloned()),
     }
 }

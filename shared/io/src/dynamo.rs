@@ -360,7 +360,12 @@ impl Table {
     /// # Errors
     /// The setting is missing.
     pub fn from_env(aws: &Aws, env: &Env, variable: &str) -> Result<Self, EnvError> {
-        Ok(Self { client: Client::new(&aws.0), name: env.required(variable)? })
+        Ok(Self::named(aws, &env.required(variable)?))
+    }
+
+    /// A handle on the table with a name. Opens no connection.
+    pub fn named(aws: &Aws, name: &str) -> Self {
+        Self { client: Client::new(&aws.0), name: name.to_owned() }
     }
 
     /// Writes `row` unless its key is taken.

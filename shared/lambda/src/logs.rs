@@ -20,6 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 /// `tests/suite/logs.rs` compares them with the fields that the code logs.
 const ALLOWED: &[&str] = &[
     "attempt",
+    "caller",
     "code",
     "counted_events",
     "disposition",

@@ -4,6 +4,7 @@ use switchyard_io::dynamo::DynamoError;
 use switchyard_io::http::HttpError;
 use switchyard_io::vault::VaultError;
 use switchyard_io::{QueueError, SecretError};
+use switchyard_work::dead_letters::DeadLetterError;
 
 /// Why stores and orders could not be dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum OrdersError {
     /// SQS.
     #[error("queueing")]
     Queue(#[source] QueueError),
+    /// Dead letters.
+    #[error("redriving a dead letter")]
+    DeadLetters(#[source] DeadLetterError),
     /// A value could not be written as JSON. Permanent.
     #[error("writing JSON")]
     Json(#[source] serde_json::Error),
@@ -62,8 +66,15 @@ impl Classify for OrdersError {
             Self::Vault(source) => source.disposition(),
             Self::Store(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
+            Self::DeadLetters(source) => source.disposition(),
             Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
         }
+    }
+}
+
+impl From<DeadLetterError> for OrdersError {
+    fn from(source: DeadLetterError) -> Self {
+        Self::DeadLetters(source)
     }
 }
 

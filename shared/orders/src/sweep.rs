@@ -3,6 +3,7 @@ use crate::store::{WORKFLOW, is_event};
 use crate::sync::{SyncDeps, enqueue, send};
 use serde::Serialize;
 use switchyard_core::metric;
+use switchyard_work::dead_letters::{DeadLetters, is_dead_letter};
 use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
@@ -41,6 +42,11 @@ pub async fn sweep(deps: &SyncDeps, deadline: Instant) -> Result<Swept, OrdersEr
 
 async fn deal_with(deps: &SyncDeps, row: &DueRow, swept: &mut Swept) -> Result<(), OrdersError> {
     let (store, now) = (&deps.orders.store, deps.orders.clock.now());
+    if is_dead_letter(&row.key()) {
+        let letters = DeadLetters::new(store.table().clone(), WORKFLOW);
+        swept.enqueued_jobs += u64::from(letters.send_due(row, &deps.jobs, now).await?);
+        return Ok(());
+    }
     if is_event(row) {
         let taken = outbox::put_off(store.table(), &row.key(), &row.due, now.as_millisecond()).await?;
         let Some(item) = taken else { return Ok(()) };

@@ -1,33 +1,25 @@
-//! Keeping what could not be done.
+//! Archiving the messages of signals that failed, and what follows for the row that sent them.
 //!
-//! A message that cannot succeed is buried at once by whoever finds that out ([`or_bury`]). One that failed too often, or took its
-//! worker down, is in its queue's dead-letter queue, which [`archive`] empties. A notification that is given up leaves a dead
-//! letter too, written with its end ([`given_up`]).
+//! A message that cannot succeed is archived by its consumer ([`archive_if_permanent`]). One that failed too often is moved out of
+//! its dead-letter queue by the sweep ([`archive`]). A notification that is given up leaves a dead letter too, written in the same
+//! transaction ([`given_up`]).
 
 use crate::error::SignalsError;
-use crate::queues::{NOTIFY, RULES};
-use crate::store::{About, DeadLetter, DeadLetterRow, DeliveryRow, Store};
+use crate::queues::NOTIFY;
+use crate::store::{DeliveryRow, Store, delivery_key, event_key};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
-use std::time::Duration;
-use switchyard_core::Owner;
-use switchyard_core::{Classify as _, Clock, Disposition, Env, EnvError, Uuid, error_chain, made_at, metric, uuid_of};
-use switchyard_io::dlq::{Dead, Dlq, Dlqs};
-use switchyard_io::operator::{Notice, Operator};
-use switchyard_io::{Aws, Table};
+use switchyard_core::{Classify as _, Clock, Disposition, Owner, Uuid, error_chain, made_at, metric, uuid_of};
+use switchyard_io::dlq::DeadMessage;
+use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Update};
+use switchyard_work::dead_letters::{Archiver, DeadLetter, NewDeadLetter, Subject};
+use switchyard_work::outbox;
 use tokio::time::Instant;
 
-/// Dead-letter queues that [`archive`] empties.
-pub const ARCHIVED: [&str; 2] = [RULES, NOTIFY];
+/// How often the sweep sends a row whose messages fail, before the row waits for a redrive.
+const MAX_SWEEPS: u32 = 5;
 
-/// What died of a passing fault is due still, and sent by the sweep; after so many times it is left alone.
-const SWEPT_IN_VAIN: u32 = 5;
-
-/// For so long a message of a dead-letter queue is nobody else's.
-const HIDDEN: Duration = Duration::from_secs(60);
-
-/// What a message of either queue says of itself, as far as it can be read and is of our form.
+/// What a message of either queue says of itself, as far as it can be read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Head {
@@ -58,41 +50,41 @@ impl Head {
         }
     }
 
-    fn about(&self) -> Option<About> {
+    /// The row whose message this is.
+    fn source(&self) -> Option<Source> {
         let tenant = self.tenant.as_deref()?;
         match &self.body {
             HeadBody { event_id: Some(event), delivery_id: Some(delivery), attempts, .. } => {
-                Some(About::delivery(tenant, event, delivery, *attempts))
+                Some(Source::Delivery(delivery_key(tenant, event, delivery), *attempts))
             }
-            HeadBody { event_id: Some(event), .. } => Some(About::event(tenant, event)),
+            HeadBody { event_id: Some(event), .. } => Some(Source::Event(event_key(tenant, event))),
             HeadBody { rule: Some(rule), group: Some(group), .. } => {
-                Some(About::Digest { tenant: tenant.to_owned(), rule: rule.clone(), group: group.clone() })
+                Some(Source::Digest { tenant: tenant.to_owned(), rule: rule.clone(), group: group.clone() })
             }
             HeadBody { .. } => None,
         }
     }
 
-    fn letter<'a>(&'a self, queue: &'a str, message: &'a Dead) -> DeadLetter<'a> {
-        let sent = Timestamp::from_millisecond(message.sent_ms).unwrap_or_default();
-        DeadLetter {
-            // The same for the same message, should it come again.
-            id: uuid_of(sent, &message.id).to_string(),
-            queue,
-            tenant: self.tenant.as_deref(),
-            event_id: self.body.event_id.as_deref(),
-            delivery_id: self.body.delivery_id.as_deref(),
-            is_given_up: false,
-            body: &message.body,
-            error_code: "receives_exhausted",
-            error_message: "the message was received too often without an end",
-            receives: message.receives,
-            first_sent_at: sent,
-        }
+    fn subject(self) -> Subject {
+        Subject { tenant: self.tenant, event_id: self.body.event_id, delivery_id: self.body.delivery_id }
     }
 }
 
-/// Buries a message that cannot succeed, and says that it is dealt with; any other outcome stays.
-pub(crate) async fn or_bury(
+/// The row whose message failed.
+#[derive(Clone, Debug)]
+enum Source {
+    Event(Key),
+    /// With the attempts that were made when the message was sent.
+    Delivery(Key, u32),
+    Digest {
+        tenant: String,
+        rule: String,
+        group: String,
+    },
+}
+
+/// Archives a message whose outcome is a permanent error, and returns success; any other outcome is returned as it is.
+pub(crate) async fn archive_if_permanent(
     store: &Store,
     clock: &Clock,
     queue: &str,
@@ -104,28 +96,35 @@ pub(crate) async fn or_bury(
         outcome => return outcome,
     };
     let (now, head) = (clock.now(), Head::of(message));
-    let dead = Dead {
+    let dead = DeadMessage {
         id: owner.message_id.clone(),
         receives: owner.attempt,
         sent_ms: head.body.event_id.as_deref().and_then(made_at).unwrap_or(now).as_millisecond(),
         body: message.to_owned(),
+        group: None,
     };
-    let text = error.to_string();
-    let letter = DeadLetter { error_code: error.code(), error_message: &text, ..head.letter(queue, &dead) };
-    store.bury(&DeadLetterRow::new(letter, now), head.about().as_ref(), 0).await?;
+    let (source, text) = (head.source(), error.to_string());
+    let new = NewDeadLetter::of_message(queue, &dead, head.subject());
+    let new = NewDeadLetter { error_code: error.code(), error_message: &text, ..new };
+    store.dead_letters().archive(&DeadLetter::new(new, now)).await?;
+    stop_sweeping(store, source, 0).await?;
     metric::count("parked", 1);
-    tracing::error!(error = error_chain(&error), reason = error.code(), "a message cannot succeed and is kept");
+    tracing::error!(error = error_chain(&error), reason = error.code(), "a message cannot succeed and was archived");
     Ok(())
 }
 
 /// The dead letter of a notification that is given up.
-pub(crate) fn given_up(row: &DeliveryRow, message: &str, reason: &str, now: Timestamp) -> DeadLetterRow {
-    let letter = DeadLetter {
+pub(crate) fn given_up(row: &DeliveryRow, message: &str, reason: &str, now: Timestamp) -> DeadLetter {
+    let subject = Subject {
+        tenant: Some(row.tenant.clone()),
+        event_id: Some(row.event_id.clone()),
+        delivery_id: Some(row.id.clone()),
+    };
+    let new = NewDeadLetter {
         id: uuid_of(now, &row.id).to_string(),
         queue: NOTIFY,
-        tenant: Some(&row.tenant),
-        event_id: Some(&row.event_id),
-        delivery_id: Some(&row.id),
+        group: None,
+        subject,
         is_given_up: true,
         body: message,
         error_code: reason,
@@ -133,75 +132,37 @@ pub(crate) fn given_up(row: &DeliveryRow, message: &str, reason: &str, now: Time
         receives: row.attempts + 1,
         first_sent_at: row.created_at,
     };
-    DeadLetterRow::new(letter, now)
+    DeadLetter::new(new, now)
 }
 
-/// What emptying dead-letter queues needs.
-pub struct ArchiveDeps {
-    store: Store,
-    dlqs: Dlqs,
-    operator: Operator,
-    clock: Clock,
-}
-
-impl ArchiveDeps {
-    /// Reads `SIGNALS_TABLE`, `DLQS` and `OPERATOR_BUS`.
-    ///
-    /// # Errors
-    /// A setting is missing or wrong.
-    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
-        Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
-            dlqs: Dlqs::from_env(aws, env)?,
-            operator: Operator::from_env(aws, env)?,
-            clock: Clock::system(),
-        })
-    }
-}
-
-/// Moves what is in the dead-letter queues of events and notifications into rows, where tenants can see what is theirs, and
-/// tells the operator. A message is removed from its queue after its row is written; answers how many were moved.
+/// Moves the messages of the dead-letter queues of events and notifications into rows, where tenants see theirs. Returns how many
+/// were moved.
 ///
 /// # Errors
-/// The first fault of DynamoDB's or SQS's, after both queues were tried; what was not moved stays where it is.
-pub async fn archive(deps: &ArchiveDeps, deadline: Instant) -> Result<u64, SignalsError> {
-    let (mut moved, mut first_fault) = (0, None);
-    for dlq in ARCHIVED.iter().filter_map(|name| deps.dlqs.find(name)) {
-        let mut found = 0;
-        if let Err(error) = empty(deps, dlq, deadline, &mut found).await {
-            tracing::warn!(service = dlq.name, error = error_chain(&error), "a dead-letter queue was not emptied");
-            first_fault.get_or_insert(error);
-        }
-        if found > 0 {
-            metric::count("parked", found);
-            deps.operator.tell(Notice::DlqMessage, &json!({"queue": dlq.name, "archived": found})).await;
-        }
-        moved += found;
-    }
-    first_fault.map_or(Ok(moved), Err)
+/// The first fault of DynamoDB or SQS, after both queues were tried; what was not moved stays in its queue.
+pub async fn archive(archiver: &Archiver, deps: &crate::QueueDeps, deadline: Instant) -> Result<u64, SignalsError> {
+    let subject = |message: &DeadMessage| Head::of(&message.body).subject();
+    let archived =
+        async |letter: &DeadLetter| stop_sweeping(&deps.store, Head::of(&letter.body).source(), MAX_SWEEPS).await;
+    archiver.run_with(deadline, subject, archived).await
 }
 
-/// Moves one queue's messages; one that cannot be moved keeps no other waiting. `moved` counts.
-async fn empty(deps: &ArchiveDeps, dlq: &Dlq, deadline: Instant, moved: &mut u64) -> Result<(), SignalsError> {
-    let mut fault = Ok(());
-    while Instant::now() < deadline {
-        let taken = deps.dlqs.take(dlq, HIDDEN).await?;
-        if taken.is_empty() {
-            break;
+/// Takes the unsent mark off the row whose message failed, if the sweep sent it `sweeps` times: it waits for a redrive then.
+async fn stop_sweeping(store: &Store, source: Option<Source>, sweeps: u32) -> Result<(), SignalsError> {
+    let settled = outbox::settled(Changes::new()).only_if("#due_count >= ?", [i64::from(sweeps).into_attribute()]);
+    let (keys, settled) = match source {
+        None => return Ok(()),
+        Some(Source::Event(key)) => (vec![key], settled),
+        // The delivery may have been attempted since the message was sent.
+        Some(Source::Delivery(key, attempts)) => {
+            (vec![key], settled.only_if("#attempts = ?", [i64::from(attempts).into_attribute()]))
         }
-        for (dead, receipt) in taken {
-            let head = Head::of(&dead.body);
-            let row = DeadLetterRow::new(head.letter(&dlq.name, &dead), deps.clock.now());
-            match deps.store.bury(&row, head.about().as_ref(), SWEPT_IN_VAIN).await {
-                Ok(()) => {
-                    deps.dlqs.remove(dlq, &receipt).await?;
-                    *moved += 1;
-                }
-                Err(error) => fault = Err(error),
-            }
-        }
+        Some(Source::Digest { tenant, rule, group }) => (store.due_of_digest(&tenant, &rule, &group).await?, settled),
+    };
+    for key in keys {
+        let (Update::Applied(_) | Update::Refused(_)) = store.table().update(&key, settled.clone()).await?;
     }
-    fault
+    Ok(())
 }
 
 #[cfg(test)]
@@ -209,19 +170,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_of_our_form_is_about_nothing() {
+    fn messages_of_another_form_have_no_source() {
         let (id, digest) = ("019b2a3c-7c00-7a11-8b22-0c0ffee00001", "a".repeat(64));
-        let about = |tenant: &str, body: serde_json::Value| {
-            Head::of(&json!({"tenant": tenant, "body": body}).to_string()).about()
+        let source = |tenant: &str, body: serde_json::Value| {
+            Head::of(&json!({"tenant": tenant, "body": body}).to_string()).source()
         };
-        assert!(matches!(about(id, json!({"eventId": id})), Some(About::Event(_))));
-        let delivery = about(id, json!({"eventId": id, "deliveryId": digest, "attempts": 3}));
-        assert!(matches!(delivery, Some(About::Delivery(_, 3))));
-        let digested = about(id, json!({"rule": id, "group": "[\"u\"]"}));
-        assert!(matches!(digested, Some(About::Digest { .. })));
+        assert!(matches!(source(id, json!({"eventId": id})), Some(Source::Event(_))));
+        let delivery = source(id, json!({"eventId": id, "deliveryId": digest, "attempts": 3}));
+        assert!(matches!(delivery, Some(Source::Delivery(_, 3))));
+        let digested = source(id, json!({"rule": id, "group": "[\"u\"]"}));
+        assert!(matches!(digested, Some(Source::Digest { .. })));
         for (tenant, event) in [("", id), (id, ""), (id, "../x"), ("x", id)] {
-            assert!(about(tenant, json!({"eventId": event})).is_none(), "{tenant} {event}");
+            assert!(source(tenant, json!({"eventId": event})).is_none(), "{tenant} {event}");
         }
-        assert!(Head::of("not ours").about().is_none() && Head::of("{\"body\": 7}").about().is_none());
+        assert!(Head::of("not ours").source().is_none() && Head::of("{\"body\": 7}").source().is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! Sending notifications: each delivery is attempted until it is settled.
 
-use crate::archive::{given_up, or_bury};
+use crate::archive::{archive_if_permanent, given_up};
 use crate::error::SignalsError;
 use crate::model::TenantStatus;
 use crate::notify::{DELIVERY_KIND, DeliveryJob, distinct, message, queue_deliveries};
@@ -79,7 +79,7 @@ impl NotifyDeps {
 /// Transient faults of DynamoDB or SQS: the message should come again.
 pub async fn deliver(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), SignalsError> {
     let outcome = take(deps, text, owner).await;
-    or_bury(&deps.store, &deps.clock, NOTIFY, (text, owner), outcome).await
+    archive_if_permanent(&deps.store, &deps.clock, NOTIFY, (text, owner), outcome).await
 }
 
 async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), SignalsError> {

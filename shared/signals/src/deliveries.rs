@@ -3,13 +3,12 @@
 use crate::error::SignalsError;
 use crate::notify::message;
 use crate::queues::{NOTIFY, QueueDeps};
-use crate::store::{
-    Audit, BeginAgain, DeliveryInFull, DeliveryRow, DeliveryStatus, DeliveryView, Rows, dead_letter_key,
-    listed_partition, text,
-};
+use crate::store::{Audit, BeginAgain, DeliveryInFull, DeliveryRow, DeliveryStatus, DeliveryView};
 use crate::tenants::TenantDeps;
 use switchyard_core::error_chain;
 use switchyard_io::dynamo::{Item, Key};
+use switchyard_work::dead_letters;
+use switchyard_work::listing::{self, Rows};
 
 /// Which deliveries are looked for.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +40,9 @@ pub async fn list(
     limit: usize,
 ) -> Result<(Vec<DeliveryView>, Option<String>), SignalsError> {
     let statuses = wanted.status.map_or(DeliveryStatus::ALL.to_vec(), |status| vec![status]);
-    let partitions: Vec<_> = statuses.iter().map(|status| listed_partition(tenant, status.name())).collect();
-    let fits = |row: &Item| wanted.rule_id.as_deref().is_none_or(|rule| text(row, "rule_id") == Some(rule));
-    let (items, next) = deps.store.look(&Rows::Listed(partitions), cursor, limit, &fits).await?;
+    let partitions: Vec<_> = statuses.iter().map(|status| listing::partition(tenant, status.name())).collect();
+    let fits = |row: &Item| wanted.rule_id.as_deref().is_none_or(|rule| listing::text(row, "rule_id") == Some(rule));
+    let (items, next) = listing::page(deps.store.table(), &Rows::Listed(partitions), cursor, limit, &fits).await?;
     let views = items.into_iter().map(|item| deps.store.table().read(item)).collect::<Result<_, _>>()?;
     Ok((views, next))
 }
@@ -84,7 +83,7 @@ pub(crate) async fn retry_row(deps: &QueueDeps, actor: &str, row: &DeliveryRow) 
     if row.intent.failed.is_some() {
         return Ok(Retried::Refused("it was never composed; replay its event instead"));
     }
-    let letter = row.dead_letter.as_ref().map(|id| dead_letter_key(Some(&row.tenant), id));
+    let letter = row.dead_letter.as_ref().map(|id| dead_letters::key(Some(&row.tenant), id));
     begin(deps, actor, row, letter).await
 }
 
@@ -99,7 +98,7 @@ pub(crate) async fn begin(
     loop {
         let (tenant, action, subject) = (row.tenant.as_str(), "delivery.retry", row.id.as_str());
         let record = deps.store.audit(Audit { tenant, actor, action, subject, before: None, after: None }, now)?;
-        match deps.store.begin_again(row, letter.as_ref(), record, now).await? {
+        match deps.store.begin_again(row, letter.as_ref(), actor, record, now).await? {
             BeginAgain::Done => break,
             BeginAgain::TooLate => return Ok(Retried::Refused("it was retried before")),
             BeginAgain::LetterGone => letter = None,

@@ -6,6 +6,8 @@ use switchyard_io::dynamo::DynamoError;
 use switchyard_io::vault::VaultError;
 use switchyard_io::{QueueError, SecretError};
 use switchyard_notify::receipts::sns::SnsError;
+use switchyard_work::dead_letters::DeadLetterError;
+use switchyard_work::listing::ListError;
 
 /// Why an event, or what a tenant keeps, could not be dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +140,25 @@ impl From<IdentityError> for SignalsError {
 impl From<KeyError> for SignalsError {
     fn from(source: KeyError) -> Self {
         Self::Keys(source)
+    }
+}
+
+impl From<ListError> for SignalsError {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Store(source) => Self::Store(source),
+            ListError::InvalidCursor => Self::refused("cursor", "is not valid; use `nextCursor` of an earlier page"),
+        }
+    }
+}
+
+impl From<DeadLetterError> for SignalsError {
+    fn from(error: DeadLetterError) -> Self {
+        match error {
+            DeadLetterError::Store(source) => Self::Store(source),
+            DeadLetterError::Queue(source) => Self::Queue(source),
+            DeadLetterError::InvalidCursor => ListError::InvalidCursor.into(),
+        }
     }
 }
 

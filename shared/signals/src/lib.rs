@@ -40,7 +40,7 @@ pub mod users;
 pub mod view;
 mod webhooks;
 
-pub use archive::{ARCHIVED, ArchiveDeps, archive};
+pub use archive::archive;
 pub use deliver::{NotifyDeps, deliver};
 pub use error::SignalsError;
 pub use ingest::{Accepted, IngestDeps, Unsent, accept, keep, send};
@@ -49,8 +49,6 @@ pub use places::{Places, give_back, reserve_places};
 pub use process::{RulesDeps, process};
 pub use producer::{Identified, Producer};
 pub use queues::QueueDeps;
-pub use store::{
-    ConfigStatus, DeliveryInFull, DeliveryStatus, DeliveryView, RuleStatus, SEALED, Tenant, Usage, WantedLetters, Whose,
-};
+pub use store::{ConfigStatus, DeliveryInFull, DeliveryStatus, DeliveryView, RuleStatus, SEALED, Tenant, Usage};
 pub use sweep::{Swept, sweep};
 pub use usage::{Correction, Export, ExportFormat, export, reconcile, usage, usage_between};

@@ -1,4 +1,4 @@
-use crate::archive::or_bury;
+use crate::archive::archive_if_permanent;
 use crate::error::SignalsError;
 use crate::ingest::{EVENT_KIND, EventJob};
 use crate::model::TenantStatus;
@@ -82,7 +82,7 @@ pub(crate) struct DigestJob {
 /// Transient faults of DynamoDB or SQS: the message should come again.
 pub async fn process(deps: &RulesDeps, message: &str, owner: &Owner) -> Result<(), SignalsError> {
     let outcome = take(deps, message).await;
-    or_bury(&deps.store, &deps.clock, RULES, (message, owner), outcome).await
+    archive_if_permanent(&deps.store, &deps.clock, RULES, (message, owner), outcome).await
 }
 
 async fn take(deps: &RulesDeps, message: &str) -> Result<(), SignalsError> {

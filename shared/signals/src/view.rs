@@ -2,7 +2,7 @@
 
 use crate::error::SignalsError;
 use crate::model::{Plan, TenantStatus};
-use crate::store::{ConfigStatus, DeadLetterRow, Month, RuleRow, RuleStatus, SuppressionRow, Tenant};
+use crate::store::{ConfigStatus, Month, RuleRow, RuleStatus, SuppressionRow, Tenant};
 use crate::store::{Usage, VersionRow};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use switchyard_core::{Channel, iso_millis};
 use switchyard_identity::{Operator, Role, User};
 use switchyard_rules::Issue;
+use switchyard_work::dead_letters::DeadLetter;
 
 /// A tenant as operators and its own users see it.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -344,7 +345,7 @@ pub enum DeadLetterKind {
 }
 
 impl DeadLetterView {
-    pub(crate) fn of(row: &DeadLetterRow) -> Self {
+    pub(crate) fn of(row: &DeadLetter) -> Self {
         Self {
             id: row.id.clone(),
             kind: if row.is_given_up { DeadLetterKind::Notification } else { DeadLetterKind::Message },

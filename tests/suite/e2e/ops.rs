@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Secret;
 use switchyard_identity::BasicCredentials;
-use switchyard_tests::client::{Answer, Client, wait_until};
+use switchyard_tests::client::{Answer, Client, unique, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -49,35 +49,62 @@ async fn only_the_operator_gets_in_and_unknown_queues_are_404() {
 }
 
 #[tokio::test]
-async fn dead_messages_are_shown_without_their_bodies_told_of_and_sent_back() {
+async fn every_workflows_dead_letters_are_archived_shown_without_bodies_and_redriven_once() {
     let (client, _) = client();
     if client.stack().is_deployed {
         println!("skipped: the emulator waits out the visibility timeout and has no StartMessageMoveTask");
         return;
     }
     let credentials = credentials(&client).await;
-    let look = async || -> Result<Value> {
-        let headers = [("authorization", credentials.as_str())];
-        Ok(client.send("GET", "/admin/dlq/order", &headers, String::new()).await?.body)
-    };
-    let waiting = async || Ok(look().await?["waiting"].as_u64().unwrap() > 0);
-    let queue = client.stack().adt_queue.replace("AdtQueue.fifo", "OrderQueue");
-    let body = json!({"v": 1, "id": "e", "kind": "orders.other", "tenant": "org", "body": {"secret": "canary"}});
-    client.aws("AmazonSQS.SendMessage", &json!({"QueueUrl": queue, "MessageBody": body.to_string()})).await.unwrap();
-    wait_until(SOON, waiting).await.unwrap();
-    let seen = look().await.unwrap();
-    assert_eq!(seen["messages"][0]["envelope"], json!({"id": "e", "kind": "orders.other", "tenant": "org"}));
-    assert!(!seen.to_string().contains("canary"));
-
-    client.fire("orders-sweep-EveryMinute").await.unwrap();
-    let told = client.operator_events("dlq.message").await.unwrap();
-    assert!(told.iter().any(|detail| detail["queue"] == "order" && detail["waiting"] == 1), "{told:?}");
-
     let headers = [("authorization", credentials.as_str())];
-    let sent = client.send("POST", "/admin/dlq/order/redrive", &headers, String::new()).await.unwrap();
-    assert_eq!((sent.status, &sent.body), (202, &json!({"queue": "order", "waiting": 1})));
-    let is_moved = async || Ok(look().await?["lastRedrive"] == json!({"status": "COMPLETED", "moved": 1}));
-    wait_until(SOON, is_moved).await.unwrap();
-    // It is as bad as before, and comes back.
-    wait_until(SOON, waiting).await.unwrap();
+    let adt_queue = client.stack().adt_queue.clone();
+    for (name, dlq, sweep) in [
+        ("adt", "AdtDlq.fifo", "adt-sweep-EveryMinute"),
+        ("order", "OrderDlq", "orders-sweep-EveryMinute"),
+        ("callback", "CallbackDlq", "callbacks-sweep-EveryMinute"),
+        ("rules", "RulesDlq", "signals-sweep-EveryMinute"),
+        ("notify", "NotifyDlq", "signals-sweep-EveryMinute"),
+    ] {
+        let look = async || -> Result<Value> {
+            let path = format!("/admin/dlq/{name}?limit=200");
+            Ok(client.send("GET", &path, &headers, String::new()).await?.body)
+        };
+        // Of no workflow's kind: the consumer refuses it again after the redrive.
+        let id = format!("{name}-{}", unique());
+        let body = json!({"v": 1, "id": id, "kind": "none.other", "tenant": "org", "body": {"secret": "canary"}});
+        let mut message = json!({"QueueUrl": adt_queue.replace("AdtQueue.fifo", dlq), "MessageBody": body.to_string()});
+        if name == "adt" {
+            message["MessageGroupId"] = json!("group");
+            message["MessageDeduplicationId"] = json!(id);
+        }
+        client.aws("AmazonSQS.SendMessage", &message).await.unwrap();
+        client.fire(sweep).await.unwrap();
+        let find = |seen: &Value| -> Vec<Value> {
+            let messages = seen["messages"].as_array().unwrap().iter();
+            messages.filter(|message| message["envelope"]["id"] == json!(id)).cloned().collect()
+        };
+        let seen = look().await.unwrap();
+        let [archived] = find(&seen).try_into().unwrap_or_else(|_| panic!("archived once: {seen}"));
+        assert_eq!(archived["envelope"], json!({"id": id, "kind": "none.other", "tenant": "org"}));
+        assert_eq!((&archived["kind"], &archived["errorCode"]), (&json!("message"), &json!("receives_exhausted")));
+        assert!(archived["archivedAt"].is_string() && archived["redrivenAt"].is_null(), "{archived}");
+        assert!(!seen.to_string().contains("canary"));
+        let told = client.operator_events("dlq.message").await.unwrap();
+        assert!(told.iter().any(|detail| detail["queue"] == name && detail["archived"] != json!(0)), "{told:?}");
+
+        let path = format!("/admin/dlq/{name}/redrive");
+        let redriven = client.send("POST", &path, &headers, String::new()).await.unwrap();
+        assert_eq!((redriven.status, &redriven.body["complete"]), (202, &json!(true)), "{}", redriven.body);
+        assert!(redriven.body["redriven"].as_u64().unwrap() >= 1, "{}", redriven.body);
+        assert!(find(&look().await.unwrap())[0]["redrivenAt"].is_string());
+        // The consumer gets it after the next sweep, and it fails again.
+        client.fire(sweep).await.unwrap();
+        let failed_again = async || {
+            client.fire(sweep).await?;
+            Ok(find(&look().await?).len() == 2)
+        };
+        wait_until(SOON, failed_again).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let all = find(&look().await.unwrap());
+        assert_eq!(all.iter().filter(|message| message["redrivenAt"].is_null()).count(), 1, "{all:?}");
+    }
 }

@@ -6,19 +6,18 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Owner;
 use switchyard_signals::deliveries::{self, Retried, WantedDeliveries};
-use switchyard_signals::{
-    ArchiveDeps, DeliveryStatus, QueueDeps, WantedLetters, Whose, archive, dead_letters, deliver, process,
-};
+use switchyard_signals::{DeliveryStatus, QueueDeps, archive, dead_letters, deliver, process};
+use switchyard_work::dead_letters::{Archiver, Filter, Scope};
 use tokio::time::Instant;
 
 impl World {
-    fn own(&self) -> Whose<'_> {
-        Whose::Tenant(&self.tenant.id)
+    fn own(&self) -> Scope<'_> {
+        Scope::Tenant(&self.tenant.id)
     }
 
-    async fn letters(&self, whose: Whose<'_>) -> Vec<Value> {
-        let wanted = WantedLetters::default();
-        let letters = dead_letters::list(&self.queues, whose, &wanted, None, 200).await.unwrap().0;
+    async fn letters(&self, scope: Scope<'_>) -> Vec<Value> {
+        let wanted = Filter::default();
+        let letters = dead_letters::list(&self.queues, scope, &wanted, None, 200).await.unwrap().0;
         letters.iter().map(|letter| json!(letter)).collect()
     }
 
@@ -61,17 +60,17 @@ async fn v40_a_message_that_cannot_succeed_is_kept_and_sent_again_once() {
     assert_eq!((&letter["queue"], &letter["eventId"]), (&json!("rules"), &json!(event)), "{letter}");
     assert_eq!((&letter["errorCode"], &letter["redrivenAt"]), (&json!("unknown_event"), &Value::Null));
     let id = letter["id"].as_str().unwrap();
-    let full = json!(dead_letters::letter(&world.queues, world.own(), id).await.unwrap().unwrap());
+    let full = json!(dead_letters::get(&world.queues, world.own(), id).await.unwrap().unwrap());
     assert_eq!(full["body"]["body"]["eventId"], event);
-    let another = dead_letters::letter(&world.queues, Whose::Tenant("another"), id).await.unwrap();
+    let another = dead_letters::get(&world.queues, Scope::Tenant("another"), id).await.unwrap();
     assert!(another.is_none());
 
     assert!(sends_again(world.redrive(&letter).await));
     assert_eq!(take(&world.client, &world.rules_queue).await, [full["body"].clone()]);
     assert!(!sends_again(world.redrive(&letter).await));
     assert!(world.letters(world.own()).await[0]["redrivenAt"].is_string());
-    assert!(dead_letters::remove(&world.queues, "cli", world.own(), id).await.unwrap());
-    assert!(!dead_letters::remove(&world.queues, "cli", world.own(), id).await.unwrap());
+    assert!(dead_letters::delete(&world.queues, "cli", world.own(), id).await.unwrap());
+    assert!(!dead_letters::delete(&world.queues, "cli", world.own(), id).await.unwrap());
     assert_eq!(world.run_sweep().await, 0);
 }
 
@@ -125,7 +124,7 @@ async fn a_notification_that_fails_again_leaves_another_letter() {
 
 /// One dead-letter queue of a world's own; the other one is not there.
 struct Dlqs {
-    deps: ArchiveDeps,
+    archiver: Archiver,
     queue: String,
 }
 
@@ -135,14 +134,14 @@ impl Dlqs {
         let other = if name == "rules" { "notify" } else { "rules" };
         let dlqs = format!("{other}={queue}-none,{name}={queue}");
         let env = env(vec![("SIGNALS_TABLE", world.table.clone()), ("DLQS", dlqs), operator_bus()]);
-        Self { deps: ArchiveDeps::from_env(&world.aws, &env).unwrap(), queue }
+        Self { archiver: Archiver::from_env(&world.aws, &env, "SIGNALS_TABLE", "signals").unwrap(), queue }
     }
 
     /// A message dies, and is moved.
     async fn bury(&self, world: &World, message: &str) {
         let request = json!({"QueueUrl": self.queue, "MessageBody": message});
         world.client.aws("AmazonSQS.SendMessage", &request).await.unwrap();
-        let moved = archive(&self.deps, Instant::now() + Duration::from_secs(20)).await;
+        let moved = archive(&self.archiver, &world.queues, Instant::now() + Duration::from_secs(20)).await;
         assert!(moved.is_err(), "the other queue could not be read, and this one was all the same");
         assert!(take(&world.client, &self.queue).await.is_empty());
     }
@@ -227,13 +226,13 @@ async fn what_is_not_of_our_form_is_nobodys_and_is_kept_too() {
         dlqs.bury(&world, body).await;
     }
     assert!(world.letters(world.own()).await.is_empty());
-    let letters = world.letters(Whose::Everybody).await;
+    let letters = world.letters(Scope::All).await;
     assert!(letters.len() == 3 && letters.iter().all(|letter| letter["tenantId"].is_null()), "{letters:?}");
     // Pages of all partitions as one.
     let (mut ids, mut cursor) = (Vec::new(), None);
     loop {
-        let wanted = WantedLetters::default();
-        let page = dead_letters::list(&world.queues, Whose::Everybody, &wanted, cursor.as_deref(), 2).await.unwrap();
+        let wanted = Filter::default();
+        let page = dead_letters::list(&world.queues, Scope::All, &wanted, cursor.as_deref(), 2).await.unwrap();
         ids.extend(page.0.iter().map(|letter| json!(letter.id)));
         cursor = page.1;
         if cursor.is_none() {
@@ -319,15 +318,15 @@ async fn several_are_sent_again_at_once() {
     process(&world.rules, &world.ghost("019b2a3c-7c00-7a11-8b22-0c0ffee00001"), &owner()).await.unwrap();
     world.bot.recovers("1");
     let reason = "unknown_event".to_owned();
-    let redrive = async |wanted: WantedLetters, most: usize| {
+    let redrive = async |wanted: Filter, most: usize| {
         let deadline = Instant::now() + Duration::from_secs(60);
         dead_letters::redrive_all(&world.queues, "cli", world.own(), &wanted, None, most, deadline).await.unwrap().0
     };
-    let open = || WantedLetters { queue: Some("notify".to_owned()), is_open: true, ..WantedLetters::default() };
-    assert_eq!(redrive(WantedLetters { reason: Some(reason), ..open() }, 10).await, 0);
-    assert_eq!(redrive(WantedLetters { is_given_up: Some(false), ..open() }, 10).await, 0, "messages alone");
+    let open = || Filter { queue: Some("notify".to_owned()), is_open: true, ..Filter::default() };
+    assert_eq!(redrive(Filter { error_code: Some(reason), ..open() }, 10).await, 0);
+    assert_eq!(redrive(Filter { is_given_up: Some(false), ..open() }, 10).await, 0, "messages alone");
     let before = *world.now.lock().unwrap() - Duration::from_secs(3_600);
-    assert_eq!(redrive(WantedLetters { older_than: Some(before), ..open() }, 10).await, 0);
+    assert_eq!(redrive(Filter { older_than: Some(before), ..open() }, 10).await, 0);
     assert_eq!(redrive(open(), 2).await, 2);
     assert_eq!(redrive(open(), 10).await, 1);
     assert_eq!(redrive(open(), 10).await, 0);

@@ -13,10 +13,11 @@ use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantEdit};
 use switchyard_signals::trials::{self, TrialDeps, Tried};
 use switchyard_signals::{
-    Accepted, ConfigStatus, DeliveryStatus, NewEvent, RuleStatus, RulesDeps, SignalsError, TenantStatus, WantedLetters,
-    Whose, deliver, deliveries, keep, process, send,
+    Accepted, ConfigStatus, DeliveryStatus, NewEvent, RuleStatus, RulesDeps, SignalsError, TenantStatus, deliver,
+    deliveries, keep, process, send,
 };
 use switchyard_tests::client::{poll, unique};
+use switchyard_work::dead_letters::{Filter, Scope};
 
 #[tokio::test]
 async fn v31_the_same_message_again_sends_and_counts_nothing_more() {
@@ -222,8 +223,8 @@ async fn what_is_composed_while_a_config_is_in_error_can_be_begun_again() {
         world.work().await;
         world.pass(5);
     }
-    let wanted = WantedLetters::default();
-    let letters = dead_letters::list(&world.queues, Whose::Everybody, &wanted, None, 9).await.unwrap().0;
+    let wanted = Filter::default();
+    let letters = dead_letters::list(&world.queues, Scope::All, &wanted, None, 9).await.unwrap().0;
     let mut reasons: Vec<_> = letters.iter().map(|letter| letter.error_code.as_str()).collect();
     reasons.sort_unstable();
     assert_eq!(reasons, ["no_active_config", "telegram_401"]);
@@ -233,7 +234,7 @@ async fn what_is_composed_while_a_config_is_in_error_can_be_begun_again() {
     for letter in letters {
         world.pass(5);
         let id = letter.id.as_str();
-        dead_letters::redrive(&world.queues, "cli", Whose::Everybody, id).await.unwrap().unwrap();
+        dead_letters::redrive(&world.queues, "cli", Scope::All, id).await.unwrap().unwrap();
         world.work().await;
     }
     assert_eq!(world.bot.got("1"), ["hi", "hi"]);
@@ -259,8 +260,8 @@ async fn a_trial_is_one_attempt_and_leaves_no_letter() {
     assert_eq!(json!(answer), json!({"ok": false, "error": "telegram_500"}));
     world.pass(10_000);
     assert_eq!(world.run_sweep().await, 0, "nobody asked for more");
-    let wanted = WantedLetters::default();
-    assert!(dead_letters::list(&world.queues, Whose::Everybody, &wanted, None, 9).await.unwrap().0.is_empty());
+    let wanted = Filter::default();
+    assert!(dead_letters::list(&world.queues, Scope::All, &wanted, None, 9).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]

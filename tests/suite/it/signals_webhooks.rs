@@ -4,7 +4,8 @@ use super::signals_world::{World, rule};
 use serde_json::{Value, json};
 use switchyard_notify::Channel;
 use switchyard_signals::configs::{self, NewConfig, Written};
-use switchyard_signals::{ConfigStatus, WantedLetters, Whose, dead_letters, deliveries};
+use switchyard_signals::{ConfigStatus, dead_letters, deliveries};
+use switchyard_work::dead_letters::{Filter, Scope};
 
 const DAY: u64 = 86_400;
 
@@ -67,11 +68,7 @@ async fn what_is_told_of_an_event_that_is_gone_is_not_sent_again() {
     let (world, _) = World::with_hook().await;
     world.bot.says("hook", 410, Value::Null);
     world.post(1).await;
-    let letter = dead_letters::list(&world.queues, Whose::Everybody, &WantedLetters::default(), None, 9)
-        .await
-        .unwrap()
-        .0
-        .remove(0);
+    let letter = dead_letters::list(&world.queues, Scope::All, &Filter::default(), None, 9).await.unwrap().0.remove(0);
     let rows = world.rows().await;
     let (pk, sk) = rows.iter().find(|(pk, _)| pk.starts_with("E#")).unwrap();
     let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
@@ -98,8 +95,7 @@ async fn a_webhook_that_only_failed_for_five_days_puts_its_config_in_error() {
     }
     let config = world.hook(&id).await;
     assert_eq!((&config["status"], &config["reason"]), (&json!("error"), &json!("only_failures")), "{config}");
-    let letters =
-        dead_letters::list(&world.queues, Whose::Everybody, &WantedLetters::default(), None, 9).await.unwrap();
+    let letters = dead_letters::list(&world.queues, Scope::All, &Filter::default(), None, 9).await.unwrap();
     let last = letters.0.iter().find(|letter| letter.error_code == "http_503").unwrap();
     let retry = async || {
         let id = last.delivery_id.as_deref().unwrap();

@@ -19,10 +19,11 @@ use switchyard_signals::receipts::ReceiptDeps;
 use switchyard_signals::rules::{self, Written};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
-    Accepted, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RulesDeps, Tenant, WantedLetters, Whose, accept, deliver,
-    deliveries, process, sweep, usage,
+    Accepted, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RulesDeps, Tenant, accept, deliver, deliveries, process,
+    sweep, usage,
 };
 use switchyard_tests::client::{Client, unique};
+use switchyard_work::dead_letters::{Filter, Scope};
 use tokio::time::Instant;
 
 /// A Telegram that says to each chat what it is told to say, and remembers what it was sent.
@@ -235,8 +236,8 @@ impl World {
 
     /// What nobody expects to fail for good would be a dead letter, and go unnoticed.
     async fn check_faults(&self) {
-        let wanted = WantedLetters { reason: Some("internal".to_owned()), ..WantedLetters::default() };
-        let found = dead_letters::list(&self.queues, Whose::Everybody, &wanted, None, 10).await.unwrap();
+        let wanted = Filter { error_code: Some("internal".to_owned()), ..Filter::default() };
+        let found = dead_letters::list(&self.queues, Scope::All, &wanted, None, 10).await.unwrap();
         assert!(found.0.is_empty(), "{:?}", found.0);
     }
 

@@ -1,8 +1,6 @@
 //! Deliveries: one message to one recipient on one channel, attempted until it is settled.
 
-use super::dead_letter::{DeadLetterRow, redriven};
 use super::delivery_view::{DeliveryView, as_iso_millis};
-use super::listed::{listed_at, listed_partition};
 use super::{Store, WORKFLOW};
 use crate::error::SignalsError;
 use futures_util::future::try_join_all;
@@ -15,7 +13,9 @@ use switchyard_core::hex_sha256;
 use switchyard_io::dynamo::{Changes, Create, IntoAttribute as _, Key, Transact, Write};
 use switchyard_notify::Channel;
 use switchyard_work::attempt::{self, Claim, Claimant, Retry};
+use switchyard_work::dead_letters::{self, DeadLetter};
 use switchyard_work::lease::Lease;
+use switchyard_work::listing;
 use switchyard_work::outbox::{self, Due};
 
 /// A message may be so much ahead of its time, in milliseconds: clocks differ.
@@ -202,8 +202,8 @@ impl DeliveryRow {
             pk,
             sk,
             by_id_pk: id.clone(),
-            listed_pk: listed_partition(of.tenant, status.name()),
-            listed_sk: listed_at(now, &id),
+            listed_pk: listing::partition(of.tenant, status.name()),
+            listed_sk: listing::place(now, &id),
             id,
             tenant: of.tenant.to_owned(),
             event_id: of.event_id.to_owned(),
@@ -272,8 +272,8 @@ pub(super) fn moved(changes: Changes, tenant: &str, id: &str, status: DeliverySt
     changes
         .set("status", status.name())
         .set("updated_at", now.to_string())
-        .set("listed_pk", listed_partition(tenant, status.name()))
-        .set("listed_sk", listed_at(now, id))
+        .set("listed_pk", listing::partition(tenant, status.name()))
+        .set("listed_sk", listing::place(now, id))
 }
 
 fn delivery_partition(tenant: &str, event_id: &str) -> String {
@@ -348,6 +348,7 @@ impl Store {
         &self,
         row: &DeliveryRow,
         letter: Option<&Key>,
+        actor: &str,
         record: Write,
         now: Timestamp,
     ) -> Result<BeginAgain, SignalsError> {
@@ -362,7 +363,7 @@ impl Store {
             .remove("dead_letter")
             .only_if("#status = ? AND #attempts = ?", as_read);
         let mut writes = vec![Write::Update(row.key(), changes), record];
-        writes.extend(letter.map(|key| Write::Update(key.clone(), redriven(now))));
+        writes.extend(letter.map(|key| Write::Update(key.clone(), dead_letters::redriven(actor, now))));
         Ok(match self.table.transact(writes).await? {
             Transact::Done => BeginAgain::Done,
             Transact::Refused { index: 2, row: None } => BeginAgain::LetterGone,
@@ -405,7 +406,7 @@ impl Store {
         &self,
         row: &DeliveryRow,
         end: &End<'_>,
-        letter: Option<&DeadLetterRow>,
+        letter: Option<&DeadLetter>,
         mut fallback: Vec<DeliveryRow>,
         now: Timestamp,
     ) -> Result<Option<Vec<DeliveryRow>>, SignalsError> {

@@ -15,7 +15,7 @@
 //! | event counted by a threshold that forgets events | the same | `TC#<event>` | twice its window |
 //! | digest that is to be sent | the same | `DB#<when it opened>` | until sent |
 //! | delivery | `D#<tenant>#<event>` | `<delivery id>` | 400 days |
-//! | dead letter | `X#<tenant>`, `X#-` of nobody | `<uuid>` | 90 days |
+//! | dead letter | see `switchyard_work::dead_letters` | | |
 //! | pace of a provider | `P#<digest>` | `P` | a day |
 //! | events of a second, held to the rate | `P#<digest of tenant and second>` | `R` | a minute |
 //! | idempotency key | `I#<tenant>#<digest of the key>` | `-` | 90 days |
@@ -35,11 +35,9 @@
 
 mod audit;
 mod config;
-mod dead_letter;
 mod delivery;
 mod delivery_view;
 mod event;
-mod listed;
 mod pace;
 mod period;
 mod purge;
@@ -53,8 +51,6 @@ mod usage;
 pub(crate) use audit::Audit;
 pub(crate) use config::ConfigRow;
 pub use config::{ConfigStatus, SEALED};
-pub(crate) use dead_letter::{About, DeadLetter, DeadLetterRow, dead_letter_key};
-pub use dead_letter::{WantedLetters, Whose};
 pub use delivery::DeliveryStatus;
 pub(crate) use delivery::{BeginAgain, Content, DeliveryRow, End, Intent, Next, Origin, SENT, Tried, delivery_key};
 pub use delivery_view::{DeliveryInFull, DeliveryView};
@@ -63,7 +59,6 @@ pub(crate) use rule::{RuleChange, RuleRow, VersionRow};
 pub(crate) use state::{DueState, StateKey, Stepped};
 
 pub(crate) use event::{EventRow, EventsAt, IdempotencyRow, Written, days_of_events, event_key};
-pub(crate) use listed::{Rows, listed_partition, text};
 pub(crate) use period::{Hour, Month};
 pub(crate) use quota::{Reserved, hour_counted};
 pub(crate) use receipt::{ReceiptRow, SuppressionRow};
@@ -75,7 +70,8 @@ pub use usage::Usage;
 use crate::error::SignalsError;
 use serde::de::DeserializeOwned;
 use switchyard_io::Table;
-use switchyard_io::dynamo::{Item, Key};
+use switchyard_io::dynamo::{Index, Item, Key, Page};
+use switchyard_work::dead_letters::{DeadLetter, DeadLetters};
 use switchyard_work::outbox::DueRow;
 
 /// The workflow's name in the index `due`.
@@ -94,6 +90,19 @@ impl Store {
 
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The table's dead letters.
+    pub(crate) fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::new(self.table.clone(), WORKFLOW)
+    }
+
+    /// The key of the delivery or dead letter with an id, of whatever tenant.
+    pub(crate) async fn key_of(&self, id: &str) -> Result<Option<Key>, SignalsError> {
+        let index = Index::Named("by_id");
+        let page = Page { index, hash: id.to_owned(), range: None, newest_first: false, limit: 1, after: None };
+        let (items, _) = self.table.page(page).await?;
+        self.read(items.into_iter().next())
     }
 
     /// Reads the row that a due row stands for.
@@ -123,7 +132,7 @@ pub(crate) enum Due {
     /// A delivery that is to be attempted.
     Delivery(Box<DeliveryRow>),
     /// A dead letter whose message is to be sent again.
-    DeadLetter(Box<DeadLetterRow>),
+    DeadLetter(Box<DeadLetter>),
     /// A tenant whose usage is to be compared with its events.
     Tenant(TenantEntry),
     /// A digest whose time is over, or that closed.

@@ -1,8 +1,6 @@
 use super::audit::audit_partition;
-use super::dead_letter::dead_letter_partition;
 use super::delivery::DeliveryStatus;
 use super::event::{day_partitions, days_of_events};
-use super::listed::listed_partition;
 use super::tenant::{slug_key, tenant_key};
 use super::usage::month_partitions;
 use super::{Audit, Month, Store, Tenant, TenantEntry, tenant_partition};
@@ -12,6 +10,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 use switchyard_identity::{Users, api_keys};
 use switchyard_io::dynamo::{Changes, Index, Item, Key, Page, Transact, Write};
+use switchyard_work::{dead_letters, listing};
 use tokio::time::Instant;
 
 /// Rows of a partition that are read, and removed, at a time.
@@ -33,8 +32,8 @@ impl Store {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<bool, SignalsError> {
-        let by_status = DeliveryStatus::ALL.map(|status| listed_partition(&tenant.id, status.name()));
-        let by_status = by_status.map(|hash| (Index::Named("listed"), hash));
+        let by_status = DeliveryStatus::ALL.map(|status| listing::partition(&tenant.id, status.name()));
+        let by_status = by_status.map(|hash| (listing::INDEX, hash));
         let in_table = self.partitions_of(tenant, now).into_iter().map(|hash| (Index::Table, hash));
         let all: Vec<_> = by_status.into_iter().chain(in_table).collect();
         for some in all.chunks(SIDE_BY_SIDE) {
@@ -63,7 +62,7 @@ impl Store {
             all.push(audit_partition(&tenant.id, &month));
             month = month.next();
         }
-        all.push(dead_letter_partition(Some(&tenant.id)));
+        all.push(dead_letters::partition(Some(&tenant.id)));
         all.extend(api_keys::owner_partitions(&tenant.id));
         all.push(tenant_partition(&tenant.id));
         all

@@ -1,0 +1,159 @@
+//! Every workflow's dead-letter queues, as operators see them: messages that are still in SQS, and archived ones.
+
+use super::{DeadLetter, DeadLetterError, DeadLetters, Filter, Scope};
+use std::time::Duration;
+use switchyard_core::{Clock, Env, EnvError, Timestamp};
+use switchyard_io::dlq::{DeadMessage, Dlq, Dlqs, Redrive};
+use switchyard_io::{Aws, Table};
+use tokio::time::Instant;
+
+/// Most archived dead letters that are counted for one queue.
+const MAX_COUNTED: usize = 1_000;
+
+/// Dead letters that are redriven at a time.
+const REDRIVEN_TOGETHER: usize = 50;
+
+/// One dead-letter queue.
+pub struct DeadLetterQueue {
+    /// The queue in SQS.
+    pub dlq: Dlq,
+    letters: DeadLetters,
+}
+
+/// How far a redrive came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redriven {
+    /// Messages that SQS moves back.
+    pub in_queue: u64,
+    /// Archived dead letters that the workflow's sweep sends within a minute.
+    pub archived: usize,
+    /// Whether no archived dead letter is left.
+    pub is_complete: bool,
+}
+
+/// The dead-letter queues of the stack.
+pub struct DeadLetterQueues {
+    dlqs: Dlqs,
+    queues: Vec<DeadLetterQueue>,
+    clock: Clock,
+}
+
+impl DeadLetterQueues {
+    /// Reads `DLQS`, and `DEAD_LETTER_TABLES`: `<name>=<workflow>:<table>` of each queue, comma-separated.
+    ///
+    /// # Errors
+    /// A setting is missing or invalid, or a queue has no table.
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        const SETTING: &str = "DEAD_LETTER_TABLES";
+        let dlqs = Dlqs::from_env(aws, env)?;
+        let tables = env.required(SETTING)?;
+        let letters_of = |name: &str| {
+            let (_, archive) = tables.split(',').filter_map(|pair| pair.split_once('=')).find(|(of, _)| *of == name)?;
+            let (workflow, table) = archive.split_once(':')?;
+            Some(DeadLetters::new(Table::named(aws, table), workflow))
+        };
+        let queue = |dlq: &Dlq| {
+            let reason = || format!("expected {}=<workflow>:<table>", dlq.name);
+            let invalid = || EnvError::Invalid { name: SETTING.to_owned(), reason: reason() };
+            Ok(DeadLetterQueue { letters: letters_of(&dlq.name).ok_or_else(invalid)?, dlq: dlq.clone() })
+        };
+        let queues = dlqs.all().iter().map(queue).collect::<Result<_, EnvError>>()?;
+        Ok(Self { dlqs, queues, clock: Clock::system() })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[DeadLetterQueue] {
+        &self.queues
+    }
+
+    /// The one with a name.
+    pub fn find(&self, name: &str) -> Option<&DeadLetterQueue> {
+        self.queues.iter().find(|queue| queue.dlq.name == name)
+    }
+
+    /// How many messages wait to be redriven: about those in SQS, and archived ones, of which at most 1,000 are counted.
+    ///
+    /// # Errors
+    /// SQS or DynamoDB could not be reached.
+    pub async fn waiting(&self, queue: &DeadLetterQueue) -> Result<u64, DeadLetterError> {
+        let open = Filter { is_open: true, ..messages_of(queue) };
+        let in_queue = async { Ok::<_, DeadLetterError>(self.dlqs.waiting(&queue.dlq).await?) };
+        let (in_queue, archived) = tokio::try_join!(in_queue, queue.letters.count(&open, MAX_COUNTED))?;
+        Ok(in_queue + archived as u64)
+    }
+
+    /// Up to ten messages that are still in SQS; they stay there.
+    ///
+    /// # Errors
+    /// SQS could not be reached.
+    pub async fn peek(&self, queue: &DeadLetterQueue, limit: u8) -> Result<Vec<DeadMessage>, DeadLetterError> {
+        Ok(self.dlqs.peek(&queue.dlq, limit).await?)
+    }
+
+    /// The archived dead letters of a queue, newest first, and the cursor of the next page. As for [`DeadLetters::list`].
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached, or the cursor is not valid.
+    pub async fn archived(
+        &self,
+        queue: &DeadLetterQueue,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, Option<String>), DeadLetterError> {
+        let filter = Filter { queue: Some(queue.dlq.name.clone()), ..Filter::default() };
+        queue.letters.list(Scope::All, &filter, cursor, limit).await
+    }
+
+    /// The progress of the latest redrive in SQS.
+    ///
+    /// # Errors
+    /// SQS could not be reached.
+    pub async fn progress(&self, queue: &DeadLetterQueue) -> Result<Option<Redrive>, DeadLetterError> {
+        Ok(self.dlqs.progress(&queue.dlq).await?)
+    }
+
+    /// Redrives the messages of a queue, in SQS and archived, until the `deadline`. Notifications that were given up are their
+    /// tenants' to redrive.
+    ///
+    /// # Errors
+    /// SQS or DynamoDB could not be reached; those before are redriven.
+    pub async fn redrive(
+        &self,
+        queue: &DeadLetterQueue,
+        actor: &str,
+        deadline: Instant,
+    ) -> Result<Redriven, DeadLetterError> {
+        let in_queue = self.dlqs.waiting(&queue.dlq).await?;
+        if in_queue > 0 {
+            self.dlqs.redrive(&queue.dlq).await?;
+        }
+        // What fails again after this call began is left for the next one.
+        let now = self.clock.now();
+        let open = Filter { is_open: true, older_than: Some(now), ..messages_of(queue) };
+        let (mut archived, mut cursor) = (0, None::<String>);
+        loop {
+            let page = queue.letters.list(Scope::All, &open, cursor.as_deref(), REDRIVEN_TOGETHER).await?;
+            for letter in &page.0 {
+                archived += usize::from(self.redrive_one(queue, letter, actor, now).await?);
+            }
+            cursor = page.1;
+            if cursor.is_none() || Instant::now() >= deadline {
+                return Ok(Redriven { in_queue, archived, is_complete: cursor.is_none() });
+            }
+        }
+    }
+
+    async fn redrive_one(
+        &self,
+        queue: &DeadLetterQueue,
+        letter: &DeadLetter,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<bool, DeadLetterError> {
+        Ok(queue.letters.redrive(letter, actor, now, Duration::ZERO, Vec::new()).await?)
+    }
+}
+
+fn messages_of(queue: &DeadLetterQueue) -> Filter {
+    Filter { queue: Some(queue.dlq.name.clone()), is_given_up: Some(false), ..Filter::default() }
+}
