@@ -168,6 +168,7 @@ async fn stop_sweeping(store: &Store, source: Option<Source>, sweeps: u32) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn messages_of_another_form_have_no_source() {
