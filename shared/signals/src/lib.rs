@@ -1,54 +1,39 @@
-//! Signals: tenants' events, evaluated by the tenants' rules, told of by notifications, counted as usage.
+//! Signals: tenants' events, evaluated by the tenants' rules, notified of, counted as usage.
 //!
-//! Read in this order: [`accept`] takes an event of an identified producer; [`reserve_places`], [`keep`] and [`send`] take those
-//! of a batch; [`process`] evaluates one by the rules of a `ruleset` and writes deliveries, which `notify` works out; [`deliver`]
-//! attempts one; [`sweep`] sends whatever is overdue, [`archive()`] keeps what died.
-//! [`usage()`] shows what was counted, [`export()`] is for those who bill it, [`reconcile`] compares it with the events;
-//! `crossing` tells of limits. [`tenants`], [`users`], [`rules`], [`configs`] and [`events`] are what is managed;
-//! [`deliveries`] and [`dead_letters`] show their outcomes, [`receipts`] what providers report later; [`dry_runs`] try a rule,
-//! [`trials`] a config. `model` reads what producers send, `store` holds every row, key and condition. The contract is
-//! `docs/signals.md`.
+//! By subject: [`ingest`] accepts events, [`evaluate`] applies rules to them, [`notify`] delivers notifications, [`usage`](mod@usage)
+//! counts, and [`manage`] is what tenants and operators change. Each subject holds its rows beside what is done with them; `table`
+//! lists every row. [`sweep`] sends what is unsent or due. The contract is `docs/signals.md`.
 
-mod archive;
-pub mod configs;
-mod crossing;
-pub mod dead_letters;
-mod deliver;
-pub mod deliveries;
-pub mod dry_runs;
+mod audit;
 mod error;
-pub mod events;
-mod fingerprint;
-mod ingest;
-mod model;
-mod nightly;
-mod notify;
-mod occurred;
-mod places;
-mod process;
-mod producer;
+pub mod evaluate;
+pub mod ingest;
+pub mod manage;
+pub mod notify;
+mod period;
 mod queues;
-pub mod receipts;
-pub mod rules;
-mod ruleset;
-mod store;
 mod sweep;
-pub mod tenants;
-pub mod trials;
-mod usage;
-pub mod users;
+mod table;
+pub mod usage;
 pub mod view;
-mod webhooks;
 
-pub use archive::archive;
-pub use deliver::{NotifyDeps, deliver};
 pub use error::SignalsError;
+pub use evaluate::{RulesDeps, dry_run, process};
+pub use ingest::new_event::{BadEvent, NewEvent, RESERVED};
+pub use ingest::producer::{Identified, Producer};
+pub use ingest::reservations::{Places, give_back, reserve_places};
 pub use ingest::{Accepted, IngestDeps, Unsent, accept, keep, send};
-pub use model::{BadEvent, NewEvent, Plan, RESERVED, TenantStatus};
-pub use places::{Places, give_back, reserve_places};
-pub use process::{RulesDeps, process};
-pub use producer::{Identified, Producer};
+pub use manage::configs::row::{ConfigStatus, SEALED};
+pub use manage::rules::row::RuleStatus;
+pub use manage::tenants::row::{Plan, Tenant, TenantStatus};
+pub use manage::{configs, events, rules, tenants, users};
+pub use notify::deliver::{NotifyDeps, deliver};
+pub use notify::delivery::row::DeliveryStatus;
+pub use notify::delivery::view::{DeliveryInFull, DeliveryView};
+pub use notify::{archive, dead_letters, delivery as deliveries, receipts, trial as trials};
 pub use queues::QueueDeps;
-pub use store::{ConfigStatus, DeliveryInFull, DeliveryStatus, DeliveryView, RuleStatus, SEALED, Tenant, Usage};
 pub use sweep::{Swept, sweep};
-pub use usage::{Correction, Export, ExportFormat, export, reconcile, usage, usage_between};
+pub use usage::counters::Usage;
+pub use usage::export::{Export, ExportFormat, export};
+pub use usage::reconcile::{Correction, reconcile};
+pub use usage::{usage, usage_between};

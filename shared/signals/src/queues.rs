@@ -1,5 +1,5 @@
 use crate::error::SignalsError;
-use crate::store::Store;
+use crate::table::SignalsTable;
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError};
 use switchyard_io::{Aws, Queue, Table};
@@ -12,7 +12,7 @@ pub(crate) const NOTIFY: &str = "notify";
 /// What having anything sent again needs: the table and both queues.
 #[derive(Clone)]
 pub struct QueueDeps {
-    pub(crate) store: Store,
+    pub(crate) store: SignalsTable,
     pub(crate) clock: Clock,
     rules: Queue,
     notify: Queue,
@@ -25,7 +25,7 @@ impl QueueDeps {
     /// A setting is missing.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
+            store: SignalsTable::new(Table::from_env(aws, env, "SIGNALS_TABLE")?),
             rules: Queue::from_env(aws, env, "RULES_QUEUE_URL")?,
             notify: Queue::from_env(aws, env, "NOTIFY_QUEUE_URL")?,
             clock: Clock::system(),

@@ -1,12 +1,12 @@
-use crate::dead_letters::send_again;
 use crate::error::SignalsError;
+use crate::evaluate::digest_message;
+use crate::evaluate::plan::message;
 use crate::ingest::event_message;
-use crate::nightly::nightly;
-use crate::notify::message;
-use crate::process::digest_message;
+use crate::manage::tenants::TenantDeps;
+use crate::notify::dead_letters::send_again;
 use crate::queues::{NOTIFY, QueueDeps, RULES};
-use crate::store::{Due, WORKFLOW};
-use crate::tenants::TenantDeps;
+use crate::table::{Due, WORKFLOW};
+use crate::usage::nightly::nightly;
 use serde::Serialize;
 use std::time::Duration;
 use switchyard_work::outbox::{self, DueRow};

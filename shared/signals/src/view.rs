@@ -1,9 +1,14 @@
 //! What tenants and operators see of tenants, users, rules, configs, usage and dead letters.
 
 use crate::error::SignalsError;
-use crate::model::{Plan, TenantStatus};
-use crate::store::{ConfigStatus, Month, RuleRow, RuleStatus, SuppressionRow, Tenant};
-use crate::store::{Usage, VersionRow};
+use crate::manage::configs::row::ConfigStatus;
+use crate::manage::rules::row::VersionRow;
+use crate::manage::rules::row::{RuleRow, RuleStatus};
+use crate::manage::tenants::row::Tenant;
+use crate::manage::tenants::row::{Plan, TenantStatus};
+use crate::notify::receipts::row::SuppressionRow;
+use crate::period::Month;
+use crate::usage::counters::Usage;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::value::RawValue;

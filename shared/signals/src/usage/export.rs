@@ -5,8 +5,10 @@
 
 use super::NO_MONTH;
 use crate::error::SignalsError;
-use crate::store::{Hour, Meter, Month, Tenant, Usage};
-use crate::tenants::TenantDeps;
+use crate::manage::tenants::TenantDeps;
+use crate::manage::tenants::row::Tenant;
+use crate::period::{Hour, Month};
+use crate::usage::counters::{Meter, Usage};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::fmt::Write as _;

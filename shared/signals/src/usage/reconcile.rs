@@ -6,10 +6,13 @@
 //! than the shortest time that any plan keeps events. Others stay as they are.
 
 use super::NO_MONTH;
+use crate::audit::Audit;
 use crate::error::SignalsError;
-use crate::model::Plan;
-use crate::store::{Audit, Hour, Month, Tenant, TenantEntry, hour_counted};
-use crate::tenants::TenantDeps;
+use crate::ingest::quota::hour_counted;
+use crate::manage::tenants::TenantDeps;
+use crate::manage::tenants::row::Plan;
+use crate::manage::tenants::row::{Tenant, TenantEntry};
+use crate::period::{Hour, Month};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;

@@ -1,0 +1,154 @@
+//! Dead letters of signals: listed for tenants and operators, deleted, redriven.
+
+use crate::audit::Audit;
+use crate::error::SignalsError;
+use crate::notify::delivery::row::DeliveryRow;
+use crate::notify::delivery::{Retried, begin, retry_row};
+use crate::queues::QueueDeps;
+use crate::view::{DeadLetterDetails, DeadLetterView};
+use futures_util::future::try_join_all;
+use switchyard_core::error_chain;
+use switchyard_work::dead_letters::{self, DeadLetter, Filter, Scope};
+use switchyard_work::outbox;
+use tokio::time::Instant;
+
+/// Dead letters that are redriven at a time.
+const REDRIVEN_TOGETHER: usize = 10;
+
+/// Dead letters, newest first, at most `limit` from `cursor` on, and the cursor of the next page. A page reads a bounded number of
+/// rows, so that it may hold fewer than there are and still have a cursor.
+///
+/// # Errors
+/// DynamoDB could not be reached, or the cursor is not valid.
+pub async fn list(
+    deps: &QueueDeps,
+    scope: Scope<'_>,
+    filter: &Filter,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<DeadLetterView>, Option<String>), SignalsError> {
+    let (rows, cursor) = deps.store.dead_letters().list(scope, filter, cursor, limit).await?;
+    Ok((rows.iter().map(DeadLetterView::of).collect(), cursor))
+}
+
+/// A dead letter with its message; `None` when there is none with this id.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn get(deps: &QueueDeps, scope: Scope<'_>, id: &str) -> Result<Option<DeadLetterDetails>, SignalsError> {
+    let Some(row) = find(deps, scope, id).await? else { return Ok(None) };
+    let body = serde_json::from_str(&row.body).unwrap_or_else(|_| row.body.as_str().into());
+    Ok(Some(DeadLetterDetails { letter: DeadLetterView::of(&row), body }))
+}
+
+/// Deletes a dead letter; `false` when there is none with this id.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn delete(deps: &QueueDeps, actor: &str, scope: Scope<'_>, id: &str) -> Result<bool, SignalsError> {
+    let Some(row) = find(deps, scope, id).await? else { return Ok(false) };
+    let record = deps.store.audit(audit(&row, actor, "dead_letter.remove"), deps.clock.now())?;
+    Ok(deps.store.dead_letters().delete(&row, vec![record]).await?)
+}
+
+fn audit<'a>(row: &'a DeadLetter, actor: &'a str, action: &'a str) -> Audit<'a> {
+    Audit { tenant: row.tenant.as_deref().unwrap_or("-"), actor, action, subject: &row.id, before: None, after: None }
+}
+
+/// Redrives a dead letter: sends its message again, or retries its notification; `None` when there is none with this id.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn redrive(
+    deps: &QueueDeps,
+    actor: &str,
+    scope: Scope<'_>,
+    id: &str,
+) -> Result<Option<Retried>, SignalsError> {
+    match find(deps, scope, id).await? {
+        Some(row) => redrive_row(deps, actor, &row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn redrive_row(deps: &QueueDeps, actor: &str, row: &DeadLetter) -> Result<Retried, SignalsError> {
+    if row.redriven_at.is_some() {
+        return Ok(Retried::Refused("it was redriven before"));
+    }
+    if let (Some(tenant), Some(delivery)) = (&row.tenant, &row.delivery_id) {
+        let Some(delivery) = deps.store.delivery::<DeliveryRow>(tenant, delivery).await? else {
+            return Ok(Retried::Refused("its notification is not stored any longer"));
+        };
+        return match row.is_given_up {
+            true if delivery.dead_letter.as_ref() == Some(&row.id) => retry_row(deps, actor, &delivery).await,
+            false if delivery.is_open() => begin(deps, actor, &delivery, Some(row.key())).await,
+            true | false => Ok(Retried::Refused("its notification was sent or retried since")),
+        };
+    }
+    let now = deps.clock.now();
+    let record = deps.store.audit(audit(row, actor, "dead_letter.redrive"), now)?;
+    if !deps.store.dead_letters().redrive(row, actor, now, outbox::GRACE, vec![record]).await? {
+        return Ok(Retried::Refused("it was redriven before"));
+    }
+    match send_again(deps, row).await {
+        Ok(()) => {}
+        Err(error) => tracing::warn!(error = error_chain(&error), "a dead letter waits for the sweeper"),
+    }
+    Ok(Retried::Enqueued)
+}
+
+/// Sends the message of a dead letter that was marked as redriven. A delivery that is still open starts anew, as its retry would.
+pub(crate) async fn send_again(deps: &QueueDeps, row: &DeadLetter) -> Result<(), SignalsError> {
+    let delivery = match (&row.tenant, &row.delivery_id) {
+        (Some(tenant), Some(id)) => deps.store.delivery::<DeliveryRow>(tenant, id).await?,
+        _ => None,
+    };
+    match delivery {
+        Some(delivery) if delivery.is_open() => {
+            let actor = row.redriven_by.as_deref().unwrap_or("sweep");
+            begin(deps, actor, &delivery, None).await?;
+        }
+        Some(_) => {}
+        None => deps.send(&row.queue, &row.body).await?,
+    }
+    Ok(deps.store.dead_letters().sent(&row.key()).await?)
+}
+
+/// Redrives the dead letters that fit, at most `limit` from `cursor` on, until the `deadline`. Returns how many, and the cursor of the
+/// next call if there may be more.
+///
+/// # Errors
+/// DynamoDB could not be reached, or the cursor is not valid; those before were redriven.
+pub async fn redrive_all(
+    deps: &QueueDeps,
+    actor: &str,
+    scope: Scope<'_>,
+    filter: &Filter,
+    cursor: Option<&str>,
+    limit: usize,
+    deadline: Instant,
+) -> Result<(usize, Option<String>), SignalsError> {
+    let (rows, next) = deps.store.dead_letters().list(scope, filter, cursor, limit).await?;
+    let (mut matched, mut last) = (0, None);
+    for some in rows.chunks(REDRIVEN_TOGETHER) {
+        // The first ones are redriven in any case, so that every call makes progress.
+        if let Some(last) = last.filter(|_: &&DeadLetter| Instant::now() >= deadline) {
+            return Ok((matched, Some(last.place(scope))));
+        }
+        let retried = try_join_all(some.iter().map(|row| redrive_row(deps, actor, row))).await?;
+        matched += retried.into_iter().filter(|retried| *retried == Retried::Enqueued).count();
+        last = some.last();
+    }
+    Ok((matched, next))
+}
+
+async fn find(deps: &QueueDeps, scope: Scope<'_>, id: &str) -> Result<Option<DeadLetter>, SignalsError> {
+    let key = match scope {
+        Scope::Tenant(tenant) => Some(dead_letters::key(Some(tenant), id)),
+        Scope::All => deps.store.key_of(id).await?.filter(dead_letters::is_dead_letter),
+    };
+    match key {
+        Some(key) => Ok(deps.store.dead_letters().get(&key).await?),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,120 @@
+//! A tenant's notifications: their state, and retrying them.
+
+pub(crate) mod row;
+pub(crate) mod view;
+
+use crate::audit::Audit;
+use crate::error::SignalsError;
+use crate::evaluate::plan::message;
+use crate::manage::tenants::TenantDeps;
+use crate::notify::delivery::row::{BeginAgain, DeliveryRow, DeliveryStatus};
+use crate::notify::delivery::view::{DeliveryInFull, DeliveryView};
+use crate::queues::{NOTIFY, QueueDeps};
+use switchyard_core::error_chain;
+use switchyard_io::dynamo::{Item, Key};
+use switchyard_work::dead_letters;
+use switchyard_work::listing::{self, Rows};
+
+/// Which deliveries are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct WantedDeliveries {
+    /// Of this rule.
+    pub rule_id: Option<String>,
+    /// In this state.
+    pub status: Option<DeliveryStatus>,
+}
+
+/// An event's deliveries.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn of_event(deps: &TenantDeps, tenant: &str, event_id: &str) -> Result<Vec<DeliveryView>, SignalsError> {
+    deps.store.deliveries(tenant, event_id).await
+}
+
+/// A tenant's deliveries, those first whose state changed last, at most `limit` from `cursor` on, and the cursor of the
+/// next page. One look reads a bounded number of them, so that it may find fewer than there are and still say where to go on.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn list(
+    deps: &TenantDeps,
+    tenant: &str,
+    wanted: &WantedDeliveries,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<DeliveryView>, Option<String>), SignalsError> {
+    let statuses = wanted.status.map_or(DeliveryStatus::ALL.to_vec(), |status| vec![status]);
+    let partitions: Vec<_> = statuses.iter().map(|status| listing::partition(tenant, status.name())).collect();
+    let fits = |row: &Item| wanted.rule_id.as_deref().is_none_or(|rule| listing::text(row, "rule_id") == Some(rule));
+    let (items, next) = listing::page(deps.store.table(), &Rows::Listed(partitions), cursor, limit, &fits).await?;
+    let views = items.into_iter().map(|item| deps.store.table().read(item)).collect::<Result<_, _>>()?;
+    Ok((views, next))
+}
+
+/// A delivery with its attempts; `None` when the tenant has no such delivery.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn delivery(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<DeliveryInFull>, SignalsError> {
+    deps.store.delivery(tenant, id).await
+}
+
+/// Outcome of a request to send something again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It is sent again.
+    Enqueued,
+    /// It is not, and why.
+    Refused(&'static str),
+}
+
+/// Begins a delivery again that failed or got too old, with a schedule and an age of its own; `None` when the tenant has no
+/// such delivery.
+///
+/// # Errors
+/// DynamoDB could not be reached.
+pub async fn retry(deps: &QueueDeps, actor: &str, tenant: &str, id: &str) -> Result<Option<Retried>, SignalsError> {
+    match deps.store.delivery::<DeliveryRow>(tenant, id).await? {
+        Some(row) => retry_row(deps, actor, &row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn retry_row(deps: &QueueDeps, actor: &str, row: &DeliveryRow) -> Result<Retried, SignalsError> {
+    if !matches!(row.status, DeliveryStatus::Failed | DeliveryStatus::Expired) {
+        return Ok(Retried::Refused("it neither failed nor expired"));
+    }
+    if row.intent.failed.is_some() {
+        return Ok(Retried::Refused("it was never composed; replay its event instead"));
+    }
+    let letter = row.dead_letter.as_ref().map(|id| dead_letters::key(Some(&row.tenant), id));
+    begin(deps, actor, row, letter).await
+}
+
+/// Begins a delivery anew, with its dead letter if there is one, and sends its message.
+pub(crate) async fn begin(
+    deps: &QueueDeps,
+    actor: &str,
+    row: &DeliveryRow,
+    mut letter: Option<Key>,
+) -> Result<Retried, SignalsError> {
+    let now = deps.clock.now();
+    loop {
+        let (tenant, action, subject) = (row.tenant.as_str(), "delivery.retry", row.id.as_str());
+        let record = deps.store.audit(Audit { tenant, actor, action, subject, before: None, after: None }, now)?;
+        match deps.store.begin_again(row, letter.as_ref(), actor, record, now).await? {
+            BeginAgain::Done => break,
+            BeginAgain::TooLate => return Ok(Retried::Refused("it was retried before")),
+            BeginAgain::LetterGone => letter = None,
+        }
+    }
+    let sent = match message(row, row.attempts_when_begun_again()) {
+        Ok(text) => deps.send(NOTIFY, &text).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = sent {
+        tracing::warn!(event_id = row.event_id, error = error_chain(&error), "the delivery waits for the sweeper");
+    }
+    Ok(Retried::Enqueued)
+}
