@@ -77,19 +77,19 @@ async fn set_status(deps: &ConfigDeps, tenant: &str, id: &str, status: ConfigSta
     Ok(report(configs::set_status(deps, ACTOR, tenant, id, status, None).await?))
 }
 
-fn report(written: configs::Written) -> ExitCode {
+fn report(written: configs::ConfigWrite) -> ExitCode {
     match written {
-        configs::Written::Config(config, _) => {
+        configs::ConfigWrite::Config(config, _) => {
             show(&config);
             return ExitCode::SUCCESS;
         }
-        configs::Written::Invalid(issues) => {
+        configs::ConfigWrite::Invalid(issues) => {
             issues.iter().for_each(|issue| say(&format!("{}: {}", issue.pointer, issue.message)));
         }
-        configs::Written::Unknown => say("no such config"),
-        configs::Written::Stale => say("the config was changed by another request; try again"),
-        configs::Written::TooMany => say(&format!("a tenant has at most {} configs", configs::MAX_CONFIGS)),
-        configs::Written::OtherChannel => say("a config's channel cannot be changed"),
+        configs::ConfigWrite::Unknown => say("no such config"),
+        configs::ConfigWrite::Stale => say("the config was changed by another request; try again"),
+        configs::ConfigWrite::TooMany => say(&format!("a tenant has at most {} configs", configs::MAX_CONFIGS)),
+        configs::ConfigWrite::OtherChannel => say("a config's channel cannot be changed"),
     }
     ExitCode::FAILURE
 }

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use switchyard_signals::RuleStatus;
-use switchyard_signals::rules::{self, Written};
+use switchyard_signals::rules::{self, RuleWrite};
 use switchyard_signals::tenants::TenantDeps;
 
 /// Versions of a rule that are read at a time.
@@ -108,26 +108,26 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
         Command::Archive { tenant, id } => set_status(deps, &id_of(&tenant).await?, &id, RuleStatus::Archived).await?,
     };
     match written {
-        Written::Rule(rule, _, warnings) => {
+        RuleWrite::Rule(rule, _, warnings) => {
             for warning in warnings {
                 say(&format!("warning: {}: {}", warning.pointer, warning.message));
             }
             show(&rule);
             return Ok(ExitCode::SUCCESS);
         }
-        Written::Invalid(issues) => {
+        RuleWrite::Invalid(issues) => {
             for issue in issues {
                 let hint = issue.hint.map(|hint| format!(" (did you mean {hint}?)")).unwrap_or_default();
                 say(&format!("{}: {}{hint}", issue.pointer, issue.message));
             }
         }
-        Written::Unknown => say("no such rule"),
-        Written::Stale => say("the rule was changed by another request; try again"),
-        Written::TooMany => say(&format!("a tenant has at most {} active rules", rules::MAX_ACTIVE)),
+        RuleWrite::Unknown => say("no such rule"),
+        RuleWrite::Stale => say("the rule was changed by another request; try again"),
+        RuleWrite::TooMany => say(&format!("a tenant has at most {} active rules", rules::MAX_ACTIVE)),
     }
     Ok(ExitCode::FAILURE)
 }
 
-async fn set_status(deps: &TenantDeps, tenant: &str, id: &str, status: RuleStatus) -> Result<Written> {
+async fn set_status(deps: &TenantDeps, tenant: &str, id: &str, status: RuleStatus) -> Result<RuleWrite> {
     Ok(rules::set_status(deps, ACTOR, tenant, id, status, None).await?)
 }

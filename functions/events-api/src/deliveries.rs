@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use switchyard_api::{Accepted, Authenticated, Endpoint, Json, Page, PageQuery, Path, Query, page_of};
 use switchyard_identity::{Access, Role, Scope};
-use switchyard_signals::deliveries::{self, Retried, WantedDeliveries};
+use switchyard_signals::deliveries::{self, DeliveryFilter, RetryOutcome};
 use switchyard_signals::{DeliveryInFull, DeliveryStatus, DeliveryView};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
@@ -58,7 +58,7 @@ async fn list_deliveries(
         deliveries.sort_by(|one, other| one.id().cmp(other.id()));
         return Ok(Json(page_of(deliveries, &page, DeliveryView::id)?));
     }
-    let wanted = WantedDeliveries { rule_id: query.rule_id, status: query.status };
+    let wanted = DeliveryFilter { rule_id: query.rule_id, status: query.status };
     let (items, next_cursor) = deliveries::list(deps, tenant, &wanted, page.cursor(), page.limit).await?;
     Ok(Json(Page { items, next_cursor }))
 }
@@ -90,9 +90,9 @@ async fn retry_delivery(
 }
 
 /// The reply to a request to send something again.
-pub(crate) fn enqueued(retried: Option<Retried>, id: &str) -> Result<Accepted<Enqueued>, Failure> {
+pub(crate) fn enqueued(retried: Option<RetryOutcome>, id: &str) -> Result<Accepted<Enqueued>, Failure> {
     match retried.ok_or_else(not_found)? {
-        Retried::Enqueued => Ok(Accepted(Enqueued { id: id.to_owned(), status: "enqueued" })),
-        Retried::Refused(reason) => Err(conflict("not_retryable", format!("It cannot be sent again: {reason}"))),
+        RetryOutcome::Enqueued => Ok(Accepted(Enqueued { id: id.to_owned(), status: "enqueued" })),
+        RetryOutcome::Refused(reason) => Err(conflict("not_retryable", format!("It cannot be sent again: {reason}"))),
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_api::{Accepted, Authenticated, Endpoint, Json, Page, PageQuery, Path, Query};
 use switchyard_core::{SignedDuration, Uuid};
 use switchyard_identity::{Access, Role, Scope};
-use switchyard_signals::events::{self, EventStatus, EventView, MAX_DAYS, Wanted, type_pattern};
+use switchyard_signals::events::{self, EventFilter, EventStatus, EventView, MAX_DAYS, type_pattern};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
     let read = |endpoint: Endpoint<State>| endpoint.access(Access::Tenant(Role::Member, Some(Scope::EventsRead)));
@@ -61,7 +61,7 @@ async fn list_events(
     }
     let pattern = |text: &String| type_pattern(text).ok_or_else(|| field("type must be a type, payment.* or *"));
     let before = page.cursor.as_ref().map(switchyard_api::Cursor::parse::<Uuid>).transpose()?;
-    let wanted = Wanted {
+    let wanted = EventFilter {
         kind: query.r#type.as_ref().map(pattern).transpose()?,
         source: query.source,
         status: query.status,

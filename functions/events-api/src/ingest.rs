@@ -19,7 +19,8 @@ use switchyard_api::{
 use switchyard_core::Invocation;
 use switchyard_identity::{Access, Scope};
 use switchyard_signals::{
-    Accepted, BadEvent, NewEvent, Places, Tenant, Unsent, accept, give_back, keep, reserve_places, send,
+    Accepted, BadEvent, NewEvent, Reservations, Tenant, Unsent, accept, release_reservations, reserve_events, send,
+    store_event,
 };
 
 const USAGE_WARNING: HeaderName = HeaderName::from_static("x-usage-warning");
@@ -199,7 +200,7 @@ async fn create_events(
     let events: Vec<_> = events.into_iter().map(|event| read_item(event.get(), state.0.max_event_bytes)).collect();
     let without_key = events.iter().flatten().filter(|(_, key)| key.is_none()).count();
     let wanted = u32::try_from(without_key).unwrap_or_default();
-    let places = reserve_places(deps, tenant, wanted).await;
+    let places = reserve_events(deps, tenant, wanted).await;
     let batch = Batch { state: &state, tenant, invocation: &invocation, places: places.as_ref() };
     let (items, unsent): (Vec<BatchItem>, Vec<Option<Unsent>>) = stream::iter(events.into_iter().enumerate())
         .map(|(index, event)| batch.item(index, event))
@@ -210,7 +211,7 @@ async fn create_events(
     // Side by side: a slow queue is not to cost the tenant its places.
     tokio::join!(send(deps, &unsent), async {
         if let Some(places) = places {
-            give_back(deps, tenant, places).await;
+            release_reservations(deps, tenant, places).await;
         }
     });
     Ok(MultiStatus(BatchResult { items }))
@@ -221,7 +222,7 @@ struct Batch<'a> {
     state: &'a State,
     tenant: &'a Tenant,
     invocation: &'a Invocation,
-    places: Option<&'a Places>,
+    places: Option<&'a Reservations>,
 }
 
 impl Batch<'_> {
@@ -234,7 +235,7 @@ impl Batch<'_> {
             let (event, key) = event?;
             let (deps, trace) = (&self.state.0.ingest, self.invocation.trace.clone());
             let (accepted, unsent) =
-                keep(deps, self.tenant, &event, key.as_deref(), self.places, trace).await.or_fault()?;
+                store_event(deps, self.tenant, &event, key.as_deref(), self.places, trace).await.or_fault()?;
             Ok::<_, Refusal>((stored(accepted)?, unsent))
         };
         match kept.await {

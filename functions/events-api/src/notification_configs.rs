@@ -16,8 +16,8 @@ use switchyard_api::{
 use switchyard_core::Channel;
 use switchyard_identity::{Access, Role};
 use switchyard_signals::ConfigStatus;
-use switchyard_signals::configs::{self, MAX_CONFIGS, NewConfig, Written};
-use switchyard_signals::trials::{self, Tried};
+use switchyard_signals::configs::{self, ConfigWrite, MAX_CONFIGS, NewConfig};
+use switchyard_signals::trials::{self, TrialOutcome};
 use switchyard_signals::view::{ConfigView, TestOutcome};
 
 /// Longest name, in characters.
@@ -200,25 +200,27 @@ async fn test_notification_config(
     OptionalJson(TestMessage { to }): OptionalJson<TestMessage>,
 ) -> Result<Transient<Json<TestOutcome>>, Failure> {
     match trials::send_test(&state.0.trials, actor.tenant_id()?, id.as_str(), to.as_deref()).await? {
-        Tried::Outcome(outcome) => Ok(Transient(Json(outcome))),
-        Tried::Unknown => Err(not_found()),
-        Tried::BadRecipient => Err(field("to must be a recipient that the channel knows")),
+        TrialOutcome::Outcome(outcome) => Ok(Transient(Json(outcome))),
+        TrialOutcome::Unknown => Err(not_found()),
+        TrialOutcome::BadRecipient => Err(field("to must be a recipient that the channel knows")),
     }
 }
 
-fn changed(written: Written, known: IfMatch) -> Result<Versioned<Json<ConfigView>>, Failure> {
+fn changed(written: ConfigWrite, known: IfMatch) -> Result<Versioned<Json<ConfigView>>, Failure> {
     outcome(written, known).map(|(config, version)| Versioned(Json(config), version))
 }
 
-fn outcome(written: Written, known: IfMatch) -> Result<(ConfigView, i64), Failure> {
+fn outcome(written: ConfigWrite, known: IfMatch) -> Result<(ConfigView, i64), Failure> {
     match written {
-        Written::Config(config, version) => Ok((*config, version)),
-        Written::Invalid(issues) => {
+        ConfigWrite::Config(config, version) => Ok((*config, version)),
+        ConfigWrite::Invalid(issues) => {
             Err(Refusal::invalid("config_invalid", "The config is not valid", json!(issues)).into())
         }
-        Written::Unknown => Err(not_found()),
-        Written::Stale => Err(known.conflict().into()),
-        Written::TooMany => Err(conflict("too_many_configs", format!("A tenant has at most {MAX_CONFIGS} configs"))),
-        Written::OtherChannel => Err(field("channel cannot be changed")),
+        ConfigWrite::Unknown => Err(not_found()),
+        ConfigWrite::Stale => Err(known.conflict().into()),
+        ConfigWrite::TooMany => {
+            Err(conflict("too_many_configs", format!("A tenant has at most {MAX_CONFIGS} configs")))
+        }
+        ConfigWrite::OtherChannel => Err(field("channel cannot be changed")),
     }
 }

@@ -16,8 +16,8 @@ use switchyard_api::{
 };
 use switchyard_identity::{Access, Role, Scope};
 use switchyard_signals::RuleStatus;
-use switchyard_signals::dry_runs::{self, DryRun, MAX_SAMPLE, Run, State as PastState, Tried, TriedEvent};
-use switchyard_signals::rules::{self, Issue, MAX_ACTIVE, Written};
+use switchyard_signals::dry_run::{self, Candidate, DryRun, MAX_SAMPLE, Run, State as PastState, TriedEvent};
+use switchyard_signals::rules::{self, Issue, MAX_ACTIVE, RuleWrite};
 use switchyard_signals::view::{RuleVersionView, RuleView, SampleOutcome};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 13] {
@@ -312,7 +312,7 @@ async fn test_rule_document(
     Query(query): Query<SampleQuery>,
     Json(DocumentTest { rule, event, state: past }): Json<DocumentTest>,
 ) -> Result<TestResult, Failure> {
-    run(&state, &actor, Tried::Document(rule.get()), query.count()?, event.as_ref(), &past).await
+    run(&state, &actor, Candidate::Document(rule.get()), query.count()?, event.as_ref(), &past).await
 }
 
 async fn test_rule(
@@ -322,13 +322,13 @@ async fn test_rule(
     Query(query): Query<SampleQuery>,
     Json(RuleTest { event, version, state: past }): Json<RuleTest>,
 ) -> Result<TestResult, Failure> {
-    run(&state, &actor, Tried::Rule(id.as_str(), version), query.count()?, event.as_ref(), &past).await
+    run(&state, &actor, Candidate::Rule(id.as_str(), version), query.count()?, event.as_ref(), &past).await
 }
 
 async fn run(
     state: &State,
     actor: &Actor,
-    tried: Tried<'_>,
+    tried: Candidate<'_>,
     sample: Option<usize>,
     event: Option<&TriedEvent>,
     past: &PastState,
@@ -336,8 +336,8 @@ async fn run(
     let (deps, tenant) = (&state.0.events, actor.tenant()?);
     let ran = match (sample, event) {
         (Some(_), Some(_)) => return Err(field("event must be absent when sample is given")),
-        (Some(count), None) => dry_runs::sample(deps, tenant, tried, count).await?,
-        (None, Some(event)) => dry_runs::test(deps, tenant, tried, event, past).await?,
+        (Some(count), None) => dry_run::sample(deps, tenant, tried, count).await?,
+        (None, Some(event)) => dry_run::test(deps, tenant, tried, event, past).await?,
         (None, None) => return Err(field("event: missing field")),
     };
     match ran {
@@ -349,17 +349,19 @@ async fn run(
     }
 }
 
-fn changed(written: Written, known: IfMatch) -> Result<Versioned<Json<RuleView>>, Failure> {
+fn changed(written: RuleWrite, known: IfMatch) -> Result<Versioned<Json<RuleView>>, Failure> {
     outcome(written, known).map(|(rule, version)| Versioned(Json(rule), version))
 }
 
-fn outcome(written: Written, known: IfMatch) -> Result<(RuleView, i64), Failure> {
+fn outcome(written: RuleWrite, known: IfMatch) -> Result<(RuleView, i64), Failure> {
     match written {
-        Written::Rule(rule, version, warnings) => Ok((rule.with_warnings(&warnings), version)),
-        Written::Invalid(issues) => Err(invalid(&issues)),
-        Written::Unknown => Err(not_found()),
-        Written::Stale => Err(known.conflict().into()),
-        Written::TooMany => Err(conflict("too_many_rules", format!("A tenant has at most {MAX_ACTIVE} active rules"))),
+        RuleWrite::Rule(rule, version, warnings) => Ok((rule.with_warnings(&warnings), version)),
+        RuleWrite::Invalid(issues) => Err(invalid(&issues)),
+        RuleWrite::Unknown => Err(not_found()),
+        RuleWrite::Stale => Err(known.conflict().into()),
+        RuleWrite::TooMany => {
+            Err(conflict("too_many_rules", format!("A tenant has at most {MAX_ACTIVE} active rules")))
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub enum SignalsError {
         /// Its id.
         id: String,
     },
-    /// Another worker has the delivery. Retried when its lease ends.
+    /// Another worker has the delivery. RetryOutcome when its lease ends.
     #[error("another worker holds the delivery")]
     Busy {
         /// Until the lease ends.
@@ -77,7 +77,7 @@ pub enum SignalsError {
         /// What it must be, to be read after the field's name.
         reason: String,
     },
-    /// Another kept changing the same thing. Retried.
+    /// Another kept changing the same thing. RetryOutcome.
     #[error("{what} was changed too often by others")]
     Contended {
         /// What it was.

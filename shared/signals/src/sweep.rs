@@ -13,7 +13,7 @@ use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
 /// For so long at most one tenant is dealt with as it is each night, before others have their turn.
-const NIGHTLY_FOR: Duration = Duration::from_secs(10);
+const NIGHTLY_TIME: Duration = Duration::from_secs(10);
 
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,7 +59,7 @@ async fn deal_with(deps: &QueueDeps, row: &DueRow, deadline: Instant) -> Result<
         }
         Due::Tenant(entry) => {
             let tenants = TenantDeps { store: deps.store.clone(), clock: deps.clock.clone() };
-            nightly(&tenants, &entry, deadline.min(Instant::now() + NIGHTLY_FOR)).await?;
+            nightly(&tenants, &entry, deadline.min(Instant::now() + NIGHTLY_TIME)).await?;
             return Ok(false);
         }
         Due::Delivery(delivery) => (NOTIFY, message(&delivery, delivery.attempts)?),

@@ -10,7 +10,7 @@ use switchyard_io::dynamo::{DynamoError, Index, IntoAttribute as _, Item, Page};
 pub const INDEX: Index = Index::Named("listed");
 
 /// Rows of each partition that are read at a time.
-const READ_TOGETHER: usize = 200;
+const READ_BATCH: usize = 200;
 
 /// Rows that one page reads at most, before it ends early with a cursor.
 const MAX_READ: usize = 2_000;
@@ -81,7 +81,7 @@ pub async fn page(
         return Err(ListError::InvalidCursor);
     }
     let (mut found, mut place) = (Vec::new(), before.map(str::to_owned));
-    for _ in 0..MAX_READ / READ_TOGETHER {
+    for _ in 0..MAX_READ / READ_BATCH {
         let (page, has_more) = newest(table, rows, place.as_deref()).await?;
         let mut page = page.into_iter().peekable();
         while let Some((at, item)) = page.next() {
@@ -112,7 +112,7 @@ async fn newest(table: &Table, rows: &Rows, before: Option<&str>) -> Result<(Vec
             // "~" lies beyond every place; the row at `before` itself is left out below.
             range: Some((FIRST_PLACE.into_attribute(), before.unwrap_or("~").into_attribute())),
             newest_first: true,
-            limit: i32::try_from(READ_TOGETHER + 1).unwrap_or(i32::MAX),
+            limit: i32::try_from(READ_BATCH + 1).unwrap_or(i32::MAX),
             after: None,
         })
     });
@@ -127,8 +127,8 @@ async fn newest(table: &Table, rows: &Rows, before: Option<&str>) -> Result<(Vec
     }
     found.retain(|(at, _)| Some(at.as_str()) != before && Some(at) >= read_down_to.as_ref());
     found.sort_by(|(one, _), (other, _)| other.cmp(one));
-    let has_more = read_down_to.is_some() || found.len() > READ_TOGETHER;
-    found.truncate(READ_TOGETHER);
+    let has_more = read_down_to.is_some() || found.len() > READ_BATCH;
+    found.truncate(READ_BATCH);
     Ok((found, has_more))
 }
 

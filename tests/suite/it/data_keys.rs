@@ -116,7 +116,7 @@ impl Sealed {
             status: None,
         };
         let written = configs::create(&signals, "cli", "tenant", &config).await.unwrap();
-        assert!(matches!(written, configs::Written::Config(..)), "{written:?}");
+        assert!(matches!(written, configs::ConfigWrite::Config(..)), "{written:?}");
         manage::secret(&callbacks, &endpoint).await.unwrap().expose().clone()
     }
 }

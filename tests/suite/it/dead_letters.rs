@@ -5,7 +5,7 @@ use super::{env, operator_bus, owner, queue, take};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Owner;
-use switchyard_signals::deliveries::{self, Retried, WantedDeliveries};
+use switchyard_signals::deliveries::{self, DeliveryFilter, RetryOutcome};
 use switchyard_signals::{DeliveryStatus, QueueDeps, archive, dead_letters, deliver, process};
 use switchyard_work::dead_letters::{Archiver, Filter, Scope};
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ impl World {
         letters.iter().map(|letter| json!(letter)).collect()
     }
 
-    async fn redrive(&self, letter: &Value) -> Retried {
+    async fn redrive(&self, letter: &Value) -> RetryOutcome {
         let id = letter["id"].as_str().unwrap();
         dead_letters::redrive(&self.queues, "cli", self.own(), id).await.unwrap().unwrap()
     }
@@ -47,8 +47,8 @@ impl World {
     }
 }
 
-fn sends_again(retried: Retried) -> bool {
-    retried == Retried::Enqueued
+fn sends_again(retried: RetryOutcome) -> bool {
+    retried == RetryOutcome::Enqueued
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ async fn a_letter_that_could_not_be_sent_is_sent_by_the_sweep() {
     let cut_off = QueueDeps::from_env(&world.aws, &env).unwrap().with_clock(world.clock());
     let id = letter["id"].as_str().unwrap();
     let retried = dead_letters::redrive(&cut_off, "cli", world.own(), id).await.unwrap();
-    assert_eq!(retried, Some(Retried::Enqueued));
+    assert_eq!(retried, Some(RetryOutcome::Enqueued));
     assert_eq!(world.run_sweep().await, 0);
     world.pass(121);
     assert_eq!(world.run_sweep().await, 1);
@@ -350,7 +350,7 @@ async fn deliveries_are_listed_by_state_in_pages() {
     let pages = async |status: Option<DeliveryStatus>| {
         let (mut ids, mut cursor) = (Vec::new(), None);
         loop {
-            let wanted = WantedDeliveries { rule_id: None, status };
+            let wanted = DeliveryFilter { rule_id: None, status };
             let tenant = &world.tenant.id;
             let page = deliveries::list(&world.tenants, tenant, &wanted, cursor.as_deref(), 2).await.unwrap();
             assert!(page.0.len() <= 2);
@@ -365,9 +365,9 @@ async fn deliveries_are_listed_by_state_in_pages() {
     assert_eq!(pages(Some(DeliveryStatus::Expired)).await, Vec::<Value>::new());
     let all: Vec<_> = std::iter::once(sent).chain(failed).collect();
     assert_eq!(pages(None).await, all);
-    let wanted = WantedDeliveries { rule_id: Some("another".to_owned()), status: None };
+    let wanted = DeliveryFilter { rule_id: Some("another".to_owned()), status: None };
     assert!(deliveries::list(&world.tenants, &world.tenant.id, &wanted, None, 2).await.unwrap().0.is_empty());
     assert!(
-        deliveries::list(&world.tenants, "another", &WantedDeliveries::default(), None, 2).await.unwrap().0.is_empty()
+        deliveries::list(&world.tenants, "another", &DeliveryFilter::default(), None, 2).await.unwrap().0.is_empty()
     );
 }

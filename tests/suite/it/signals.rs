@@ -8,13 +8,13 @@ use switchyard_core::Owner;
 use switchyard_core::{Clock, Timestamp};
 use switchyard_signals::configs;
 use switchyard_signals::dead_letters;
-use switchyard_signals::events::{self, EventDeps, Wanted};
-use switchyard_signals::rules::{self, Written};
+use switchyard_signals::events::{self, EventDeps, EventFilter};
+use switchyard_signals::rules::{self, RuleWrite};
 use switchyard_signals::tenants::{self, TenantEdit};
-use switchyard_signals::trials::{self, TrialDeps, Tried};
+use switchyard_signals::trials::{self, TrialDeps, TrialOutcome};
 use switchyard_signals::{
     Accepted, ConfigStatus, DeliveryStatus, NewEvent, RuleStatus, RulesDeps, SignalsError, TenantStatus, deliver,
-    deliveries, keep, process, send,
+    deliveries, process, send, store_event,
 };
 use switchyard_tests::client::{poll, unique};
 use switchyard_work::dead_letters::{Filter, Scope};
@@ -247,7 +247,7 @@ async fn a_trial_is_one_attempt_and_leaves_no_letter() {
     let env = env(vec![("SIGNALS_TABLE", world.table.clone()), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
     let trials = TrialDeps::from_env(&world.aws, &env).unwrap();
     let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0].id.clone();
-    let failed = deliveries::WantedDeliveries { rule_id: None, status: Some(DeliveryStatus::Failed) };
+    let failed = deliveries::DeliveryFilter { rule_id: None, status: Some(DeliveryStatus::Failed) };
     let is_over = async || {
         world.work().await;
         let (found, _) = deliveries::list(&world.tenants, &world.tenant.id, &failed, None, 1).await?;
@@ -256,7 +256,7 @@ async fn a_trial_is_one_attempt_and_leaves_no_letter() {
     let worked = poll(Duration::from_secs(20), Duration::from_millis(20), is_over);
     let (tried, worked) = tokio::join!(trials::send_test(&trials, &world.tenant.id, &config, None), worked);
     worked.unwrap();
-    let Tried::Outcome(answer) = tried.unwrap() else { panic!("there is such a config") };
+    let TrialOutcome::Outcome(answer) = tried.unwrap() else { panic!("there is such a config") };
     assert_eq!(json!(answer), json!({"ok": false, "error": "telegram_500"}));
     world.pass(10_000);
     assert_eq!(world.run_sweep().await, 0, "nobody asked for more");
@@ -296,9 +296,9 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
     let id = world.rule(document("one")).await;
     let replaced =
         rules::replace(&world.tenants, "cli", &world.tenant.id, &id, &document("two").to_string(), Some(1)).await;
-    assert!(matches!(replaced.unwrap(), Written::Rule(..)));
+    assert!(matches!(replaced.unwrap(), RuleWrite::Rule(..)));
     let stale = rules::replace(&world.tenants, "cli", &world.tenant.id, &id, &document("x").to_string(), Some(1)).await;
-    assert!(matches!(stale.unwrap(), Written::Stale));
+    assert!(matches!(stale.unwrap(), RuleWrite::Stale));
     let event = world.event("x", json!({})).await;
     world.work().await;
     assert_eq!(
@@ -324,7 +324,7 @@ async fn a_rule_is_paused_until_it_is_resumed_whatever_its_document_says() {
     let id = world.rule(document.clone()).await;
     document.as_object_mut().unwrap().remove("status");
     let replaced = rules::replace(tenants, "cli", tenant, &id, &document.to_string(), None).await.unwrap();
-    assert!(matches!(&replaced, Written::Rule(rule, 2, _) if rule.text("status") == Some("paused")), "{replaced:?}");
+    assert!(matches!(&replaced, RuleWrite::Rule(rule, 2, _) if rule.text("status") == Some("paused")), "{replaced:?}");
     document["status"] = "paused".into();
     rules::replace(tenants, "cli", tenant, &id, &document.to_string(), Some(2)).await.unwrap();
     world.event("x", json!({"n": 1})).await;
@@ -351,7 +351,7 @@ async fn a_replay_is_listed_when_it_was_asked_for_and_weighed_as_of_the_first_re
     world.work().await;
     assert_eq!(world.bot.got("1"), ["1 of 2026-01-05T10:00:00.000Z"; 2]);
     // The first one's id is of today, its receipt of another day; a copy is of today in every way.
-    let listed = events::events(&events, &world.tenant, &Wanted::default(), 10).await.unwrap();
+    let listed = events::events(&events, &world.tenant, &EventFilter::default(), 10).await.unwrap();
     let listed: Vec<Value> = listed.events.iter().map(|event| json!(event)).collect();
     let [listed] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!((&listed["id"], &listed["replayOf"]), (&json!(copy), &json!(first)));
@@ -401,7 +401,7 @@ async fn each_event_of_a_batch_is_told_of_once_and_what_is_not_told_of_is_swept(
     for _ in 0..24 {
         let new = NewEvent::parse(r#"{"type":"x","payload":{}}"#).unwrap();
         let (Accepted::New { id, .. }, Some(owed)) =
-            keep(&world.ingest, &world.tenant, &new, None, None, None).await.unwrap()
+            store_event(&world.ingest, &world.tenant, &new, None, None, None).await.unwrap()
         else {
             panic!("it is taken")
         };
@@ -484,12 +484,12 @@ async fn a_rule_that_says_something_wrong_is_refused_as_a_whole() {
         "definition": {"conditions": {"greaterThan": {"amount": 1000}}, "actions": [{"type": "notify", "channel": "email"}]},
     });
     match rules::create(&world.tenants, "cli", &world.tenant.id, &wrong.to_string()).await.unwrap() {
-        Written::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/conditions/greaterThan"),
+        RuleWrite::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/conditions/greaterThan"),
         other => panic!("{other:?}"),
     }
     let named = rule("*", json!({"when": true, "actions": [{"type": "notify", "channel": "email", "config": "none"}]}));
     match rules::create(&world.tenants, "cli", &world.tenant.id, &named.to_string()).await.unwrap() {
-        Written::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/actions/0/config"),
+        RuleWrite::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/actions/0/config"),
         other => panic!("{other:?}"),
     }
     assert_eq!(rules::list(&world.tenants, &world.tenant.id).await.unwrap().len(), 0);
@@ -580,8 +580,8 @@ async fn patterns_of_one_tenant_take_so_much_memory_and_no_more() {
     let write = async |document: &Value| {
         rules::create(&world.tenants, "cli", &world.tenant.id, &document.to_string()).await.unwrap()
     };
-    let refused_at = |written: Written| match written {
-        Written::Invalid(issues) => issues[0].pointer.clone(),
+    let refused_at = |written: RuleWrite| match written {
+        RuleWrite::Invalid(issues) => issues[0].pointer.clone(),
         other => panic!("{other:?}"),
     };
     let first = world.rule(patterns(28)).await;
@@ -593,8 +593,8 @@ async fn patterns_of_one_tenant_take_so_much_memory_and_no_more() {
     refused_at(resume().await.unwrap());
     // A rule that is replaced makes room for itself, and one that is paused for others.
     let again = rules::replace(&world.tenants, "cli", &world.tenant.id, &first, &patterns(29).to_string(), None).await;
-    assert!(matches!(again.unwrap(), Written::Rule(..)));
+    assert!(matches!(again.unwrap(), RuleWrite::Rule(..)));
     rules::set_status(&world.tenants, "cli", &world.tenant.id, &first, RuleStatus::Paused, None).await.unwrap();
-    assert!(matches!(resume().await.unwrap(), Written::Rule(..)));
+    assert!(matches!(resume().await.unwrap(), RuleWrite::Rule(..)));
     assert_eq!(refused_at(write(&patterns(33)).await), "/definition/when/any/0/any/32/value", "one rule alone");
 }

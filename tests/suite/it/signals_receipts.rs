@@ -14,7 +14,7 @@ impl World {
     async fn config(&self, channel: Channel, config: Value) {
         let new = NewConfig { channel, ..bot_config(config) };
         let made = configs::create(&self.configs, "cli", &self.tenant.id, &new).await.unwrap();
-        assert!(matches!(made, configs::Written::Config(..)), "{made:?}");
+        assert!(matches!(made, configs::ConfigWrite::Config(..)), "{made:?}");
     }
 
     /// The event's only delivery.

@@ -3,7 +3,7 @@
 use super::signals_world::{World, rule};
 use serde_json::{Value, json};
 use switchyard_notify::Channel;
-use switchyard_signals::configs::{self, NewConfig, Written};
+use switchyard_signals::configs::{self, ConfigWrite, NewConfig};
 use switchyard_signals::{ConfigStatus, dead_letters, deliveries};
 use switchyard_work::dead_letters::{Filter, Scope};
 
@@ -18,7 +18,7 @@ impl World {
         let name = "hook".to_owned();
         let new = NewConfig { name, channel, config, is_default: true, allow_override: true, status: None };
         let made = configs::create(&world.configs, "cli", &world.tenant.id, &new).await.unwrap();
-        let Written::Config(made, ..) = made else { panic!("{made:?}") };
+        let ConfigWrite::Config(made, ..) = made else { panic!("{made:?}") };
         world.rule(rule("t", json!({"when": true, "actions": [{"type": "notify", "channel": "webhook"}]}))).await;
         (world, made.id.clone())
     }
@@ -107,7 +107,7 @@ async fn a_webhook_that_only_failed_for_five_days_puts_its_config_in_error() {
     assert_eq!(world.hits(), hits, "nothing is sent with it");
 
     let enabled = configs::set_status(&world.configs, "cli", &world.tenant.id, &id, ConfigStatus::Active, None).await;
-    assert!(matches!(enabled.unwrap(), Written::Config(..)));
+    assert!(matches!(enabled.unwrap(), ConfigWrite::Config(..)));
     retry().await;
     assert_eq!(world.hits(), hits + 1);
     assert_eq!(world.hook(&id).await["status"], "active", "it begins with a clean record");

@@ -16,7 +16,7 @@ use switchyard_notify::Channel;
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
 use switchyard_signals::dead_letters;
 use switchyard_signals::receipts::ReceiptDeps;
-use switchyard_signals::rules::{self, Written};
+use switchyard_signals::rules::{self, RuleWrite};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
     Accepted, IngestDeps, NewEvent, NotifyDeps, QueueDeps, RulesDeps, Tenant, accept, deliver, deliveries, process,
@@ -179,7 +179,7 @@ impl World {
         let world = Self::new().await;
         let config = json!({"botToken": "42:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "destination": "1"});
         let made = configs::create(&world.configs, "cli", &world.tenant.id, &bot_config(config)).await;
-        assert!(matches!(made.unwrap(), configs::Written::Config(..)));
+        assert!(matches!(made.unwrap(), configs::ConfigWrite::Config(..)));
         world
     }
 
@@ -203,7 +203,7 @@ impl World {
 
     pub(super) async fn rule(&self, document: Value) -> String {
         match rules::create(&self.tenants, "cli", &self.tenant.id, &document.to_string()).await.unwrap() {
-            Written::Rule(rule, ..) => rule.id().to_owned(),
+            RuleWrite::Rule(rule, ..) => rule.id().to_owned(),
             other => panic!("{other:?}"),
         }
     }

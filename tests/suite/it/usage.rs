@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, Timestamp};
 use switchyard_io::Aws;
-use switchyard_signals::rules::{self, Written};
+use switchyard_signals::rules::{self, RuleWrite};
 use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::{
     Accepted, ExportFormat, IngestDeps, NewEvent, QueueDeps, RulesDeps, SignalsError, Tenant, accept, deliveries,
@@ -294,7 +294,7 @@ async fn a_crossing_that_was_never_sent_is_sent_by_the_sweep_and_run_through_the
     let definition = json!({"schema": 2, "when": true, "actions": action});
     let rule = json!({"name": "Limits", "eventType": "signalops.usage.soft_limit_reached", "definition": definition});
     let made = rules::create(&world.tenants, "cli", &world.tenant.id, &rule.to_string()).await.unwrap();
-    assert!(matches!(made, Written::Rule(..)), "{made:?}");
+    assert!(matches!(made, RuleWrite::Rule(..)), "{made:?}");
     world.post(None).await;
     assert_eq!(take(&world.client, &world.queue).await.len(), 2);
     world.pass(121);

@@ -5,20 +5,22 @@ use futures_util::future::join_all;
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use switchyard_signals::tenants::TenantEdit;
-use switchyard_signals::{Accepted, IngestDeps, NewEvent, give_back, keep, reserve_places};
+use switchyard_signals::{Accepted, IngestDeps, NewEvent, release_reservations, reserve_events, store_event};
 
 impl World {
     /// Keeps `count` events as one batch does; returns whether they were counted together, and the outcome of each.
     async fn batch(&self, ingest: &IngestDeps, count: u32) -> (bool, Vec<Accepted>) {
         let event = NewEvent::parse(r#"{"type":"x","payload":{}}"#).unwrap();
-        let places = reserve_places(ingest, &self.tenant, count).await;
+        let places = reserve_events(ingest, &self.tenant, count).await;
         let mut accepted = Vec::new();
         for _ in 0..count {
-            accepted.extend(keep(ingest, &self.tenant, &event, None, places.as_ref(), None).await.map(|kept| kept.0));
+            accepted.extend(
+                store_event(ingest, &self.tenant, &event, None, places.as_ref(), None).await.map(|kept| kept.0),
+            );
         }
         let is_together = places.is_some();
         if let Some(places) = places {
-            give_back(ingest, &self.tenant, places).await;
+            release_reservations(ingest, &self.tenant, places).await;
         }
         (is_together, accepted)
     }
@@ -62,7 +64,7 @@ async fn a_batch_beyond_what_is_left_is_counted_one_by_one() {
     assert_eq!((together, taken(&accepted), &world.usage().await["eventsIngested"]), (false, 2, &json!(12)));
     let rated = TenantEdit { rate_per_second: Some(Some(5)), ..limits(None, Some(100), 1) };
     let tenant = world.change(rated).await;
-    assert!(reserve_places(&world.process(), &tenant, 2).await.is_none(), "each asks the rate");
+    assert!(reserve_events(&world.process(), &tenant, 2).await.is_none(), "each asks the rate");
 }
 
 #[tokio::test]
@@ -130,10 +132,10 @@ async fn a_batch_over_the_hour_is_kept_in_the_hour_it_is_counted_in() {
     let world = World::of_today(TenantEdit::default()).await;
     let month = world.month();
     let event = NewEvent::parse(r#"{"type":"x","payload":{}}"#).unwrap();
-    let places = reserve_places(&world.ingest, &world.tenant, 2).await;
+    let places = reserve_events(&world.ingest, &world.tenant, 2).await;
     assert!(places.is_some());
     for _ in 0..2 {
-        let kept = keep(&world.ingest, &world.tenant, &event, None, places.as_ref(), None).await.unwrap();
+        let kept = store_event(&world.ingest, &world.tenant, &event, None, places.as_ref(), None).await.unwrap();
         assert!(matches!(kept.0, Accepted::New { .. }));
         world.pass(3_600);
     }

@@ -4,13 +4,13 @@ use crate::error::SignalsError;
 use crate::evaluate::{seen, view};
 use crate::ingest::event::EventRow;
 use crate::ingest::occurred::parse_occurred_at;
-use crate::manage::events::{EventDeps, Wanted, find};
+use crate::manage::events::{EventDeps, EventFilter, find};
 use crate::manage::rules::row::RuleStatus;
 use crate::manage::tenants::hidden;
 use crate::manage::tenants::row::Tenant;
-use crate::view::SampleOutcome;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::Serialize;
 use serde_json::Value;
 pub use switchyard_rules::DryRun;
 use switchyard_rules::{Event, Issue, Parsed, Past, Path, Rule, Status, dry_run, parse_text, redact};
@@ -21,7 +21,7 @@ pub const MAX_SAMPLE: usize = 1_000;
 /// Ids that a sample's answer names at most.
 const NAMED: usize = 20;
 
-/// What a rule is tried on.
+/// What a rule is candidate on.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TriedEvent {
@@ -54,7 +54,7 @@ pub struct PriorEvent {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct State {
-    /// Earlier events, of the same type as the one tried.
+    /// Earlier events, of the same type as the one candidate.
     #[serde(default)]
     pub prior_events: Vec<PriorEvent>,
     /// When the group fired last.
@@ -62,9 +62,9 @@ pub struct State {
     pub last_fired_at: Option<String>,
 }
 
-/// Which document is tried.
+/// Which document is candidate.
 #[derive(Clone, Copy, Debug)]
-pub enum Tried<'a> {
+pub enum Candidate<'a> {
     /// This one, as JSON.
     Document(&'a str),
     /// A stored rule's, of this version or of the one in force.
@@ -93,11 +93,11 @@ pub enum Run {
 pub async fn test(
     deps: &EventDeps,
     tenant: &Tenant,
-    tried: Tried<'_>,
+    candidate: Candidate<'_>,
     event: &TriedEvent,
     state: &State,
 ) -> Result<Run, SignalsError> {
-    let (rule, id, version) = match load(deps, tenant, tried).await? {
+    let (rule, id, version) = match load(deps, tenant, candidate).await? {
         Ok(loaded) => loaded,
         Err(run) => return Ok(run),
     };
@@ -112,7 +112,7 @@ pub async fn test(
         let received = time("event.receivedAt", &event.received_at)?.unwrap_or_else(|| deps.clock.now());
         let occurred = time("event.occurredAt", &event.occurred_at)?.unwrap_or(received);
         let last_fired_at = time("state.lastFiredAt", &state.last_fired_at)?;
-        let tried = |id, payload, occurred_at, received_at| Event {
+        let candidate = |id, payload, occurred_at, received_at| Event {
             id,
             kind: &event.r#type,
             payload,
@@ -127,9 +127,9 @@ pub async fn test(
             let at = time(&name, &Some(prior.received_at.clone()))?.unwrap_or(received);
             earlier.push((format!("prior-{number}"), &prior.payload, at));
         }
-        let earlier: Vec<_> = earlier.iter().map(|(id, payload, at)| tried(id, *payload, *at, *at)).collect();
+        let earlier: Vec<_> = earlier.iter().map(|(id, payload, at)| candidate(id, *payload, *at, *at)).collect();
         let past = Past { events: &earlier, last_fired_at };
-        Ok(dry_run(&rule, (&id, version), &tried("test", &event.payload, occurred, received), past))
+        Ok(dry_run(&rule, (&id, version), &candidate("test", &event.payload, occurred, received), past))
     };
     Ok(run().map_or_else(Run::BadField, Run::Ran))
 }
@@ -138,16 +138,25 @@ pub async fn test(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn sample(deps: &EventDeps, tenant: &Tenant, tried: Tried<'_>, count: usize) -> Result<Run, SignalsError> {
-    let (rule, ..) = match load(deps, tenant, tried).await? {
+pub async fn sample(
+    deps: &EventDeps,
+    tenant: &Tenant,
+    candidate: Candidate<'_>,
+    count: usize,
+) -> Result<Run, SignalsError> {
+    let (rule, ..) = match load(deps, tenant, candidate).await? {
         Ok(loaded) => loaded,
         Err(run) => return Ok(run),
     };
     let now = deps.clock.now();
     let days = std::time::Duration::from_secs(crate::events::MAX_DAYS.unsigned_abs() * 86_400);
-    let wanted =
-        Wanted { kind: Some(rule.event_type.clone()), from: Some(now - days), to: Some(now), ..Wanted::default() };
-    let (rows, _) = find(deps, &tenant.id, &wanted, count.min(MAX_SAMPLE), MAX_SAMPLE * 10).await?;
+    let filter = EventFilter {
+        kind: Some(rule.event_type.clone()),
+        from: Some(now - days),
+        to: Some(now),
+        ..EventFilter::default()
+    };
+    let (rows, _) = find(deps, &tenant.id, &filter, count.min(MAX_SAMPLE), MAX_SAMPLE * 10).await?;
     let (mut matched, hidden) = (Vec::new(), hidden(tenant)?);
     for row in &rows {
         tokio::task::yield_now().await;
@@ -170,11 +179,11 @@ fn holds(rule: &Rule, tenant: &Tenant, row: &EventRow, hidden: &[Path]) -> Resul
 async fn load(
     deps: &EventDeps,
     tenant: &Tenant,
-    tried: Tried<'_>,
+    candidate: Candidate<'_>,
 ) -> Result<Result<(Rule, String, u64), Run>, SignalsError> {
-    let (document, id, version, is_paused) = match tried {
-        Tried::Document(document) => (document.to_owned(), "test".to_owned(), 1, None),
-        Tried::Rule(id, version) => {
+    let (document, id, version, is_paused) = match candidate {
+        Candidate::Document(document) => (document.to_owned(), "test".to_owned(), 1, None),
+        Candidate::Rule(id, version) => {
             let head = deps.store.rule(&tenant.id, id).await?.filter(|row| row.status != RuleStatus::Archived);
             let Some(head) = head else { return Ok(Err(Run::Unknown)) };
             let is_paused = Some(head.status == RuleStatus::Paused);
@@ -197,4 +206,16 @@ async fn load(
         }
         Err(issues) => Err(Run::Invalid(issues)),
     })
+}
+
+/// For how many stored events a rule's type and condition hold.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SampleOutcome {
+    /// Events looked at.
+    pub sampled: usize,
+    /// Events that match.
+    pub matched: usize,
+    /// Ids of the first of them, at most 20.
+    pub matched_ids: Vec<String>,
 }

@@ -6,7 +6,7 @@ pub(crate) mod ruleset;
 pub(crate) mod state;
 
 use crate::error::SignalsError;
-use crate::evaluate::plan::{Room, distinct, queue_deliveries, work_out};
+use crate::evaluate::plan::{Capacity, distinct, plan_deliveries, queue_deliveries};
 use crate::evaluate::ruleset::{ActiveRule, Ruleset, Rulesets};
 use crate::evaluate::state::{DueState, StateKey, Stepped};
 use crate::ingest::event::EventRow;
@@ -48,7 +48,7 @@ const BYTES_WITH_EVENT: usize = 2_500_000;
 const DIGEST_BYTES: usize = 1_000_000;
 
 /// Events of a digest that are loaded at a time.
-const LOADED_TOGETHER: usize = 10;
+const LOAD_BATCH: usize = 10;
 
 /// What evaluating needs.
 #[derive(Clone)]
@@ -136,7 +136,7 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
     let event = view(&row, &payload, &ruleset.tenant);
     let now = deps.clock.now();
     let (mut outcomes, mut deliveries, mut matched) = (Map::new(), Vec::new(), 0_i64);
-    let (mut room, mut warning_room) = (Room::ALL, WARNING_BYTES);
+    let (mut room, mut warning_room) = (Capacity::ALL, WARNING_BYTES);
     for rule in ruleset.rules.iter().filter(|rule| rule.rule.is_for(event.kind)) {
         // A batch is worked on by one thread: others get their turn.
         tokio::task::yield_now().await;
@@ -230,7 +230,7 @@ async fn evaluate_rule(
     active: &ActiveRule,
     row: &EventRow,
     event: &Event<'_>,
-    room: &mut Room,
+    room: &mut Capacity,
 ) -> Result<Evaluated, SignalsError> {
     let definition = &active.rule.definition;
     if !definition.when.holds(event) {
@@ -283,7 +283,7 @@ async fn evaluate_rule(
         suppressed,
         events: &[],
     };
-    let Some(worked_out) = work_out(ruleset, &active.rule, &scope, room) else {
+    let Some(worked_out) = plan_deliveries(ruleset, &active.rule, &scope, room) else {
         // What is beyond that is not sent, and the outcome says so.
         return Ok(Evaluated::stopped("too_many", true));
     };
@@ -396,7 +396,7 @@ async fn send_batches(
             suppressed: 0,
             events: &events,
         };
-        let Some(worked_out) = work_out(ruleset, &active.rule, &scope, &mut Room::ALL.clone()) else {
+        let Some(worked_out) = plan_deliveries(ruleset, &active.rule, &scope, &mut Capacity::ALL.clone()) else {
             tracing::error!(event_id = newest.id, reason = "too_many", "a digest's messages are too large to keep");
             deps.store.remove_batch(&batch_key, Vec::new()).await?;
             continue;
@@ -420,7 +420,7 @@ async fn send_batches(
 /// The events of a batch that are still kept, oldest first, as many as a digest shows.
 async fn events_of(deps: &RulesDeps, tenant: &str, batch: &Batch) -> Result<Vec<EventRow>, SignalsError> {
     let (mut found, mut bytes) = (Vec::new(), 0);
-    for entries in batch.entries.chunks(LOADED_TOGETHER) {
+    for entries in batch.entries.chunks(LOAD_BATCH) {
         let loads = entries.iter().map(|entry| deps.store.event(tenant, &entry.event_id));
         for row in try_join_all(loads).await?.into_iter().flatten() {
             bytes += row.payload.len();

@@ -28,22 +28,22 @@ pub(crate) struct DeliveryJob {
 const LARGEST: usize = 250_000;
 
 /// Messages that stand in for one that fails, at most: they are started in one transaction.
-const MOST_FALLBACKS: usize = 90;
+const MAX_FALLBACKS: usize = 90;
 
 /// What a rule sends for an event.
-pub(crate) struct WorkedOut {
+pub(crate) struct DeliveryPlan {
     pub(crate) intents: Vec<Intent>,
     pub(crate) warnings: Vec<String>,
 }
 
 /// What the deliveries of one event may still be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct Capacity {
     deliveries: usize,
     bytes: usize,
 }
 
-impl Room {
+impl Capacity {
     /// For the first rule that fires.
     pub(crate) const ALL: Self = Self { deliveries: 1_000, bytes: 4_000_000 };
 
@@ -63,8 +63,13 @@ impl Room {
 
 /// Works out every message of the rule's actions. What cannot be sent is an intent that has failed, so that it shows. `None`
 /// when there is no room for all of them: then nothing is sent, and nothing of the room taken.
-pub(crate) fn work_out(ruleset: &Ruleset, rule: &Rule, scope: &Scope<'_>, room: &mut Room) -> Option<WorkedOut> {
-    let mut worked_out = WorkedOut { intents: Vec::new(), warnings: Vec::new() };
+pub(crate) fn plan_deliveries(
+    ruleset: &Ruleset,
+    rule: &Rule,
+    scope: &Scope<'_>,
+    room: &mut Capacity,
+) -> Option<DeliveryPlan> {
+    let mut worked_out = DeliveryPlan { intents: Vec::new(), warnings: Vec::new() };
     let mut left = *room;
     for action in rule.actions_for(scope.event) {
         let intents = intents_of(ruleset, action, scope, &mut worked_out.warnings);
@@ -103,7 +108,7 @@ fn intents_of(ruleset: &Ruleset, action: &Action, scope: &Scope<'_>, warnings: &
     // Each recipient has a copy of what stands in for it, which has copies of its own: looked at on each level, that stays
     // small.
     let bytes = serde_json::to_string(&fallback).map_or(usize::MAX, |text| text.len());
-    let is_too_much = bytes > LARGEST || fallback.len() > MOST_FALLBACKS;
+    let is_too_much = bytes > LARGEST || fallback.len() > MAX_FALLBACKS;
     let intent = |recipient: &str, content: Content, failed: Option<&str>| {
         let (action, config) = (action.path.clone(), config.map(|config| config.id.clone()));
         let (recipient, failed) = (recipient.to_owned(), failed.map(str::to_owned));

@@ -14,7 +14,7 @@ use switchyard_rules::{MAX_PATTERN_BYTES, Rule, parse_text};
 use tokio::time::Instant;
 
 /// How long rules are taken to be as they were.
-const KEEP: Duration = Duration::from_secs(5);
+const CACHE_TTL: Duration = Duration::from_secs(5);
 
 const CACHED: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
@@ -143,7 +143,7 @@ impl Rulesets {
 
 /// A ruleset that was looked at a moment ago.
 fn fresh(known: Option<&Known>) -> Option<Arc<Ruleset>> {
-    known.filter(|(at, _)| at.elapsed() < KEEP).map(|(_, ruleset)| ruleset.clone())
+    known.filter(|(at, _)| at.elapsed() < CACHE_TTL).map(|(_, ruleset)| ruleset.clone())
 }
 
 fn turn_of(tenant: &str) -> usize {

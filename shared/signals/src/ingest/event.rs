@@ -122,7 +122,7 @@ pub(crate) struct IdempotencyRow {
 }
 
 /// Outcome of writing an event.
-pub(crate) enum Written {
+pub(crate) enum EventWrite {
     Done,
     /// Its idempotency key belongs to this event.
     Taken(IdempotencyRow),
@@ -195,11 +195,11 @@ impl SignalsTable {
         event: &EventRow,
         fingerprint: &str,
         key_kept_for: Duration,
-    ) -> Result<Written, SignalsError> {
+    ) -> Result<EventWrite, SignalsError> {
         let Some(key) = &event.idempotency_key else {
             // What exists under a new id is our own: the SDK repeats a call whose answer was lost.
             let (Create::Created | Create::Exists(_)) = self.table.create(event).await?;
-            return Ok(Written::Done);
+            return Ok(EventWrite::Done);
         };
         let Key { pk, sk } = idempotency_key(&event.tenant, key);
         let now = event.received_at;
@@ -216,9 +216,9 @@ impl SignalsTable {
         Ok(match self.table.transact(writes).await? {
             Transact::Refused { index: 0, row: Some(known) } => {
                 let known: IdempotencyRow = self.table.read(known)?;
-                if known.event_id == event.id { Written::Done } else { Written::Taken(known) }
+                if known.event_id == event.id { EventWrite::Done } else { EventWrite::Taken(known) }
             }
-            Transact::Done | Transact::Refused { .. } => Written::Done,
+            Transact::Done | Transact::Refused { .. } => EventWrite::Done,
         })
     }
 

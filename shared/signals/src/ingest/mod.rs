@@ -9,11 +9,11 @@ pub(crate) mod quota;
 pub(crate) mod reservations;
 
 use crate::error::SignalsError;
-use crate::ingest::event::{EventRow, IdempotencyRow, Written};
+use crate::ingest::event::{EventRow, EventWrite, IdempotencyRow};
 use crate::ingest::new_event::NewEvent;
 use crate::ingest::producer::{Identified, Producers};
 use crate::ingest::quota::Reserved;
-use crate::ingest::reservations::Places;
+use crate::ingest::reservations::Reservations;
 use crate::manage::tenants::row::Tenant;
 use crate::manage::tenants::row::TenantStatus;
 use crate::period::Month;
@@ -34,7 +34,7 @@ use switchyard_io::{Aws, Queue, Table};
 pub(crate) const EVENT_KIND: &str = "signals.event";
 
 /// A tenant whose limit is reached is not asked about again for so long.
-const FULL_FOR: Duration = Duration::from_secs(5);
+const FULL_TTL: Duration = Duration::from_secs(5);
 
 /// With several shards, how often their sum is looked at to see which limits are passed.
 const SUM_EVERY: Duration = Duration::from_secs(60);
@@ -171,10 +171,10 @@ pub(crate) struct Counted {
     pub(crate) count: u64,
 }
 
-/// Takes one event of `tenant`: kept as by [`keep`], and sent to the rules.
+/// Takes one event of `tenant`: kept as by [`store_event`], and sent to the rules.
 ///
 /// # Errors
-/// As [`keep`].
+/// As [`store_event`].
 pub async fn accept(
     deps: &IngestDeps,
     tenant: &Tenant,
@@ -182,7 +182,7 @@ pub async fn accept(
     idempotency_key: Option<&str>,
     trace: Option<String>,
 ) -> Result<Accepted, SignalsError> {
-    let (accepted, unsent) = keep(deps, tenant, new, idempotency_key, None, trace).await?;
+    let (accepted, unsent) = store_event(deps, tenant, new, idempotency_key, None, trace).await?;
     send(deps, unsent.as_slice()).await;
     Ok(accepted)
 }
@@ -215,12 +215,12 @@ async fn try_send(deps: &IngestDeps, unsent: &[Unsent]) -> Result<(), SignalsErr
 ///
 /// # Errors
 /// DynamoDB could not be reached. Whether the event was taken is then open to one who sent no idempotency key.
-pub async fn keep(
+pub async fn store_event(
     deps: &IngestDeps,
     tenant: &Tenant,
     new: &NewEvent,
     idempotency_key: Option<&str>,
-    places: Option<&Places>,
+    places: Option<&Reservations>,
     trace: Option<String>,
 ) -> Result<(Accepted, Option<Unsent>), SignalsError> {
     let unkept = |accepted| Ok((accepted, None));
@@ -262,8 +262,8 @@ pub async fn keep(
     };
     let event = EventRow::new(&tenant.id, id.clone(), new, idempotency_key, tenant.plan.kept_days(), now);
     match deps.store.add_event(&event, &new.fingerprint, deps.key_kept_for).await {
-        Ok(Written::Done) => {}
-        Ok(Written::Taken(known)) => {
+        Ok(EventWrite::Done) => {}
+        Ok(EventWrite::Taken(known)) => {
             uncount().await?;
             return unkept(replayed(deps, tenant, known, new).await);
         }
@@ -377,7 +377,7 @@ async fn reserve(
         }
         Reserved::Full { count: total } => {
             let refused = deps.known(&tenant.id, &month, |known| {
-                known.full_until = Some(at + FULL_FOR);
+                known.full_until = Some(at + FULL_TTL);
                 std::mem::take(&mut known.refused) + 1
             });
             count(deps, tenant, REJECTED, refused).await;

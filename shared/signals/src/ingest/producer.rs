@@ -14,8 +14,8 @@ use switchyard_identity::{Caller, Scope};
 use tokio::time::Instant;
 
 /// How long a key that is known, or one that is not, is not looked up again.
-const KEEP_KNOWN: Duration = Duration::from_secs(60);
-const KEEP_UNKNOWN: Duration = Duration::from_secs(10);
+const KNOWN_TTL: Duration = Duration::from_secs(60);
+const UNKNOWN_TTL: Duration = Duration::from_secs(10);
 
 const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
@@ -84,7 +84,7 @@ impl Producers {
             Some(known) => known.producer,
             None => {
                 let producer = self.look_up(store, key).await?.map(Arc::new);
-                let keep = if producer.is_some() { KEEP_KNOWN } else { KEEP_UNKNOWN };
+                let keep = if producer.is_some() { KNOWN_TTL } else { UNKNOWN_TTL };
                 let known = Known { until: now + keep, producer: producer.clone() };
                 self.known.lock().unwrap_or_else(PoisonError::into_inner).put(digest, known);
                 producer

@@ -1,4 +1,4 @@
-//! Places under the month's limit for the events of a batch.
+//! Reservations under the month's limit for the events of a batch.
 
 use crate::ingest::{Counted, IngestDeps, count_refused};
 use crate::manage::tenants::row::Tenant;
@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use switchyard_core::{error_chain, random};
 
-/// Places that were counted in one write. An event takes one if it has no idempotency key: of others it is not known beforehand
+/// Reservations that were counted in one write. An event takes one if it has no idempotency key: of others it is not known beforehand
 /// whether they will be counted.
 #[must_use = "what is left is to be given back"]
-pub struct Places {
+pub struct Reservations {
     tenant: String,
     at: Timestamp,
     shard: u32,
@@ -20,7 +20,7 @@ pub struct Places {
     left: AtomicU32,
 }
 
-impl Places {
+impl Reservations {
     pub(crate) fn next(&self, tenant: &Tenant) -> Option<Counted> {
         if self.tenant != tenant.id {
             return None;
@@ -38,7 +38,7 @@ impl Places {
 /// Counts `events` at once. `None` where each is to be counted by itself: when there are less than two, the tenant has a rate,
 /// or the shard that is tried does not have room for all of them under the limit that this process knows. A store that fails
 /// is no reason against trying each.
-pub async fn reserve_places(deps: &IngestDeps, tenant: &Tenant, events: u32) -> Option<Places> {
+pub async fn reserve_events(deps: &IngestDeps, tenant: &Tenant, events: u32) -> Option<Reservations> {
     let at = deps.clock.now();
     let month = Month::of(at);
     let is_full = deps.known(&tenant.id, &month, |known| known.full_until.is_some_and(|until| until > at));
@@ -50,7 +50,7 @@ pub async fn reserve_places(deps: &IngestDeps, tenant: &Tenant, events: u32) -> 
         Ok(count) => {
             let count = AtomicU64::new(count?.saturating_sub(events.into()));
             count_refused(deps, tenant, &month).await;
-            Some(Places { tenant: tenant.id.clone(), at, shard, count, left: AtomicU32::new(events) })
+            Some(Reservations { tenant: tenant.id.clone(), at, shard, count, left: AtomicU32::new(events) })
         }
         Err(error) => {
             tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "a batch is counted one by one");
@@ -60,7 +60,7 @@ pub async fn reserve_places(deps: &IngestDeps, tenant: &Tenant, events: u32) -> 
 }
 
 /// Gives back the places that no event was kept for. Those that cannot be given back are left to reconciling.
-pub async fn give_back(deps: &IngestDeps, tenant: &Tenant, places: Places) {
+pub async fn release_reservations(deps: &IngestDeps, tenant: &Tenant, places: Reservations) {
     let left = places.left.into_inner();
     if left > 0
         && let Err(error) = deps.store.unreserve(tenant, places.at, places.shard, left).await

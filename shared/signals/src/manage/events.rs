@@ -22,13 +22,13 @@ use switchyard_rules::{Path, TypePattern, redact};
 pub const MAX_DAYS: i64 = 31;
 
 /// Events that one look reads at most, before it says where the next should go on.
-const MOST_READ: usize = 2_000;
+const MAX_READ: usize = 2_000;
 
 /// Events of a day that are read at a time, at least: few may be of the kind that is looked for.
-const READ_TOGETHER: usize = 100;
+const READ_BATCH: usize = 100;
 
 /// Bytes of payloads that one look gathers: an answer of a function holds 6 MB, in which every quote counts twice.
-const MOST_BYTES: usize = 2_500_000;
+const MAX_BYTES: usize = 2_500_000;
 
 /// What looking at events and replaying them needs.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl EventStatus {
 
 /// Which events are looked for.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct EventFilter {
     /// Of types like this.
     pub kind: Option<TypePattern>,
     /// From this source.
@@ -128,9 +128,14 @@ pub struct Found {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn events(deps: &EventDeps, tenant: &Tenant, wanted: &Wanted, limit: usize) -> Result<Found, SignalsError> {
+pub async fn events(
+    deps: &EventDeps,
+    tenant: &Tenant,
+    filter: &EventFilter,
+    limit: usize,
+) -> Result<Found, SignalsError> {
     let hidden = hidden(tenant)?;
-    let (rows, cursor) = find(deps, &tenant.id, wanted, limit, MOST_READ).await?;
+    let (rows, cursor) = find(deps, &tenant.id, filter, limit, MAX_READ).await?;
     let events = rows.iter().map(|row| shown(row, &hidden, None)).collect::<Result<_, _>>()?;
     Ok(Found { events, cursor })
 }
@@ -139,26 +144,26 @@ pub async fn events(deps: &EventDeps, tenant: &Tenant, wanted: &Wanted, limit: u
 pub(crate) async fn find(
     deps: &EventDeps,
     tenant: &str,
-    wanted: &Wanted,
+    filter: &EventFilter,
     limit: usize,
     most_read: usize,
 ) -> Result<(Vec<EventRow>, Option<String>), SignalsError> {
-    let to = wanted.to.unwrap_or_else(|| deps.clock.now());
-    let from = wanted.from.unwrap_or(to - Duration::from_secs(86_400));
+    let to = filter.to.unwrap_or_else(|| deps.clock.now());
+    let from = filter.from.unwrap_or(to - Duration::from_secs(86_400));
     let (mut found, mut read, mut bytes) = (Vec::new(), 0, 0);
-    let mut before = wanted.before.clone();
+    let mut before = filter.before.clone();
     for day in days_of_events(from, to).into_iter().rev() {
         loop {
-            let at = EventsAt { tenant, day: &day, before: before.as_deref(), limit: limit.max(READ_TOGETHER) };
+            let at = EventsAt { tenant, day: &day, before: before.as_deref(), limit: limit.max(READ_BATCH) };
             let (page, has_more) = deps.store.events_of_day(at).await?;
             read += page.len();
             for row in page {
                 before = Some(row.id.clone());
-                if (from..=to).contains(&row.listed_at()) && fits(&row, wanted) {
+                if (from..=to).contains(&row.listed_at()) && fits(&row, filter) {
                     bytes += row.payload.len();
                     found.push(row);
                 }
-                if found.len() == limit || bytes > MOST_BYTES {
+                if found.len() == limit || bytes > MAX_BYTES {
                     return Ok((found, before));
                 }
             }
@@ -173,10 +178,10 @@ pub(crate) async fn find(
     Ok((found, None))
 }
 
-fn fits(row: &EventRow, wanted: &Wanted) -> bool {
-    wanted.kind.as_ref().is_none_or(|kind| kind.matches(&row.kind))
-        && wanted.source.as_ref().is_none_or(|source| row.source.as_ref() == Some(source))
-        && wanted.status.is_none_or(|status| EventStatus::of(row) == status)
+fn fits(row: &EventRow, filter: &EventFilter) -> bool {
+    filter.kind.as_ref().is_none_or(|kind| kind.matches(&row.kind))
+        && filter.source.as_ref().is_none_or(|source| row.source.as_ref() == Some(source))
+        && filter.status.is_none_or(|status| EventStatus::of(row) == status)
 }
 
 /// An event with its outcome; `None` when the tenant has no such event.

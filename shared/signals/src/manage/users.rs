@@ -5,11 +5,14 @@ use crate::error::SignalsError;
 use crate::manage::tenants::row::Tenant;
 use crate::manage::tenants::row::TenantStatus;
 use crate::table::SignalsTable;
-use crate::view::UserView;
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use switchyard_core::iso_millis;
 use switchyard_core::{Clock, Env, EnvError, Secret};
+use switchyard_identity::Operator;
 use switchyard_identity::operators::{PasswordChange, SignIn};
 use switchyard_identity::users::{UserWrite, is_email, is_importable};
 use switchyard_identity::{Attempts, Claims, NewUser, Password, PasswordCheck, Role, Tokens, User, Users};
@@ -322,6 +325,51 @@ fn audit(
     let (before, after) = (before.as_ref(), after.as_ref());
     let audit = Audit { tenant: &user.tenant, actor, action, subject: &user.id, before, after };
     Ok(deps.store.audit(audit, deps.clock.now())?)
+}
+
+/// A user.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "User")]
+#[serde(rename_all = "camelCase")]
+pub struct UserView {
+    /// The user's id.
+    pub id: String,
+    /// The address that the user signs in with.
+    pub email: String,
+    /// What the user may do.
+    pub role: Role,
+    /// The tenant; null for an operator.
+    pub tenant_id: Option<String>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+}
+
+impl UserView {
+    /// A tenant's user.
+    pub fn of(user: &User) -> Self {
+        Self {
+            id: user.id.clone(),
+            email: user.email.clone(),
+            role: user.role,
+            tenant_id: Some(user.tenant.clone()),
+            created_at: iso_millis(user.created_at),
+            updated_at: iso_millis(user.updated_at),
+        }
+    }
+
+    /// An operator.
+    pub fn of_operator(operator: &Operator) -> Self {
+        Self {
+            id: operator.id.clone(),
+            email: operator.email.clone(),
+            role: Role::Operator,
+            tenant_id: None,
+            created_at: iso_millis(operator.created_at),
+            updated_at: iso_millis(operator.updated_at),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,17 +3,20 @@
 use crate::audit::Audit;
 use crate::error::SignalsError;
 use crate::notify::delivery::row::DeliveryRow;
-use crate::notify::delivery::{Retried, begin, retry_row};
+use crate::notify::delivery::{RetryOutcome, restart_delivery, retry_row};
 use crate::queues::QueueDeps;
-use crate::view::{DeadLetterDetails, DeadLetterView};
 use futures_util::future::try_join_all;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 use switchyard_core::error_chain;
+use switchyard_core::iso_millis;
 use switchyard_work::dead_letters::{self, DeadLetter, Filter, Scope};
 use switchyard_work::outbox;
 use tokio::time::Instant;
 
 /// Dead letters that are redriven at a time.
-const REDRIVEN_TOGETHER: usize = 10;
+const REDRIVE_BATCH: usize = 10;
 
 /// Dead letters, newest first, at most `limit` from `cursor` on, and the cursor of the next page. A page reads a bounded number of
 /// rows, so that it may hold fewer than there are and still have a cursor.
@@ -64,37 +67,37 @@ pub async fn redrive(
     actor: &str,
     scope: Scope<'_>,
     id: &str,
-) -> Result<Option<Retried>, SignalsError> {
+) -> Result<Option<RetryOutcome>, SignalsError> {
     match find(deps, scope, id).await? {
         Some(row) => redrive_row(deps, actor, &row).await.map(Some),
         None => Ok(None),
     }
 }
 
-async fn redrive_row(deps: &QueueDeps, actor: &str, row: &DeadLetter) -> Result<Retried, SignalsError> {
+async fn redrive_row(deps: &QueueDeps, actor: &str, row: &DeadLetter) -> Result<RetryOutcome, SignalsError> {
     if row.redriven_at.is_some() {
-        return Ok(Retried::Refused("it was redriven before"));
+        return Ok(RetryOutcome::Refused("it was redriven before"));
     }
     if let (Some(tenant), Some(delivery)) = (&row.tenant, &row.delivery_id) {
         let Some(delivery) = deps.store.delivery::<DeliveryRow>(tenant, delivery).await? else {
-            return Ok(Retried::Refused("its notification is not stored any longer"));
+            return Ok(RetryOutcome::Refused("its notification is not stored any longer"));
         };
         return match row.is_given_up {
             true if delivery.dead_letter.as_ref() == Some(&row.id) => retry_row(deps, actor, &delivery).await,
-            false if delivery.is_open() => begin(deps, actor, &delivery, Some(row.key())).await,
-            true | false => Ok(Retried::Refused("its notification was sent or retried since")),
+            false if delivery.is_open() => restart_delivery(deps, actor, &delivery, Some(row.key())).await,
+            true | false => Ok(RetryOutcome::Refused("its notification was sent or retried since")),
         };
     }
     let now = deps.clock.now();
     let record = deps.store.audit(audit(row, actor, "dead_letter.redrive"), now)?;
     if !deps.store.dead_letters().redrive(row, actor, now, outbox::GRACE, vec![record]).await? {
-        return Ok(Retried::Refused("it was redriven before"));
+        return Ok(RetryOutcome::Refused("it was redriven before"));
     }
     match send_again(deps, row).await {
         Ok(()) => {}
         Err(error) => tracing::warn!(error = error_chain(&error), "a dead letter waits for the sweeper"),
     }
-    Ok(Retried::Enqueued)
+    Ok(RetryOutcome::Enqueued)
 }
 
 /// Sends the message of a dead letter that was marked as redriven. A delivery that is still open starts anew, as its retry would.
@@ -106,7 +109,7 @@ pub(crate) async fn send_again(deps: &QueueDeps, row: &DeadLetter) -> Result<(),
     match delivery {
         Some(delivery) if delivery.is_open() => {
             let actor = row.redriven_by.as_deref().unwrap_or("sweep");
-            begin(deps, actor, &delivery, None).await?;
+            restart_delivery(deps, actor, &delivery, None).await?;
         }
         Some(_) => {}
         None => deps.send(&row.queue, &row.body).await?,
@@ -130,13 +133,13 @@ pub async fn redrive_all(
 ) -> Result<(usize, Option<String>), SignalsError> {
     let (rows, next) = deps.store.dead_letters().list(scope, filter, cursor, limit).await?;
     let (mut matched, mut last) = (0, None);
-    for some in rows.chunks(REDRIVEN_TOGETHER) {
+    for some in rows.chunks(REDRIVE_BATCH) {
         // The first ones are redriven in any case, so that every call makes progress.
         if let Some(last) = last.filter(|_: &&DeadLetter| Instant::now() >= deadline) {
             return Ok((matched, Some(last.place(scope))));
         }
         let retried = try_join_all(some.iter().map(|row| redrive_row(deps, actor, row))).await?;
-        matched += retried.into_iter().filter(|retried| *retried == Retried::Enqueued).count();
+        matched += retried.into_iter().filter(|retried| *retried == RetryOutcome::Enqueued).count();
         last = some.last();
     }
     Ok((matched, next))
@@ -151,4 +154,75 @@ async fn find(deps: &QueueDeps, scope: Scope<'_>, id: &str) -> Result<Option<Dea
         Some(key) => Ok(deps.store.dead_letters().get(&key).await?),
         None => Ok(None),
     }
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "DeadLetter")]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetterView {
+    /// The dead letter's id.
+    pub id: String,
+    /// What was given up.
+    pub kind: DeadLetterKind,
+    /// `rules` or `notify`.
+    pub queue: String,
+    /// The tenant, if the message names one.
+    pub tenant_id: Option<String>,
+    /// The event that it is about.
+    pub event_id: Option<String>,
+    /// The delivery that it is about.
+    pub delivery_id: Option<String>,
+    /// Why it was given up.
+    pub error_code: String,
+    /// Why it was given up, for people.
+    pub error_message: String,
+    /// How often the message was received.
+    pub receive_count: u32,
+    /// RFC 3339.
+    pub first_sent_at: String,
+    /// RFC 3339.
+    pub archived_at: String,
+    /// RFC 3339; null unless it was redriven.
+    pub redriven_at: Option<String>,
+}
+
+/// What a dead letter holds.
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeadLetterKind {
+    /// A notification that could not be delivered.
+    Notification,
+    /// A queue's message that could not be processed.
+    Message,
+}
+
+impl DeadLetterView {
+    pub(crate) fn of(row: &DeadLetter) -> Self {
+        Self {
+            id: row.id.clone(),
+            kind: if row.is_given_up { DeadLetterKind::Notification } else { DeadLetterKind::Message },
+            queue: row.queue.clone(),
+            tenant_id: row.tenant.clone(),
+            event_id: row.event_id.clone(),
+            delivery_id: row.delivery_id.clone(),
+            error_code: row.error_code.clone(),
+            error_message: row.error_message.clone(),
+            receive_count: row.receives,
+            first_sent_at: iso_millis(row.first_sent_at),
+            archived_at: iso_millis(row.archived_at),
+            redriven_at: row.redriven_at.map(iso_millis),
+        }
+    }
+}
+
+/// A dead letter with its message.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "DeadLetterDetails")]
+pub struct DeadLetterDetails {
+    /// The dead letter.
+    #[serde(flatten)]
+    pub letter: DeadLetterView,
+    /// The message: JSON, or a text that is not JSON.
+    pub body: Value,
 }

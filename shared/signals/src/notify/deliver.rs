@@ -6,7 +6,9 @@ use crate::ingest::event::EventRow;
 use crate::manage::configs::row::{ConfigRow, ConfigStatus};
 use crate::manage::tenants::row::TenantStatus;
 use crate::notify::archive::{archive_if_permanent, given_up};
-use crate::notify::delivery::row::{DeliveryRow, DeliveryStatus, End, Next, SENT, Tried, delivery_key};
+use crate::notify::delivery::row::{
+    AttemptRecord, DeliveryRow, DeliveryStatus, FinalAttempt, NextAttempt, SENT, delivery_key,
+};
 use crate::notify::trial::TRIAL;
 use crate::notify::webhook_health;
 use crate::queues::NOTIFY;
@@ -34,7 +36,7 @@ const SETTLE_ATTEMPTS: u32 = 3;
 const SHORT_MS: i64 = 250;
 
 /// How long a worker holds a delivery; longer than any request takes.
-const LEASED_FOR: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(60);
 
 /// What sending needs.
 #[derive(Clone)]
@@ -88,7 +90,7 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     let job = envelope.body;
     let now_ms = deps.clock.now().as_millisecond();
     let key = delivery_key(&envelope.tenant, &job.event_id, &job.delivery_id);
-    let by = Claimant { owner, attempts: job.attempts, now_ms, until_ms: now_ms + millis(LEASED_FOR) };
+    let by = Claimant { owner, attempts: job.attempts, now_ms, until_ms: now_ms + millis(LEASE) };
     let mut row = match deps.store.claim_delivery(&key, by).await? {
         Claim::Mine(row) => row,
         Claim::Busy { until_ms } => {
@@ -152,7 +154,7 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
         }
         let now = deps.clock.now();
         let retry = Retry::at(slot, now.as_millisecond());
-        if deps.store.settle_delivery(&row, &Next::Waits(retry), None, Vec::new(), now).await? {
+        if deps.store.settle_delivery(&row, &NextAttempt::Waits(retry), None, Vec::new(), now).await? {
             send_later(deps, &row, row.attempts, retry).await?;
         }
         return Ok(());
@@ -230,8 +232,8 @@ async fn attempt(
     );
     let took = Duration::try_from(now.duration_since(started)).unwrap_or_default();
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let tried = Tried { at: started, outcome: outcome.code().unwrap_or(SENT).to_owned(), ms };
-    let given_up = |status| End { status, reason: &tried.outcome, tried: Some(&tried) };
+    let tried = AttemptRecord { at: started, outcome: outcome.code().unwrap_or(SENT).to_owned(), ms };
+    let given_up = |status| FinalAttempt { status, reason: &tried.outcome, tried: Some(&tried) };
     match outcome {
         Outcome::Sent { provider_id } => {
             metric::count("notification.sent", 1);
@@ -264,7 +266,7 @@ async fn attempt(
             match schedule::next(row.attempts + 1, after, row.age(now), random::fraction()) {
                 Then::Wait(wait) => {
                     let retry = Retry::at(now.as_millisecond() + millis(wait), now.as_millisecond());
-                    let next = Next::Again(retry);
+                    let next = NextAttempt::Again(retry);
                     if deps.store.settle_delivery(row, &next, Some(&tried), Vec::new(), now).await? {
                         send_later(deps, row, row.attempts + 1, retry).await?;
                     }
@@ -289,10 +291,10 @@ async fn write_down_sent(
     deps: &NotifyDeps,
     row: &DeliveryRow,
     provider_id: Option<String>,
-    tried: &Tried,
+    tried: &AttemptRecord,
     with: Vec<Write>,
 ) -> Result<(), SignalsError> {
-    let (next, now) = (Next::Sent { provider_id }, deps.clock.now());
+    let (next, now) = (NextAttempt::Sent { provider_id }, deps.clock.now());
     for _ in 1..SETTLE_ATTEMPTS {
         match deps.store.settle_delivery(row, &next, Some(tried), with.clone(), now).await {
             Err(error) if error.disposition() != Disposition::Permanent => {
@@ -336,12 +338,12 @@ fn webhook_body(row: &DeliveryRow, event: Option<&EventRow>) -> String {
 }
 
 /// An end without an attempt.
-fn untried(status: DeliveryStatus, reason: &str) -> End<'_> {
-    End { status, reason, tried: None }
+fn untried(status: DeliveryStatus, reason: &str) -> FinalAttempt<'_> {
+    FinalAttempt { status, reason, tried: None }
 }
 
 /// Ends a delivery that was not sent, and starts what stands in for it.
-async fn end(deps: &NotifyDeps, row: &DeliveryRow, end: End<'_>) -> Result<(), SignalsError> {
+async fn end(deps: &NotifyDeps, row: &DeliveryRow, end: FinalAttempt<'_>) -> Result<(), SignalsError> {
     let now = deps.clock.now();
     let fallback = row.intent.fallback.iter().map(|intent| DeliveryRow::new(row.origin(), intent.clone(), now));
     let fallback = distinct(fallback.collect());

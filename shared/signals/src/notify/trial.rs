@@ -4,7 +4,8 @@ use crate::error::SignalsError;
 use crate::evaluate::plan::queue_deliveries;
 use crate::notify::delivery::row::{Content, DeliveryRow, DeliveryStatus, Intent, Origin};
 use crate::table::SignalsTable;
-use crate::view::TestOutcome;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError};
@@ -43,7 +44,7 @@ pub(crate) const TRIAL: &str = "test";
 
 /// Outcome of a trial.
 #[derive(Debug)]
-pub enum Tried {
+pub enum TrialOutcome {
     /// The message was sent, and fared like this.
     Outcome(TestOutcome),
     /// There is no such config.
@@ -61,17 +62,17 @@ pub async fn send_test(
     tenant: &str,
     config_id: &str,
     to: Option<&str>,
-) -> Result<Tried, SignalsError> {
-    let Some(config) = deps.store.config(tenant, config_id).await? else { return Ok(Tried::Unknown) };
+) -> Result<TrialOutcome, SignalsError> {
+    let Some(config) = deps.store.config(tenant, config_id).await? else { return Ok(TrialOutcome::Unknown) };
     let open: Value = serde_json::from_str(&config.open).map_err(SignalsError::Json)?;
     let own = crate::evaluate::plan::destinations(&open).into_iter().next();
     let recipient = match (config.channel.takes_recipients(), to.map(str::to_owned).or(own)) {
         (false, _) => String::new(),
         (true, Some(given)) => match recipient::normalise(config.channel, &given) {
             Ok(recipient) => recipient,
-            Err(_) => return Ok(Tried::BadRecipient),
+            Err(_) => return Ok(TrialOutcome::BadRecipient),
         },
-        (true, None) => return Ok(Tried::BadRecipient),
+        (true, None) => return Ok(TrialOutcome::BadRecipient),
     };
     let text = format!("This is a test of the notification config {}.", config.name);
     let content = Content { subject: "Test".to_owned(), text, ..Content::default() };
@@ -98,15 +99,32 @@ pub async fn send_test(
         match row.status {
             DeliveryStatus::Pending => {}
             DeliveryStatus::Sent | DeliveryStatus::Delivered => {
-                return Ok(Tried::Outcome(TestOutcome {
+                return Ok(TrialOutcome::Outcome(TestOutcome {
                     ok: true,
                     provider_id: row.provider_id,
                     ..TestOutcome::default()
                 }));
             }
-            _ => return Ok(Tried::Outcome(TestOutcome { error: row.last_error, ..TestOutcome::default() })),
+            _ => return Ok(TrialOutcome::Outcome(TestOutcome { error: row.last_error, ..TestOutcome::default() })),
         }
     }
     let error = Some("still_under_way".to_owned());
-    Ok(Tried::Outcome(TestOutcome { error, event_id: Some(event_id), ..TestOutcome::default() }))
+    Ok(TrialOutcome::Outcome(TestOutcome { error, event_id: Some(event_id), ..TestOutcome::default() }))
+}
+
+/// How a test message fared.
+#[derive(Clone, Debug, Default, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestOutcome {
+    /// Whether the provider accepted the message.
+    pub ok: bool,
+    /// The provider's id of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// Why not, such as `telegram_401`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The event whose delivery is still under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
 }

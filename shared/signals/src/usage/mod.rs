@@ -5,6 +5,7 @@ pub(crate) mod crossing;
 pub(crate) mod export;
 pub(crate) mod nightly;
 pub(crate) mod reconcile;
+pub(crate) mod view;
 
 use crate::error::SignalsError;
 use crate::manage::tenants::TenantDeps;
@@ -16,7 +17,7 @@ use crate::view::UsageView;
 pub(crate) const NO_MONTH: &str = "must be a month, YYYY-MM";
 
 /// Most months that are shown at once.
-const MOST_MONTHS: usize = 24;
+const MAX_MONTHS: usize = 24;
 
 /// What a tenant used in a month, `2026-11`, or in this one.
 ///
@@ -58,8 +59,8 @@ fn months(from: &str, to: &str) -> Result<Vec<Month>, SignalsError> {
     }
     let mut months = vec![first];
     while let Some(month) = months.last().filter(|month| **month < last) {
-        if months.len() == MOST_MONTHS {
-            return Err(SignalsError::refused("to", format!("must not be more than {MOST_MONTHS} months on")));
+        if months.len() == MAX_MONTHS {
+            return Err(SignalsError::refused("to", format!("must not be more than {MAX_MONTHS} months on")));
         }
         months.push(month.next());
     }
@@ -69,7 +70,7 @@ fn months(from: &str, to: &str) -> Result<Vec<Month>, SignalsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Usage;
+    use crate::usage::counters::Usage;
     use serde_json::json;
 
     #[test]

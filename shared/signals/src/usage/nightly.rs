@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A tenant that is deleted can be looked at for so long.
-const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
+const TTL: Duration = Duration::from_secs(30 * 86_400);
 
 /// What is left of a removal goes on then.
 const NEXT_STEP: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ pub(crate) async fn nightly(deps: &TenantDeps, entry: &TenantEntry, deadline: In
     let Some(tenant) = deps.store.tenant(&entry.id).await? else { return Ok(()) };
     match tenant.status {
         TenantStatus::Active | TenantStatus::Suspended => reconcile_nightly(deps, entry, &tenant, deadline).await,
-        TenantStatus::Deleted if tenant.deleted_at.is_none_or(|at| now < at + KEPT_FOR) => {
+        TenantStatus::Deleted if tenant.deleted_at.is_none_or(|at| now < at + TTL) => {
             deps.store.due_next_night(entry, now).await
         }
         TenantStatus::Deleted => {

@@ -22,7 +22,7 @@ use switchyard_io::dynamo::{Changes, Create, DynamoError, Item, Key, Transact, U
 use switchyard_io::{Queue, QueueError, Table};
 
 /// Rows that are fetched at a time.
-const FETCHED_TOGETHER: usize = 25;
+const FETCH_BATCH: usize = 25;
 
 /// A dead letter could not be read, written or sent.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +137,7 @@ impl DeadLetters {
     async fn fetch(&self, items: Vec<Item>) -> Result<Vec<DeadLetter>, DynamoError> {
         let keys = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<Key>, _>>()?;
         let mut letters = Vec::new();
-        for keys in keys.chunks(FETCHED_TOGETHER) {
+        for keys in keys.chunks(FETCH_BATCH) {
             letters.extend(try_join_all(keys.iter().map(|key| self.get(key))).await?.into_iter().flatten());
         }
         Ok(letters)

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const MAX_COUNTED: usize = 1_000;
 
 /// Dead letters that are redriven at a time.
-const REDRIVEN_TOGETHER: usize = 50;
+const REDRIVE_BATCH: usize = 50;
 
 /// One dead-letter queue.
 pub struct DeadLetterQueue {
@@ -132,7 +132,7 @@ impl DeadLetterQueues {
         let open = Filter { is_open: true, older_than: Some(now), ..messages_of(queue) };
         let (mut archived, mut cursor) = (0, None::<String>);
         loop {
-            let page = queue.letters.list(Scope::All, &open, cursor.as_deref(), REDRIVEN_TOGETHER).await?;
+            let page = queue.letters.list(Scope::All, &open, cursor.as_deref(), REDRIVE_BATCH).await?;
             for letter in &page.0 {
                 archived += usize::from(self.redrive_one(queue, letter, actor, now).await?);
             }

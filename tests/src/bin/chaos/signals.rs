@@ -135,7 +135,7 @@ async fn prepare(client: &Client, port: u16) -> Result<(TenantDeps, Tenant, Stri
             allow_override: true,
             status: None,
         };
-        let configs::Written::Config(config, _) = configs::create(&config_deps, "chaos", &tenant.id, &new).await?
+        let configs::ConfigWrite::Config(config, _) = configs::create(&config_deps, "chaos", &tenant.id, &new).await?
         else {
             anyhow::bail!("the config of {receiver} is refused");
         };
@@ -143,7 +143,7 @@ async fn prepare(client: &Client, port: u16) -> Result<(TenantDeps, Tenant, Stri
         let rule = json!({"name": receiver, "eventType": "chaos.*", "definition": {
             "schema": 2, "when": {"path": "payload.number", "op": "gte", "value": 0}, "actions": [action]}});
         let written = rules::create(&deps, "chaos", &tenant.id, &rule.to_string()).await?;
-        ensure!(matches!(written, rules::Written::Rule(..)), "the rule of {receiver}: {written:?}");
+        ensure!(matches!(written, rules::RuleWrite::Rule(..)), "the rule of {receiver}: {written:?}");
     }
     Ok((deps, tenant, key.expose().to_owned()))
 }

@@ -1,6 +1,7 @@
 //! Making notification configs and changing them.
 
 pub(crate) mod row;
+pub(crate) mod view;
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
@@ -64,7 +65,7 @@ pub struct NewConfig {
 
 /// Outcome of a config that was written.
 #[derive(Debug)]
-pub enum Written {
+pub enum ConfigWrite {
     /// It is in force: the config as [`list`] has it, and the number of its last change.
     Config(Box<ConfigView>, i64),
     /// It is wrong; this is everything that is.
@@ -83,12 +84,17 @@ pub enum Written {
 ///
 /// # Errors
 /// DynamoDB or the data key could not be reached.
-pub async fn create(deps: &ConfigDeps, actor: &str, tenant: &str, new: &NewConfig) -> Result<Written, SignalsError> {
+pub async fn create(
+    deps: &ConfigDeps,
+    actor: &str,
+    tenant: &str,
+    new: &NewConfig,
+) -> Result<ConfigWrite, SignalsError> {
     if let Err(issues) = check(deps, tenant, new.channel, &new.config).await? {
-        return Ok(Written::Invalid(issues));
+        return Ok(ConfigWrite::Invalid(issues));
     }
     if deps.store.configs(tenant).await?.len() >= MAX_CONFIGS {
-        return Ok(Written::TooMany);
+        return Ok(ConfigWrite::TooMany);
     }
     let id = deps.clock.new_id().to_string();
     let (open, sealed) = seal(deps, &id, new.channel, &new.config).await?;
@@ -104,7 +110,7 @@ pub async fn create(deps: &ConfigDeps, actor: &str, tenant: &str, new: &NewConfi
     let shown = show(deps, &row).await?;
     let record = record(deps, actor, tenant, "config.create", &id, None, Some(&shown))?;
     deps.store.put_config(tenant, &row, None, record).await?;
-    Ok(Written::Config(Box::new(shown), row.lock))
+    Ok(ConfigWrite::Config(Box::new(shown), row.lock))
 }
 
 /// Replaces a config; what made it fail is forgotten. `if_lock` is the number of the change that the caller knows.
@@ -118,17 +124,17 @@ pub async fn replace(
     id: &str,
     new: &NewConfig,
     if_lock: Option<i64>,
-) -> Result<Written, SignalsError> {
-    let Some(before) = deps.store.config(tenant, id).await? else { return Ok(Written::Unknown) };
+) -> Result<ConfigWrite, SignalsError> {
+    let Some(before) = deps.store.config(tenant, id).await? else { return Ok(ConfigWrite::Unknown) };
     if if_lock.is_some_and(|lock| lock != before.lock) {
-        return Ok(Written::Stale);
+        return Ok(ConfigWrite::Stale);
     }
     if new.channel != before.channel {
-        return Ok(Written::OtherChannel);
+        return Ok(ConfigWrite::OtherChannel);
     }
     let config = unmasked(new.channel, &new.config, &whole(deps, &before).await?);
     if let Err(issues) = check(deps, tenant, new.channel, &config).await? {
-        return Ok(Written::Invalid(issues));
+        return Ok(ConfigWrite::Invalid(issues));
     }
     let (open, sealed) = seal(deps, id, new.channel, &config).await?;
     let after = ConfigRow {
@@ -159,10 +165,10 @@ pub async fn set_status(
     id: &str,
     status: ConfigStatus,
     if_lock: Option<i64>,
-) -> Result<Written, SignalsError> {
-    let Some(before) = deps.store.config(tenant, id).await? else { return Ok(Written::Unknown) };
+) -> Result<ConfigWrite, SignalsError> {
+    let Some(before) = deps.store.config(tenant, id).await? else { return Ok(ConfigWrite::Unknown) };
     if if_lock.is_some_and(|lock| lock != before.lock) {
-        return Ok(Written::Stale);
+        return Ok(ConfigWrite::Stale);
     }
     let after = ConfigRow { status, reason: None, updated_at: deps.clock.now(), ..before.clone() };
     write(deps, actor, tenant, "config.change", &before, after).await
@@ -178,16 +184,16 @@ pub async fn remove(
     tenant: &str,
     id: &str,
     if_lock: Option<i64>,
-) -> Result<Written, SignalsError> {
-    let Some(row) = deps.store.config(tenant, id).await? else { return Ok(Written::Unknown) };
+) -> Result<ConfigWrite, SignalsError> {
+    let Some(row) = deps.store.config(tenant, id).await? else { return Ok(ConfigWrite::Unknown) };
     if if_lock.is_some_and(|lock| lock != row.lock) {
-        return Ok(Written::Stale);
+        return Ok(ConfigWrite::Stale);
     }
     let shown = show(deps, &row).await?;
     let record = record(deps, actor, tenant, "config.remove", id, Some(&shown), None)?;
     Ok(match deps.store.remove_config(tenant, &row, record).await? {
-        true => Written::Config(Box::new(shown), row.lock),
-        false => Written::Stale,
+        true => ConfigWrite::Config(Box::new(shown), row.lock),
+        false => ConfigWrite::Stale,
     })
 }
 
@@ -229,12 +235,12 @@ async fn write(
     action: &str,
     before: &ConfigRow,
     after: ConfigRow,
-) -> Result<Written, SignalsError> {
+) -> Result<ConfigWrite, SignalsError> {
     let (was, shown) = (show(deps, before).await?, show(deps, &after).await?);
     let record = record(deps, actor, tenant, action, &after.id, Some(&was), Some(&shown))?;
     Ok(match deps.store.put_config(tenant, &after, Some(before), record).await? {
-        true => Written::Config(Box::new(shown), before.lock + 1),
-        false => Written::Stale,
+        true => ConfigWrite::Config(Box::new(shown), before.lock + 1),
+        false => ConfigWrite::Stale,
     })
 }
 

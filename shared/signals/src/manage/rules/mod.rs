@@ -1,6 +1,7 @@
 //! Making rules and changing them.
 
 pub(crate) mod row;
+pub(crate) mod view;
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
@@ -29,7 +30,7 @@ const OTHERS_CHANGED: SignalsError = SignalsError::Contended { what: "the tenant
 
 /// Outcome of a rule that was written.
 #[derive(Debug)]
-pub enum Written {
+pub enum RuleWrite {
     /// It is in force, or waits: the rule, the number of its last change, and what its author probably did
     /// not mean.
     Rule(RuleView, i64, Vec<Issue>),
@@ -47,10 +48,10 @@ pub enum Written {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str) -> Result<Written, SignalsError> {
+pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str) -> Result<RuleWrite, SignalsError> {
     let (parsed, warnings) = match check(deps, tenant, document).await? {
         Ok(checked) => checked,
-        Err(issues) => return Ok(Written::Invalid(issues)),
+        Err(issues) => return Ok(RuleWrite::Invalid(issues)),
     };
     let (id, status) = (deps.clock.new_id().to_string(), status_of(&parsed).unwrap_or(RuleStatus::Active));
     let row = RuleRow {
@@ -61,14 +62,14 @@ pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str
         let rev = deps.store.ruleset_rev(tenant).await?;
         let rows = deps.store.rules(tenant).await?;
         if rows.len() >= MAX_RULES {
-            return Ok(Written::TooMany);
+            return Ok(RuleWrite::TooMany);
         }
         if let Some(refusal) = crowded(&rows, &row, &parsed) {
             return Ok(refusal);
         }
         let record = record(deps, actor, tenant, "rule.create", None, &row)?;
         if deps.store.add_rule(tenant, &row, rev, record).await? {
-            return Ok(Written::Rule(RuleView::of(&row), row.lock, warnings));
+            return Ok(RuleWrite::Rule(RuleView::of(&row), row.lock, warnings));
         }
     }
     Err(OTHERS_CHANGED)
@@ -86,14 +87,14 @@ pub async fn replace(
     id: &str,
     document: &str,
     if_lock: Option<i64>,
-) -> Result<Written, SignalsError> {
-    let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
+) -> Result<RuleWrite, SignalsError> {
+    let Some(before) = known(deps, tenant, id).await? else { return Ok(RuleWrite::Unknown) };
     if if_lock.is_some_and(|lock| lock != before.lock) {
-        return Ok(Written::Stale);
+        return Ok(RuleWrite::Stale);
     }
     let (parsed, warnings) = match check(deps, tenant, document).await? {
         Ok(checked) => checked,
-        Err(issues) => return Ok(Written::Invalid(issues)),
+        Err(issues) => return Ok(RuleWrite::Invalid(issues)),
     };
     let status = status_of(&parsed).unwrap_or(before.status);
     let after = RuleRow {
@@ -119,12 +120,12 @@ pub async fn activate(
     id: &str,
     version: u64,
     if_lock: Option<i64>,
-) -> Result<Written, SignalsError> {
-    let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
+) -> Result<RuleWrite, SignalsError> {
+    let Some(before) = known(deps, tenant, id).await? else { return Ok(RuleWrite::Unknown) };
     if if_lock.is_some_and(|lock| lock != before.lock) {
-        return Ok(Written::Stale);
+        return Ok(RuleWrite::Stale);
     }
-    let Some(chosen) = deps.store.rule_version(tenant, id, version).await? else { return Ok(Written::Unknown) };
+    let Some(chosen) = deps.store.rule_version(tenant, id, version).await? else { return Ok(RuleWrite::Unknown) };
     let after = RuleRow {
         status: RuleStatus::Active,
         version,
@@ -146,10 +147,10 @@ pub async fn set_status(
     id: &str,
     status: RuleStatus,
     if_lock: Option<i64>,
-) -> Result<Written, SignalsError> {
-    let Some(before) = known(deps, tenant, id).await? else { return Ok(Written::Unknown) };
+) -> Result<RuleWrite, SignalsError> {
+    let Some(before) = known(deps, tenant, id).await? else { return Ok(RuleWrite::Unknown) };
     if if_lock.is_some_and(|lock| lock != before.lock) {
-        return Ok(Written::Stale);
+        return Ok(RuleWrite::Stale);
     }
     let after = RuleRow { status, updated_at: deps.clock.now(), ..before.clone() };
     change(deps, actor, tenant, &before, after).await
@@ -161,7 +162,7 @@ async fn change(
     tenant: &str,
     before: &RuleRow,
     mut after: RuleRow,
-) -> Result<Written, SignalsError> {
+) -> Result<RuleWrite, SignalsError> {
     let by = (actor, "rule.change");
     if after.status != RuleStatus::Active {
         return write(deps, by, tenant, before, after, None, Vec::new()).await;
@@ -169,7 +170,7 @@ async fn change(
     // A later release may know better than the one it was written by.
     let parsed = match parse_text(&after.document) {
         Ok(parsed) => parsed,
-        Err(issues) => return Ok(Written::Invalid(issues)),
+        Err(issues) => return Ok(RuleWrite::Invalid(issues)),
     };
     after.pattern_bytes = parsed.pattern_bytes();
     write(deps, by, tenant, before, after, Some(&parsed), Vec::new()).await
@@ -185,7 +186,7 @@ async fn write(
     after: RuleRow,
     parsed: Option<&Parsed>,
     warnings: Vec<Issue>,
-) -> Result<Written, SignalsError> {
+) -> Result<RuleWrite, SignalsError> {
     for _ in 0..ATTEMPTS {
         let mut rev = None;
         if let Some(parsed) = parsed.filter(|_| after.status == RuleStatus::Active) {
@@ -197,8 +198,8 @@ async fn write(
         let record = record(deps, actor, tenant, action, Some(before), &after)?;
         let is_new_version = after.newest != before.newest;
         match deps.store.change_rule(tenant, before, &after, is_new_version, rev, record).await? {
-            RuleChange::Done => return Ok(Written::Rule(RuleView::of(&after), before.lock + 1, warnings)),
-            RuleChange::Stale => return Ok(Written::Stale),
+            RuleChange::Done => return Ok(RuleWrite::Rule(RuleView::of(&after), before.lock + 1, warnings)),
+            RuleChange::Stale => return Ok(RuleWrite::Stale),
             RuleChange::OthersChanged => {}
         }
     }
@@ -268,17 +269,17 @@ pub async fn version(
 
 /// Why a rule cannot be in force beside a tenant's others: there are too many, or their patterns together take too much of
 /// a memory that the tenant shares with others.
-fn crowded(rows: &[RuleRow], rule: &RuleRow, parsed: &Parsed) -> Option<Written> {
+fn crowded(rows: &[RuleRow], rule: &RuleRow, parsed: &Parsed) -> Option<RuleWrite> {
     if rule.status != RuleStatus::Active {
         return None;
     }
     let others = || rows.iter().filter(|row| row.status == RuleStatus::Active && row.id != rule.id);
     if others().count() >= MAX_ACTIVE {
-        return Some(Written::TooMany);
+        return Some(RuleWrite::TooMany);
     }
     if others().map(|row| row.document.len()).sum::<usize>() + rule.document.len() > MAX_DOCUMENTS {
         let message = format!("the documents of all rules in force must have at most {MAX_DOCUMENTS} bytes");
-        return Some(Written::Invalid(vec![issue(String::new(), Code::TooLarge, message)]));
+        return Some(RuleWrite::Invalid(vec![issue(String::new(), Code::TooLarge, message)]));
     }
     let mut bytes = others().map(|row| row.pattern_bytes).sum::<usize>();
     let beyond = parsed.patterns.iter().find(|pattern| {
@@ -286,7 +287,7 @@ fn crowded(rows: &[RuleRow], rule: &RuleRow, parsed: &Parsed) -> Option<Written>
         bytes > MAX_PATTERN_BYTES
     })?;
     let message = "with this pattern those of all rules in force are too large once compiled";
-    Some(Written::Invalid(vec![issue(beyond.pointer.clone(), Code::TooLarge, message.to_owned())]))
+    Some(RuleWrite::Invalid(vec![issue(beyond.pointer.clone(), Code::TooLarge, message.to_owned())]))
 }
 
 async fn known(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {

@@ -2,6 +2,7 @@
 
 mod purge;
 pub(crate) mod row;
+pub(crate) mod view;
 
 use crate::audit::Audit;
 use crate::error::SignalsError;

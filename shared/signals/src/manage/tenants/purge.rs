@@ -17,10 +17,10 @@ use switchyard_work::{dead_letters, listing};
 use tokio::time::Instant;
 
 /// Rows of a partition that are read, and removed, at a time.
-const TOGETHER: i32 = 25;
+const DELETE_BATCH: i32 = 25;
 
 /// Partitions that are looked at at a time: most are empty.
-const SIDE_BY_SIDE: usize = 20;
+const PARTITIONS_AT_ONCE: usize = 20;
 
 /// Longest that events are kept: what lies further back is gone already.
 const OLDEST: Duration = Duration::from_secs(401 * 86_400);
@@ -39,7 +39,7 @@ impl SignalsTable {
         let by_status = by_status.map(|hash| (listing::INDEX, hash));
         let in_table = self.partitions_of(tenant, now).into_iter().map(|hash| (Index::Table, hash));
         let all: Vec<_> = by_status.into_iter().chain(in_table).collect();
-        for some in all.chunks(SIDE_BY_SIDE) {
+        for some in all.chunks(PARTITIONS_AT_ONCE) {
             let removed = some.iter().map(|(index, hash)| self.remove_partition(tenant, *index, hash, deadline));
             if try_join_all(removed).await?.contains(&false) {
                 return Ok(false);
@@ -84,7 +84,8 @@ impl SignalsTable {
             if Instant::now() >= deadline {
                 return Ok(false);
             }
-            let page = Page { index, hash: hash.to_owned(), range: None, newest_first: false, limit: TOGETHER, after };
+            let page =
+                Page { index, hash: hash.to_owned(), range: None, newest_first: false, limit: DELETE_BATCH, after };
             let (items, more) = self.table.page(page).await?;
             try_join_all(items.into_iter().map(|item| self.remove(tenant, item))).await?;
             after = more;

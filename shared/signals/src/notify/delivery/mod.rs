@@ -7,7 +7,7 @@ use crate::audit::Audit;
 use crate::error::SignalsError;
 use crate::evaluate::plan::message;
 use crate::manage::tenants::TenantDeps;
-use crate::notify::delivery::row::{BeginAgain, DeliveryRow, DeliveryStatus};
+use crate::notify::delivery::row::{DeliveryRow, DeliveryStatus, RestartWrite};
 use crate::notify::delivery::view::{DeliveryInFull, DeliveryView};
 use crate::queues::{NOTIFY, QueueDeps};
 use switchyard_core::error_chain;
@@ -17,7 +17,7 @@ use switchyard_work::listing::{self, Rows};
 
 /// Which deliveries are looked for.
 #[derive(Clone, Debug, Default)]
-pub struct WantedDeliveries {
+pub struct DeliveryFilter {
     /// Of this rule.
     pub rule_id: Option<String>,
     /// In this state.
@@ -40,7 +40,7 @@ pub async fn of_event(deps: &TenantDeps, tenant: &str, event_id: &str) -> Result
 pub async fn list(
     deps: &TenantDeps,
     tenant: &str,
-    wanted: &WantedDeliveries,
+    wanted: &DeliveryFilter,
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<DeliveryView>, Option<String>), SignalsError> {
@@ -62,7 +62,7 @@ pub async fn delivery(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Optio
 
 /// Outcome of a request to send something again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retried {
+pub enum RetryOutcome {
     /// It is sent again.
     Enqueued,
     /// It is not, and why.
@@ -74,47 +74,52 @@ pub enum Retried {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn retry(deps: &QueueDeps, actor: &str, tenant: &str, id: &str) -> Result<Option<Retried>, SignalsError> {
+pub async fn retry(
+    deps: &QueueDeps,
+    actor: &str,
+    tenant: &str,
+    id: &str,
+) -> Result<Option<RetryOutcome>, SignalsError> {
     match deps.store.delivery::<DeliveryRow>(tenant, id).await? {
         Some(row) => retry_row(deps, actor, &row).await.map(Some),
         None => Ok(None),
     }
 }
 
-pub(crate) async fn retry_row(deps: &QueueDeps, actor: &str, row: &DeliveryRow) -> Result<Retried, SignalsError> {
+pub(crate) async fn retry_row(deps: &QueueDeps, actor: &str, row: &DeliveryRow) -> Result<RetryOutcome, SignalsError> {
     if !matches!(row.status, DeliveryStatus::Failed | DeliveryStatus::Expired) {
-        return Ok(Retried::Refused("it neither failed nor expired"));
+        return Ok(RetryOutcome::Refused("it neither failed nor expired"));
     }
     if row.intent.failed.is_some() {
-        return Ok(Retried::Refused("it was never composed; replay its event instead"));
+        return Ok(RetryOutcome::Refused("it was never composed; replay its event instead"));
     }
     let letter = row.dead_letter.as_ref().map(|id| dead_letters::key(Some(&row.tenant), id));
-    begin(deps, actor, row, letter).await
+    restart_delivery(deps, actor, row, letter).await
 }
 
 /// Begins a delivery anew, with its dead letter if there is one, and sends its message.
-pub(crate) async fn begin(
+pub(crate) async fn restart_delivery(
     deps: &QueueDeps,
     actor: &str,
     row: &DeliveryRow,
     mut letter: Option<Key>,
-) -> Result<Retried, SignalsError> {
+) -> Result<RetryOutcome, SignalsError> {
     let now = deps.clock.now();
     loop {
         let (tenant, action, subject) = (row.tenant.as_str(), "delivery.retry", row.id.as_str());
         let record = deps.store.audit(Audit { tenant, actor, action, subject, before: None, after: None }, now)?;
-        match deps.store.begin_again(row, letter.as_ref(), actor, record, now).await? {
-            BeginAgain::Done => break,
-            BeginAgain::TooLate => return Ok(Retried::Refused("it was retried before")),
-            BeginAgain::LetterGone => letter = None,
+        match deps.store.restart(row, letter.as_ref(), actor, record, now).await? {
+            RestartWrite::Done => break,
+            RestartWrite::TooLate => return Ok(RetryOutcome::Refused("it was retried before")),
+            RestartWrite::LetterGone => letter = None,
         }
     }
-    let sent = match message(row, row.attempts_when_begun_again()) {
+    let sent = match message(row, row.attempts_after_restart()) {
         Ok(text) => deps.send(NOTIFY, &text).await,
         Err(error) => Err(error),
     };
     if let Err(error) = sent {
         tracing::warn!(event_id = row.event_id, error = error_chain(&error), "the delivery waits for the sweeper");
     }
-    Ok(Retried::Enqueued)
+    Ok(RetryOutcome::Enqueued)
 }

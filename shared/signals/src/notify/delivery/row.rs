@@ -22,10 +22,10 @@ use switchyard_work::outbox::{self, Due};
 const EARLY_MS: i64 = 1_000;
 
 /// Deliveries are kept for as long as an enterprise's events.
-const KEPT_FOR: Duration = Duration::from_secs(400 * 86_400);
+const TTL: Duration = Duration::from_secs(400 * 86_400);
 
 /// Deliveries that are written at a time, where a transaction cannot take them all.
-const WRITTEN_TOGETHER: usize = 10;
+const WRITE_BATCH: usize = 10;
 
 /// Attempts that a row remembers, the newest ones: it can be sent again by hand as often as somebody likes.
 const REMEMBERED: usize = 20;
@@ -133,7 +133,7 @@ pub(crate) struct DeliveryRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     begun_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    history: Vec<Tried>,
+    history: Vec<AttemptRecord>,
     /// The dead letter that tells that it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dead_letter: Option<String>,
@@ -170,7 +170,7 @@ pub(crate) const SENT: &str = "sent";
 /// One attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "DeliveryAttempt")]
-pub struct Tried {
+pub struct AttemptRecord {
     /// When it began, RFC 3339.
     #[schemars(with = "String")]
     #[serde(serialize_with = "as_iso_millis")]
@@ -225,7 +225,7 @@ impl DeliveryRow {
             lease: Lease::default(),
             created_at: now,
             updated_at: now,
-            expires_at: (now + KEPT_FOR).as_second(),
+            expires_at: (now + TTL).as_second(),
         }
     }
 
@@ -239,7 +239,7 @@ impl DeliveryRow {
     }
 
     /// Attempts that it counts as made when it is retried: none if it was given up, else those that were made.
-    pub(crate) fn attempts_when_begun_again(&self) -> u32 {
+    pub(crate) fn attempts_after_restart(&self) -> u32 {
         if self.is_open() { self.attempts } else { 0 }
     }
 
@@ -284,8 +284,8 @@ pub(crate) fn delivery_key(tenant: &str, event_id: &str, id: &str) -> Key {
     Key { pk: delivery_partition(tenant, event_id), sk: id.to_owned() }
 }
 
-/// Outcome of [`SignalsTable::begin_again`].
-pub(crate) enum BeginAgain {
+/// Outcome of [`SignalsTable::restart`].
+pub(crate) enum RestartWrite {
     Done,
     /// It is not as it was read, or its dead letter was redriven before.
     TooLate,
@@ -294,7 +294,7 @@ pub(crate) enum BeginAgain {
 }
 
 /// What follows for a delivery that was claimed.
-pub(crate) enum Next {
+pub(crate) enum NextAttempt {
     /// The provider took it.
     Sent {
         /// The provider's own id of it.
@@ -311,7 +311,7 @@ pub(crate) enum Next {
 impl SignalsTable {
     /// Writes deliveries that are not there yet.
     pub(crate) async fn add_deliveries(&self, rows: &[DeliveryRow]) -> Result<(), SignalsError> {
-        for some in rows.chunks(WRITTEN_TOGETHER) {
+        for some in rows.chunks(WRITE_BATCH) {
             for written in try_join_all(some.iter().map(|row| self.table.create(row))).await? {
                 let (Create::Created | Create::Exists(_)) = written;
             }
@@ -344,19 +344,19 @@ impl SignalsTable {
 
     /// Begins a delivery again that was given up, or one that is stuck, with the record of who wanted that; its dead letter, if
     /// there still is one, is redriven by it.
-    pub(crate) async fn begin_again(
+    pub(crate) async fn restart(
         &self,
         row: &DeliveryRow,
         letter: Option<&Key>,
         actor: &str,
         record: Write,
         now: Timestamp,
-    ) -> Result<BeginAgain, SignalsError> {
+    ) -> Result<RestartWrite, SignalsError> {
         let due = Due::at(WORKFLOW, &row.id, (now + outbox::GRACE).as_millisecond());
         let as_read = [row.status.name().into_attribute(), i64::from(row.attempts).into_attribute()];
         let changes = row
             .moved(outbox::marked(Changes::new(), due), DeliveryStatus::Pending, now)
-            .set("attempts", i64::from(row.attempts_when_begun_again()))
+            .set("attempts", i64::from(row.attempts_after_restart()))
             .set("begun_at", now.to_string())
             .remove("next_attempt_at")
             .remove("slot_at")
@@ -365,9 +365,9 @@ impl SignalsTable {
         let mut writes = vec![Write::Update(row.key(), changes), record];
         writes.extend(letter.map(|key| Write::Update(key.clone(), dead_letters::redriven(actor, now))));
         Ok(match self.table.transact(writes).await? {
-            Transact::Done => BeginAgain::Done,
-            Transact::Refused { index: 2, row: None } => BeginAgain::LetterGone,
-            Transact::Refused { .. } => BeginAgain::TooLate,
+            Transact::Done => RestartWrite::Done,
+            Transact::Refused { index: 2, row: None } => RestartWrite::LetterGone,
+            Transact::Refused { .. } => RestartWrite::TooLate,
         })
     }
 
@@ -386,8 +386,8 @@ impl SignalsTable {
     pub(crate) async fn settle_delivery(
         &self,
         row: &DeliveryRow,
-        next: &Next,
-        tried: Option<&Tried>,
+        next: &NextAttempt,
+        tried: Option<&AttemptRecord>,
         with: Vec<Write>,
         now: Timestamp,
     ) -> Result<bool, SignalsError> {
@@ -405,13 +405,13 @@ impl SignalsTable {
     pub(crate) async fn end_delivery(
         &self,
         row: &DeliveryRow,
-        end: &End<'_>,
+        end: &FinalAttempt<'_>,
         letter: Option<&DeadLetter>,
         mut fallback: Vec<DeliveryRow>,
         now: Timestamp,
     ) -> Result<Option<Vec<DeliveryRow>>, SignalsError> {
         let changes = self
-            .with_attempt(settled(row, &Next::Over(end.status), now), row, end.tried)?
+            .with_attempt(settled(row, &NextAttempt::Over(end.status), now), row, end.tried)?
             .set("last_error", end.reason)
             .set_or_remove("dead_letter", letter.map(|letter| letter.id.as_str()));
         loop {
@@ -440,7 +440,7 @@ impl SignalsTable {
         &self,
         changes: Changes,
         row: &DeliveryRow,
-        tried: Option<&Tried>,
+        tried: Option<&AttemptRecord>,
     ) -> Result<Changes, SignalsError> {
         let Some(tried) = tried else { return Ok(changes) };
         let from = (row.history.len() + 1).saturating_sub(REMEMBERED);
@@ -451,28 +451,28 @@ impl SignalsTable {
 
 /// How a delivery ends that was not sent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct End<'a> {
+pub(crate) struct FinalAttempt<'a> {
     pub(crate) status: DeliveryStatus,
     pub(crate) reason: &'a str,
     /// The attempt after which it is given up; it can be given up without one.
-    pub(crate) tried: Option<&'a Tried>,
+    pub(crate) tried: Option<&'a AttemptRecord>,
 }
 
-fn settled(row: &DeliveryRow, next: &Next, now: Timestamp) -> Changes {
+fn settled(row: &DeliveryRow, next: &NextAttempt, now: Timestamp) -> Changes {
     let changes = row.lease.release(Changes::new());
     let attempts = i64::from(row.attempts) + 1;
     let shard = || outbox::shard(WORKFLOW, &row.id);
     match next {
-        Next::Sent { provider_id } => row
+        NextAttempt::Sent { provider_id } => row
             .moved(attempt::settle(changes), DeliveryStatus::Sent, now)
             .set("attempts", attempts)
             .set_or_remove("provider_id", provider_id.as_deref())
             .remove("last_error"),
-        Next::Over(status) => row.moved(attempt::settle(changes), *status, now).set("attempts", attempts),
-        Next::Again(retry) => {
+        NextAttempt::Over(status) => row.moved(attempt::settle(changes), *status, now).set("attempts", attempts),
+        NextAttempt::Again(retry) => {
             let changes = row.moved(changes, DeliveryStatus::RetryWait, now).set("attempts", attempts);
             retry.reschedule(changes, shard())
         }
-        Next::Waits(retry) => retry.with_slot().reschedule(changes, shard()),
+        NextAttempt::Waits(retry) => retry.with_slot().reschedule(changes, shard()),
     }
 }

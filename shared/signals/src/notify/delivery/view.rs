@@ -1,5 +1,5 @@
+use crate::notify::delivery::row::AttemptRecord;
 use crate::notify::delivery::row::DeliveryStatus;
-use crate::notify::delivery::row::Tried;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -71,7 +71,7 @@ pub struct DeliveryInFull {
     #[serde(flatten)]
     view: DeliveryView,
     #[serde(default)]
-    history: Vec<Tried>,
+    history: Vec<AttemptRecord>,
 }
 
 pub(crate) fn as_iso_millis<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

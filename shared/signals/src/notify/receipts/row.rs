@@ -3,8 +3,10 @@ use crate::notify::delivery::row::moved;
 use crate::notify::delivery::row::{DeliveryRow, DeliveryStatus, delivery_key};
 use crate::table::{SignalsTable, tenant_partition};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use switchyard_core::hex_sha256;
+use switchyard_core::iso_millis;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Update, Write};
 use switchyard_notify::Channel;
 use switchyard_notify::recipient::suppression_key;
@@ -150,5 +152,31 @@ impl SignalsTable {
         let is_there = Changes::new().only_if("attribute_exists(#pk)", []);
         let writes = vec![Write::Delete(suppression_row_key(tenant, id), is_there), record];
         Ok(matches!(self.table.transact(writes).await?, switchyard_io::dynamo::Transact::Done))
+    }
+}
+
+/// An address that messages are not sent to.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "Suppression")]
+#[serde(rename_all = "camelCase")]
+pub struct SuppressionView {
+    /// The suppression's id.
+    pub id: String,
+    /// The address.
+    pub address: String,
+    /// Why, such as `bounce`.
+    pub reason: String,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+impl SuppressionView {
+    pub(crate) fn of(row: &SuppressionRow) -> Self {
+        Self {
+            id: row.id.clone(),
+            address: row.address.clone(),
+            reason: row.reason.clone(),
+            created_at: iso_millis(row.at),
+        }
     }
 }
