@@ -1,3 +1,5 @@
+//! Channels of notifications.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};

@@ -1,3 +1,5 @@
+//! The envelope of every queue message.
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// What travels on every queue; all that one workflow knows of another's messages.

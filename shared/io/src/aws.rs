@@ -1,3 +1,5 @@
+//! The shared configuration of AWS clients.
+
 use crate::secrets::KnownSecrets;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::retry::RetryConfig;

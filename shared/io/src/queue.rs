@@ -1,3 +1,5 @@
+//! SQS queues: send, return, check.
+
 use crate::Aws;
 use crate::dynamo::CallError;
 use aws_sdk_sqs::Client;

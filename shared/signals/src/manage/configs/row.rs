@@ -1,3 +1,5 @@
+//! The row of a notification config.
+
 use crate::error::SignalsError;
 use crate::table::{SignalsTable, tenant_partition};
 use jiff::Timestamp;
@@ -18,7 +20,7 @@ pub enum ConfigStatus {
     Active,
     /// Its owner switched it off.
     Disabled,
-    /// Its provider refuses it, until somebody edits or enables it.
+    /// Its provider refuses it; editing or enabling it clears the error.
     Error,
 }
 
@@ -74,7 +76,7 @@ impl ConfigRow {
     }
 }
 
-/// The record of a webhook's answers; there is none for one in good health that never failed.
+/// The health of a webhook's config; a webhook that never failed has none.
 #[derive(Deserialize)]
 struct HealthRow {
     #[serde(flatten)]
@@ -142,7 +144,7 @@ impl SignalsTable {
         Ok(row.map(|row| row.circuit).unwrap_or_default())
     }
 
-    /// Changes the record of a webhook's answers, on the changes' condition; `None` when that does not hold.
+    /// Changes the health of a webhook, on the changes' condition; `None` when that does not hold.
     pub(crate) async fn change_circuit(
         &self,
         tenant: &str,
