@@ -7,16 +7,19 @@
 
 mod decide;
 mod deliver;
+mod deps;
 mod error;
 pub mod manage;
 mod model;
+mod process;
 mod store;
 mod sweep;
 mod view;
 
-pub use deliver::{CallbacksDeps, DeliverDeps, process};
+pub use deps::{CallbacksDeps, DeliverDeps};
 pub use error::CallbacksError;
-pub use model::{DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RetryPolicy, TEST_EVENT};
-pub use store::{SEALED, Trigger};
+pub use model::{DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RetryPolicy, TEST_EVENT, Trigger};
+pub use process::process;
+pub use store::SEALED;
 pub use sweep::{Swept, sweep};
 pub use view::{DeliveryPage, EndpointDetails, EndpointSummary, WebhookAttempt, WebhookDelivery, WebhookEvent};

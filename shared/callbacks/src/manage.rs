@@ -1,9 +1,10 @@
 //! What an organisation does with its endpoints and events.
 
 use crate::decide::{CUSTOM_WAITS, LONGEST_CUSTOM_WAIT, summary};
-use crate::deliver::{CallbacksDeps, send_all};
+use crate::deps::CallbacksDeps;
 use crate::error::CallbacksError;
 use crate::model::{DeliveryStatus, Published, RECOVER_KIND, RecoverJob, RetryPolicy, TEST_EVENT};
+use crate::process::send_all;
 use crate::store::{Added, DeliveryRow, EndpointRow, EventRow, SigningSecret};
 use crate::view::{DeliveryPage, EndpointDetails, EndpointSummary, WebhookDelivery, WebhookEvent};
 use jiff::Timestamp;

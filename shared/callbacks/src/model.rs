@@ -89,3 +89,14 @@ impl DeliveryStatus {
         }
     }
 }
+
+/// Whether an attempt was made by the schedule or on request.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// By the schedule.
+    #[default]
+    Auto,
+    /// On request.
+    Manual,
+}

@@ -1,8 +1,9 @@
 //! The sweep: sends the deliveries that are due to their queue.
 
-use crate::deliver::{CallbacksDeps, send_all};
+use crate::deps::CallbacksDeps;
 use crate::error::CallbacksError;
 use crate::model::DeliveryStatus;
+use crate::process::send_all;
 use crate::store::WORKFLOW;
 use serde::Serialize;
 use switchyard_work::outbox::{self, DueRow};

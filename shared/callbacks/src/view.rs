@@ -1,8 +1,8 @@
 //! Endpoints, deliveries and events as their owner sees them.
 
 use crate::decide::Summary;
-use crate::model::{DeliveryStatus, RetryPolicy};
-use crate::store::{AttemptRow, DeliveryRow, EndpointRow, EventRow, Trigger};
+use crate::model::{DeliveryStatus, RetryPolicy, Trigger};
+use crate::store::{AttemptRow, DeliveryRow, EndpointRow, EventRow};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,0 +1,91 @@
+//! An endpoint's health: its circuit, the end of an endpoint that only fails, and what operators are told.
+
+use crate::deps::DeliverDeps;
+use crate::error::CallbacksError;
+use crate::store::{EndpointRow, EventRow};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use switchyard_core::metric;
+use switchyard_io::dynamo::{Changes, IntoAttribute as _};
+use switchyard_io::operator::Notice;
+use switchyard_io::webhook::Answered;
+use switchyard_work::circuit::Failed;
+
+/// Keeps the endpoint's record: a success closes its circuit, failures open it, and at last switch the endpoint off. An
+/// endpoint in good health costs no write.
+pub(super) async fn record_health(
+    deps: &DeliverDeps,
+    endpoint: &EndpointRow,
+    outcome: Answered,
+    now: Timestamp,
+) -> Result<(), CallbacksError> {
+    let (store, now_ms) = (&deps.callbacks.store, now.as_millisecond());
+    match outcome {
+        Answered::Taken => {
+            if let Some(healed) = endpoint.circuit.succeeded() {
+                store.change_endpoint(endpoint, healed).await?;
+            }
+        }
+        Answered::Gone => disable(deps, endpoint, "gone").await?,
+        Answered::Refused => {
+            let failed = endpoint.circuit.failed(now_ms);
+            let Some(after) = store.change_endpoint(endpoint, failed).await? else { return Ok(()) };
+            let next = after.circuit.after_failure(now_ms);
+            if matches!(next, Failed::Dead) {
+                return disable(deps, endpoint, "only_failures").await;
+            }
+            warn(deps, &after, now_ms).await?;
+            if let Failed::Opens(opened) = next
+                && store.change_endpoint(endpoint, opened).await?.is_some()
+            {
+                metric::count("callback.circuit_opened", 1);
+                tracing::warn!(reason = "circuit_open", "an endpoint is left alone for a while");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn disable(deps: &DeliverDeps, endpoint: &EndpointRow, reason: &str) -> Result<(), CallbacksError> {
+    let disabled = Changes::new()
+        .set("is_active", false.into_attribute())
+        .set("disabled_reason", reason)
+        .set("updated_at", deps.callbacks.clock.now().to_string())
+        .only_if("#is_active = ?", [true.into_attribute()]);
+    if deps.callbacks.store.change_endpoint(endpoint, disabled).await?.is_some() {
+        metric::count("endpoint.disabled", 1);
+        tracing::warn!(reason, "endpoint disabled");
+        deps.operator.tell(Notice::EndpointDisabled, &about(endpoint, "reason", &reason.into())).await;
+    }
+    Ok(())
+}
+
+/// Tells the operator, once for each mark, that an endpoint nears the end of the time in which it may do nothing but fail.
+async fn warn(deps: &DeliverDeps, endpoint: &EndpointRow, now_ms: i64) -> Result<(), CallbacksError> {
+    let Some((percent, warned)) = endpoint.circuit.warning(now_ms) else { return Ok(()) };
+    if deps.callbacks.store.change_endpoint(endpoint, warned).await?.is_some() {
+        deps.operator.tell(Notice::EndpointFailing, &about(endpoint, "percent", &percent.into())).await;
+    }
+    Ok(())
+}
+
+pub(super) async fn tell_of_failure(
+    deps: &DeliverDeps,
+    event: &EventRow,
+    endpoint: &EndpointRow,
+    reason: Option<&str>,
+) {
+    let mut detail = about(endpoint, "reason", &json!(reason));
+    detail["eventId"] = event.id.as_str().into();
+    deps.operator.tell(Notice::DeliveryExhausted, &detail).await;
+}
+
+/// What an operator is told of an endpoint; its address stays out, since it may hold a token.
+fn about(endpoint: &EndpointRow, name: &str, value: &Value) -> Value {
+    json!({
+        "webhookId": endpoint.id,
+        "organizationId": endpoint.organization_id,
+        "event": endpoint.event,
+        name: value,
+    })
+}

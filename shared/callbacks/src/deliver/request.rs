@@ -1,0 +1,78 @@
+//! The request of one attempt, and what is kept of its response.
+
+use crate::deps::DeliverDeps;
+use crate::model::EXCERPT_BYTES;
+use crate::store::{EndpointRow, EventRow};
+use jiff::Timestamp;
+use std::time::Duration;
+use switchyard_core::signature::legacy;
+use switchyard_core::{Secret, iso_millis};
+use switchyard_io::http::{Answer, HttpError};
+use switchyard_io::webhook::Webhook;
+
+pub(super) async fn post(
+    deps: &DeliverDeps,
+    endpoint: &EndpointRow,
+    secrets: &[Secret<String>],
+    event: &EventRow,
+    now: Timestamp,
+) -> Result<Answer, HttpError> {
+    const SERVICE: &str = "the receiver";
+    let (url, timeout) = (endpoint.target_url.as_str(), deps.timeout_of(endpoint));
+    let request = Webhook { id: &event.id, url, body: &event.payload, timeout };
+    let secrets = secrets.iter().map(|secret| secret.expose().as_str());
+    let headers = request.headers(secrets, now).map_err(|_| HttpError::Refused { service: SERVICE })?;
+    let mut headers: Vec<_> = headers.into();
+    headers.push(("x-event-id", event.id.clone()));
+    if let Some(secret) = &deps.legacy_secret {
+        headers.push(("x-webhook-signature", legacy(secret.expose(), &event.payload)));
+        headers.push(("x-webhook-timestamp", iso_millis(now)));
+    }
+    request.post(&deps.http, SERVICE, headers, EXCERPT_BYTES).await
+}
+
+/// The beginning of an answer as text: what is no UTF-8 grows when it is replaced.
+pub(super) fn excerpt(body: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(body).into_owned();
+    text.truncate(text.floor_char_boundary(EXCERPT_BYTES));
+    text
+}
+
+/// `500 Internal Server Error`, or a word for what kept an answer from coming.
+pub(super) fn reason(answer: &Result<Answer, HttpError>) -> String {
+    match answer {
+        Ok(answer) => format!("{} {}", answer.status, answer.reason()),
+        Err(error) => error.word().to_owned(),
+    }
+}
+
+/// `Retry-After` of an answer that asks for patience.
+pub(super) fn wished_wait(answer: &Answer, now: Timestamp) -> Option<Duration> {
+    matches!(answer.status, 429 | 502..=504).then(|| answer.retry_after(now)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_stays_short_whatever_it_holds() {
+        assert_eq!(excerpt("ä".as_bytes()), "ä");
+        assert!((EXCERPT_BYTES - 3..=EXCERPT_BYTES).contains(&excerpt(&[0xff; EXCERPT_BYTES]).len()));
+    }
+
+    #[test]
+    fn a_wish_counts_only_where_it_asks_for_patience() {
+        let now: Timestamp = "2026-01-05T10:00:00Z".parse().unwrap();
+        let wish = |status: u16, text: &str| {
+            let mut answer = Answer { status, headers: Default::default(), body: Default::default() };
+            answer.headers.insert("retry-after", text.parse().unwrap());
+            wished_wait(&answer, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wish(429, "7"), Some(7));
+        assert_eq!(wish(503, "Mon, 05 Jan 2026 10:02:00 GMT"), Some(120));
+        assert_eq!(wish(503, "Mon, 05 Jan 2026 09:02:00 GMT"), None);
+        assert_eq!(wish(500, "7"), None);
+        assert_eq!(wish(429, "soon"), None);
+    }
+}
