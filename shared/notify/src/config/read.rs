@@ -72,3 +72,8 @@ pub(super) fn word(value: &Value, longest: usize, others: &str) -> Option<String
         (1..=longest).contains(&word.len()) && word.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c));
     is_word.then(|| word.to_owned())
 }
+
+/// A member that is there and not null.
+pub(super) fn section<'v>(members: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
+    members.get(key).filter(|value| !value.is_null())
+}
