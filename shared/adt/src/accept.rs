@@ -1,3 +1,5 @@
+//! Accepting a notification of ALIS: stored first, then queued.
+
 use crate::error::AdtError;
 use crate::model::{ENVELOPE_KIND, EventKind, Notification, Record};
 use crate::store::{EventRow, Recorded, Store};

@@ -1,3 +1,5 @@
+//! The backfill: reads every resident of a company from ALIS and writes what differs to Caspio.
+
 use crate::credentials::Credentials;
 use crate::decide::{FlatEvent, flat_row, normalise, resident_id};
 use crate::error::AdtError;

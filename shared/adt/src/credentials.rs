@@ -1,3 +1,5 @@
+//! ALIS credentials by company.
+
 use crate::error::AdtError;
 use std::collections::HashSet;
 use switchyard_core::access::BasicCredentials;

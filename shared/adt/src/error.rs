@@ -1,3 +1,5 @@
+//! Errors of the ADT workflow, and which of them are retried.
+
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvelopeError};
 use switchyard_io::dynamo::DynamoError;

@@ -1,3 +1,5 @@
+//! The health of what ADT depends on: ALIS, the table, the queue.
+
 use crate::accept::AcceptDeps;
 use crate::alis::Alis;
 use crate::credentials::SandboxCredentials;

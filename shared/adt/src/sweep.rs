@@ -1,3 +1,5 @@
+//! The sweep: sends events whose message was lost, and removes expired payloads.
+
 use crate::accept::{AcceptDeps, enqueue};
 use crate::error::AdtError;
 use crate::store::WORKFLOW;

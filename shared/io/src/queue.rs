@@ -1,3 +1,5 @@
+//! SQS queues: sending messages, and changing when they return.
+
 use crate::Aws;
 use crate::dynamo::CallError;
 use aws_sdk_sqs::Client;

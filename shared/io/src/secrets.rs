@@ -1,3 +1,5 @@
+//! Secrets Manager, with a cache.
+
 use crate::Aws;
 use crate::dynamo::CallError;
 use aws_sdk_secretsmanager::Client;

@@ -1,3 +1,5 @@
+//! Batch consumers: each record of an SQS batch by itself, with partial failures reported.
+
 use crate::deadline::{epoch_ms, work_deadline};
 use crate::logs::flush_metrics;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};

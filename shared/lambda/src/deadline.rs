@@ -1,3 +1,5 @@
+//! The deadline of an invocation, and the machine's clock for log lines.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use switchyard_core::Timestamp;
 use tokio::time::Instant;

@@ -1,3 +1,5 @@
+//! Scheduled invocations.
+
 use crate::deadline::work_deadline;
 use crate::logs::flush_metrics;
 use lambda_runtime::{LambdaEvent, service_fn};

@@ -1,3 +1,5 @@
+//! Start-up of every function: settings, logs and the panic hook.
+
 use crate::logs;
 use switchyard_core::Env;
 

@@ -1,3 +1,5 @@
+//! A rendered message, and the ids that it is sent under.
+
 use jiff::Timestamp;
 use std::fmt;
 use std::time::{Duration, SystemTime};

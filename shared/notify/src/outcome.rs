@@ -1,3 +1,5 @@
+//! What a provider's response means: sent, to be retried, or given up.
+
 use std::borrow::Cow;
 use std::time::Duration;
 use switchyard_io::http::{Answer, HttpError};

@@ -1,3 +1,5 @@
+//! The channels with their connections: sends one message by one config.
+
 use crate::config::{self, Config, EmailConfig, HttpMailConfig, SesConfig, Transport};
 use crate::email::smtp::Smtp;
 use crate::email::{api, ses};

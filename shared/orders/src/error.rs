@@ -1,3 +1,5 @@
+//! Errors of stores and orders, and which of them are retried.
+
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvError, EnvelopeError};
 use switchyard_io::dynamo::DynamoError;

@@ -1,3 +1,5 @@
+//! Requests of one store: registering it, importing a receipt, its status and its orders.
+
 use crate::decide::{Asked, settle};
 use crate::error::OrdersError;
 use crate::marketplace::{Answered, Marketplaces};

@@ -1,3 +1,5 @@
+//! Retrying on request the receipts that the sync gave up.
+
 use crate::decide::reopened;
 use crate::error::OrdersError;
 use crate::import::OrdersDeps;

@@ -1,3 +1,5 @@
+//! The sweep: queues a job for each due store, and sends the events that are unsent.
+
 use crate::error::OrdersError;
 use crate::store::{WORKFLOW, is_event};
 use crate::sync::{SyncDeps, enqueue, send};

@@ -1,3 +1,5 @@
+//! The sync of one store: asks about its due receipts and announces the outcome.
+
 use crate::decide::{Asked, settle, wait_after};
 use crate::error::OrdersError;
 use crate::import::{OrdersDeps, tell_of_refusal};

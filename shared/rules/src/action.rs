@@ -1,3 +1,5 @@
+//! Actions: whom a rule notifies, on which channel, with which text.
+
 use crate::condition::Condition;
 use crate::event::Event;
 use crate::issue::{Code, Issue, Report, child};

@@ -1,3 +1,5 @@
+//! Cooldowns: how long a rule stays quiet after it fired.
+
 use crate::event::Event;
 use crate::group;
 use crate::issue::{Report, child};

@@ -1,3 +1,5 @@
+//! Digests: several firings gathered into one message.
+
 use crate::event::Event;
 use crate::group;
 use crate::issue::{Report, child};

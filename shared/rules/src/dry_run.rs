@@ -1,3 +1,5 @@
+//! Dry runs: what a rule would do about an event, without state or messages.
+
 use crate::action::{Action, markup_of};
 use crate::cooldown::{Cooldown, Cooled};
 use crate::document::{Rule, Status};

@@ -1,3 +1,5 @@
+//! An event and its tenant, as rules and templates see them.
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use switchyard_core::iso_millis;

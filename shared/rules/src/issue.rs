@@ -1,3 +1,5 @@
+//! Mistakes in a rule's document: their codes, places and messages.
+
 use crate::operator::PatternSize;
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,3 +1,5 @@
+//! Mark-up of texts, and how values are escaped for it.
+
 use std::borrow::Cow;
 
 /// What a text is read as where it goes, and so what has to be escaped in values that are put into it.

@@ -1,3 +1,5 @@
+//! Numbers of JSON, compared exactly where both are whole.
+
 use serde_json::{Number, Value};
 use std::cmp::Ordering;
 

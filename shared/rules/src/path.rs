@@ -1,3 +1,5 @@
+//! Paths into an event, such as `payload.items[*].sku`.
+
 use crate::event::Event;
 use crate::issue::{Code, Report, child};
 use crate::term::Term;

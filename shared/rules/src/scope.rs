@@ -1,3 +1,5 @@
+//! The values that a template can refer to.
+
 use crate::event::Event;
 use crate::number::Num;
 use crate::path::Path;

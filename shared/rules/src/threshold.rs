@@ -1,3 +1,5 @@
+//! Thresholds: counts, sums and distinct values over a sliding window.
+
 use crate::event::Event;
 use crate::group;
 use crate::issue::{Code, Report, child};

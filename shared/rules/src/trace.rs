@@ -1,3 +1,5 @@
+//! The trace of an evaluation: each comparison with its values and result.
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! A store's credential: its access token, and how it is refreshed.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

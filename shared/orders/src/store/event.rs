@@ -1,3 +1,5 @@
+//! Events for the callbacks, which a store's changes are announced with.
+
 use super::{ATTEMPTS, Store, StoreRow, WORKFLOW, partition};
 use crate::error::OrdersError;
 use jiff::Timestamp;

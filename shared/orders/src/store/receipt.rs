@@ -1,3 +1,5 @@
+//! Receipts: the guard that makes one import of each, and the log of its order.
+
 use super::lease::CLAIMED_FOR;
 use super::{ATTEMPTS, Store, StoreRow, partition};
 use crate::error::OrdersError;

@@ -1,3 +1,5 @@
+//! Stores: registration, the indexes to find one by, status and due time.
+
 use super::{ATTEMPTS, Store, WORKFLOW, partition};
 use crate::decide::{WINDOW, sync_status};
 use crate::error::OrdersError;
