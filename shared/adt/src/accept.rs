@@ -2,7 +2,7 @@
 
 use crate::error::AdtError;
 use crate::model::{ENVELOPE_KIND, EventKind, Notification, Record};
-use crate::store::{EventRow, Recorded, Store};
+use crate::store::{AdtTable, EventRow, Recorded};
 use crate::{decide, model};
 use switchyard_core::{Clock, Env, EnvError, Envelope, metric};
 use switchyard_io::{Aws, Queue, Table};
@@ -10,7 +10,7 @@ use switchyard_io::{Aws, Queue, Table};
 /// What accepting needs.
 #[derive(Clone)]
 pub struct AcceptDeps {
-    pub(crate) store: Store,
+    pub(crate) table: AdtTable,
     pub(crate) queue: Queue,
     pub(crate) clock: Clock,
 }
@@ -22,7 +22,7 @@ impl AcceptDeps {
     /// A setting is missing.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "ADT_TABLE")?),
+            table: AdtTable::new(Table::from_env(aws, env, "ADT_TABLE")?),
             queue: Queue::from_env(aws, env, "ADT_QUEUE_URL")?,
             clock: Clock::system(),
         })
@@ -62,7 +62,7 @@ pub async fn accept(
     let data: Record = serde_json::from_str(&notification.data).map_err(AdtError::Json)?;
     let resident = decide::resident_id(&data);
     let row = EventRow::new(notification, deps.clock.new_id().to_string(), resident, trace, now);
-    let row = match deps.store.record(row).await? {
+    let row = match deps.table.record(row).await? {
         Recorded::New(row) => row,
         Recorded::Known(row) if row.is_unsent() => row,
         Recorded::Known(_) => {

@@ -147,7 +147,7 @@ async fn one(
     let now = deps.clock.now();
     // The state is as old as ALIS says; an event that came since keeps its facts.
     let as_of = resident.updated_at.map_or(0, |at| at.as_millisecond());
-    let in_order = deps.store.save_resident(&options.company_key, &resident, as_of, Retention::AsIs, now).await?;
+    let in_order = deps.table.save_resident(&options.company_key, &resident, as_of, Retention::AsIs, now).await?;
     if !options.skip_caspio {
         let facts = FlatEvent {
             event_type: "backfill.resident",

@@ -83,7 +83,7 @@ pub enum AdtError {
     },
     /// DynamoDB.
     #[error("keeping the event's state")]
-    Store(#[source] DynamoError),
+    Dynamo(#[source] DynamoError),
     /// SQS.
     #[error("queueing the event")]
     Queue(#[source] QueueError),
@@ -103,7 +103,7 @@ impl Classify for AdtError {
             Self::CaspioToken { .. } | Self::OutOfTime | Self::Sweep { .. } => Disposition::Retry { after: None },
             Self::Caspio { source, .. } if source.status() == Some(401) => Disposition::Retry { after: None },
             Self::Caspio { source, .. } => source.disposition(),
-            Self::Store(source) => source.disposition(),
+            Self::Dynamo(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Secret(source) => source.disposition(),
             Self::Envelope(_)

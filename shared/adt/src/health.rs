@@ -63,7 +63,7 @@ impl HealthDeps {
 
     async fn ask(&self) -> Health {
         let (alis, database, queue) =
-            tokio::join!(self.alis_answers(), self.accept.store.table().ping(), self.accept.queue.ping());
+            tokio::join!(self.alis_answers(), self.accept.table.dynamo().ping(), self.accept.queue.ping());
         let all = alis && database.is_ok() && queue.is_ok();
         let queue = word(queue.is_ok());
         Health {

@@ -6,7 +6,7 @@ use crate::credentials::Credentials;
 use crate::decide::{FlatEvent, flat_row, masked, normalise, parse_instant, resident_id};
 use crate::error::AdtError;
 use crate::model::{ENVELOPE_KIND, EventKind, LeaveRead, QueuedEvent, Record, Resident};
-use crate::store::{EventRow, Issue, IssueRow, Retention, Store, event_key};
+use crate::store::{AdtTable, EventRow, Issue, IssueRow, Retention, event_key};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Owner;
@@ -33,7 +33,7 @@ const LONGEST_CALL: Duration = Duration::from_secs(30);
 /// What processing needs.
 #[derive(Clone)]
 pub struct ProcessDeps {
-    pub(crate) store: Store,
+    pub(crate) table: AdtTable,
     pub(crate) credentials: Credentials,
     pub(crate) alis: Alis,
     pub(crate) caspio: Caspio,
@@ -51,7 +51,7 @@ impl ProcessDeps {
         let http = Http::plain(LONGEST_CALL)?;
         let days: u64 = env.parsed("RESIDENT_RETENTION_DAYS", 0)?;
         Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "ADT_TABLE")?),
+            table: AdtTable::new(Table::from_env(aws, env, "ADT_TABLE")?),
             credentials: Credentials::from_env(&secrets, env)?,
             alis: Alis::from_env(&http, env)?,
             caspio: Caspio::from_env(&http, &secrets, env).await?,
@@ -102,8 +102,8 @@ async fn take(
     let digest = hex_sha256(&[&envelope.tenant, event_type, event_message_id]);
     let now = deps.clock.now();
     let left = i64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(0);
-    let event = match deps.store.claim(&key, &digest, owner, now, now.as_millisecond() + left).await? {
-        Claim::Mine(row) => deps.store.event(row)?,
+    let event = match deps.table.claim(&key, &digest, owner, now, now.as_millisecond() + left).await? {
+        Claim::Mine(row) => deps.table.event(row)?,
         Claim::Done(_) => {
             metric::count("duplicate", 1);
             return Ok(Outcome::Duplicate);
@@ -119,7 +119,7 @@ async fn take(
         Ok(upserted) => upserted,
         Err(error) => return fail(deps, &event, &key, owner, error).await,
     };
-    if !deps.store.processed(&key, owner, deps.clock.now()).await? {
+    if !deps.table.processed(&key, owner, deps.clock.now()).await? {
         return Err(AdtError::Busy { id: envelope.id, wait: Duration::from_secs(1) });
     }
     metric::count(if upserted == Upserted::Unchanged { "unchanged" } else { "processed" }, 1);
@@ -145,10 +145,10 @@ async fn fail(
     };
     let data = event.payload.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let row = IssueRow::new(event, resident_id(&data), deps.clock.new_id().to_string(), issue, deps.clock.now());
-    if let Err(unfiled) = deps.store.file_issue(&row).await {
+    if let Err(unfiled) = deps.table.file_issue(&row).await {
         tracing::warn!(error = error_chain(&unfiled), "the issue could not be filed");
     }
-    deps.store.failed(key, owner, &reason).await?;
+    deps.table.failed(key, owner, &reason).await?;
     if retryable {
         return Err(error);
     }
@@ -165,7 +165,7 @@ fn http_status(error: &AdtError) -> Option<u16> {
 }
 
 async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: Instant) -> Result<Upserted, AdtError> {
-    let payload = deps.store.payload(event).await?;
+    let payload = deps.table.payload(event).await?;
     let data: Record = serde_json::from_str(&payload).map_err(AdtError::Json)?;
     let id = resident_id(&data).ok_or(AdtError::NoResident)?;
     let kind = EventKind::of(&event.event_type);
@@ -189,7 +189,7 @@ async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: I
         _ => Retention::AsIs,
     };
     let event_ms = event_time.as_millisecond();
-    let in_order = deps.store.save_resident(&event.company_key, &resident, event_ms, retention, now).await?;
+    let in_order = deps.table.save_resident(&event.company_key, &resident, event_ms, retention, now).await?;
 
     let facts = FlatEvent {
         event_type: &event.event_type,

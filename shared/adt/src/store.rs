@@ -152,7 +152,7 @@ pub(crate) enum Retention {
     DeleteAfter(Duration),
 }
 
-/// Outcome of [`Store::record`].
+/// Outcome of [`AdtTable::record`].
 #[derive(Debug)]
 pub(crate) enum Recorded {
     /// First delivery.
@@ -163,16 +163,16 @@ pub(crate) enum Recorded {
 
 /// The ADT table.
 #[derive(Clone)]
-pub(crate) struct Store {
+pub(crate) struct AdtTable {
     table: Table,
 }
 
-impl Store {
+impl AdtTable {
     pub(crate) fn new(table: Table) -> Self {
         Self { table }
     }
 
-    pub(crate) fn table(&self) -> &Table {
+    pub(crate) fn dynamo(&self) -> &Table {
         &self.table
     }
 
@@ -181,10 +181,10 @@ impl Store {
         let parts = split_payload(&mut row);
         let created =
             if parts.is_empty() { self.table.create(&row).await } else { self.table.create_with(&row, &parts).await };
-        match created.map_err(AdtError::Store)? {
+        match created.map_err(AdtError::Dynamo)? {
             Create::Created => Ok(Recorded::New(row)),
             Create::Exists(old) => {
-                let old: EventRow = self.table.read(old).map_err(AdtError::Store)?;
+                let old: EventRow = self.table.read(old).map_err(AdtError::Dynamo)?;
                 // The SDK repeats a call whose answer was lost: the row that stands in the way is then our own.
                 Ok(if old.id == row.id { Recorded::New(row) } else { Recorded::Known(old) })
             }
@@ -205,19 +205,19 @@ impl Store {
             .set("due_shard", outbox::shard(WORKFLOW, dedup_id))
             .set("due_at", millis_after(now, PAYLOAD_TTL))
             .remove("error");
-        once::claim(&self.table, key, owner, now.as_millisecond(), until_ms, changes).await.map_err(AdtError::Store)
+        once::claim(&self.table, key, owner, now.as_millisecond(), until_ms, changes).await.map_err(AdtError::Dynamo)
     }
 
     /// `queued` → `processed`.
     pub(crate) async fn processed(&self, key: &Key, owner: &Owner, now: Timestamp) -> Result<bool, AdtError> {
         let changes = Changes::new().set("status", "processed").set("processed_at", iso_millis(now));
-        once::complete(&self.table, key, owner, now.as_millisecond(), changes).await.map_err(AdtError::Store)
+        once::complete(&self.table, key, owner, now.as_millisecond(), changes).await.map_err(AdtError::Dynamo)
     }
 
     /// `queued` → `failed`, with the reason; a later delivery may claim it again.
     pub(crate) async fn failed(&self, key: &Key, owner: &Owner, reason: &str) -> Result<bool, AdtError> {
         let changes = Changes::new().set("status", "failed").set("error", reason);
-        once::release(&self.table, key, owner, changes).await.map_err(AdtError::Store)
+        once::release(&self.table, key, owner, changes).await.map_err(AdtError::Dynamo)
     }
 
     /// NotificationData of an event, put together again when it was written in parts.
@@ -225,18 +225,18 @@ impl Store {
         if let Some(text) = &row.payload {
             return Ok(text.clone());
         }
-        let parts = self.table.rows(&row.pk, &part_prefix(&row.sk)).await.map_err(AdtError::Store)?;
+        let parts = self.table.rows(&row.pk, &part_prefix(&row.sk)).await.map_err(AdtError::Dynamo)?;
         if parts.is_empty() || parts.len() != row.payload_parts as usize {
             return Err(AdtError::NoPayload { id: row.id.clone() });
         }
         let read = |part| self.table.read::<PayloadPart>(part).map(|part| part.text);
-        parts.into_iter().map(read).collect::<Result<String, _>>().map_err(AdtError::Store)
+        parts.into_iter().map(read).collect::<Result<String, _>>().map_err(AdtError::Dynamo)
     }
 
     /// Takes a due event's payload away; parts expire by themselves.
     pub(crate) async fn remove_payload(&self, row: &EventRow) -> Result<(), AdtError> {
         let changes = outbox::settled(Changes::new().remove("payload"));
-        self.table.update(&row.key(), changes).await.map(drop).map_err(AdtError::Store)
+        self.table.update(&row.key(), changes).await.map(drop).map_err(AdtError::Dynamo)
     }
 
     /// Writes the resident's state. `false` when an event later than `event_ms` was applied before: then the state is
@@ -279,21 +279,21 @@ impl Store {
         let in_order = in_order
             .set("last_event_ms", event_ms)
             .only_if("attribute_not_exists(#last_event_ms) OR #last_event_ms <= ?", [event_ms.into_attribute()]);
-        if let Update::Applied(_) = self.table.update(&key, in_order).await.map_err(AdtError::Store)? {
+        if let Update::Applied(_) = self.table.update(&key, in_order).await.map_err(AdtError::Dynamo)? {
             return Ok(true);
         }
-        self.table.update(&key, changes).await.map_err(AdtError::Store)?;
+        self.table.update(&key, changes).await.map_err(AdtError::Dynamo)?;
         Ok(false)
     }
 
     /// Files an issue about an event. `details` must hold no personal data.
     pub(crate) async fn file_issue(&self, issue: &IssueRow) -> Result<(), AdtError> {
-        self.table.put(issue).await.map_err(AdtError::Store)
+        self.table.put(issue).await.map_err(AdtError::Dynamo)
     }
 
     /// An event's row.
     pub(crate) fn event(&self, item: Item) -> Result<EventRow, AdtError> {
-        self.table.read(item).map_err(AdtError::Store)
+        self.table.read(item).map_err(AdtError::Dynamo)
     }
 }
 

@@ -36,7 +36,7 @@ enum Done {
 /// The due rows could not be listed, or some could not be dealt with, after all others were.
 pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, AdtError> {
     let mut swept = Swept::default();
-    let dealt = outbox::sweep(deps.store.table(), WORKFLOW, &deps.clock, deadline, async |row| {
+    let dealt = outbox::sweep(deps.table.dynamo(), WORKFLOW, &deps.clock, deadline, async |row| {
         match deal_with(deps, row).await? {
             Done::Resent => {
                 swept.resent += 1;
@@ -47,7 +47,7 @@ pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, AdtErro
         }
         Ok::<_, AdtError>(())
     });
-    swept.failed = dealt.await.map_err(AdtError::Store)?;
+    swept.failed = dealt.await.map_err(AdtError::Dynamo)?;
     tracing::info!(sent = swept.resent, removed = swept.payloads_removed, failed = swept.failed, "swept");
     match swept.failed {
         0 => Ok(swept),
@@ -57,13 +57,13 @@ pub async fn sweep(deps: &SweepDeps, deadline: Instant) -> Result<Swept, AdtErro
 
 async fn deal_with(deps: &SweepDeps, row: &DueRow) -> Result<Done, AdtError> {
     let now_ms = deps.clock.now().as_millisecond();
-    let taken = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await.map_err(AdtError::Store)?;
+    let taken = outbox::put_off(deps.table.dynamo(), &row.key(), &row.due, now_ms).await.map_err(AdtError::Dynamo)?;
     let Some(item) = taken else { return Ok(Done::Nothing) };
-    let event = deps.store.event(item)?;
+    let event = deps.table.event(item)?;
     if event.is_unsent() {
         enqueue(&deps.queue, &event).await?;
         return Ok(Done::Resent);
     }
-    deps.store.remove_payload(&event).await?;
+    deps.table.remove_payload(&event).await?;
     Ok(Done::PayloadRemoved)
 }

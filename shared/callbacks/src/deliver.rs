@@ -35,7 +35,7 @@ pub(crate) async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner
     // An endpoint's own timeout may be longer than the usual one, 30 seconds at most.
     let until_ms = (now + Duration::from_secs(30).max(deps.timeout) + MARGIN).as_millisecond();
     let by = Claimant { owner, attempts: job.attempts, now_ms, until_ms };
-    let row = match callbacks.store.claim(&job.event_id, &job.endpoint_id, by).await? {
+    let row = match callbacks.table.claim(&job.event_id, &job.endpoint_id, by).await? {
         Claim::Mine(row) => row,
         Claim::Busy { until_ms } => {
             let wait = Duration::from_millis(u64::try_from(until_ms - now_ms).unwrap_or_default());
@@ -50,8 +50,8 @@ pub(crate) async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner
             return Ok(());
         }
     };
-    let (endpoint_key, store) = (row.endpoint_key(), &callbacks.store);
-    let (endpoint, event) = tokio::join!(store.endpoint_at(&endpoint_key), store.event(&row.event_id));
+    let (endpoint_key, table) = (row.endpoint_key(), &callbacks.table);
+    let (endpoint, event) = tokio::join!(table.endpoint_at(&endpoint_key), table.event(&row.event_id));
     // Another endpoint may have been registered at the address since.
     let mut endpoint = endpoint?.filter(|endpoint| endpoint.id == row.endpoint_id);
     let (endpoint, event) = match (&mut endpoint, event?) {
@@ -62,7 +62,7 @@ pub(crate) async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner
                 (_, None) => "event_expired",
                 _ => "endpoint_disabled",
             };
-            store.settle(&row, &Next::Ended(DeliveryStatus::Skipped), None, Some(reason)).await?;
+            table.settle(&row, &Next::Ended(DeliveryStatus::Skipped), None, Some(reason)).await?;
             tracing::info!(event_id = row.event_id, reason, "callback_skipped");
             return Ok(());
         }
@@ -83,7 +83,7 @@ async fn give_up(
     reason: &'static str,
 ) -> Result<(), CallbacksError> {
     let next = Next::Ended(DeliveryStatus::Failed);
-    if deps.callbacks.store.settle(row, &next, None, Some(reason)).await? {
+    if deps.callbacks.table.settle(row, &next, None, Some(reason)).await? {
         metric::count("callback.given_up", 1);
         tracing::warn!(event_id = row.event_id, reason, "callback_job_failed");
         tell_of_failure(deps, event, endpoint, Some(reason)).await;
@@ -115,7 +115,7 @@ async fn hold_back(
     }
     if let Some(rate) = endpoint.rate_per_second.filter(|_| row.slot_at.is_none_or(|slot| slot > now_ms)) {
         let horizon = span(&endpoint.retry_policy);
-        let Some(slot) = callbacks.store.reserve(&endpoint.id, rate, now_ms, horizon).await? else {
+        let Some(slot) = callbacks.table.reserve(&endpoint.id, rate, now_ms, horizon).await? else {
             // Its place would come too late; others may give up theirs.
             return Ok(hold_until(end));
         };
@@ -124,7 +124,7 @@ async fn hold_back(
         }
     }
     if let Some((until, probe)) = endpoint.circuit.probe(now_ms, deps.timeout_of(endpoint)) {
-        match callbacks.store.change_endpoint(endpoint, probe).await? {
+        match callbacks.table.change_endpoint(endpoint, probe).await? {
             Some(probed) => *endpoint = probed,
             None => return Ok(hold_until(until)),
         }
@@ -134,7 +134,7 @@ async fn hold_back(
 
 /// Reschedules a delivery without using up an attempt.
 async fn reschedule(deps: &CallbacksDeps, row: &DeliveryRow, retry: Retry) -> Result<(), CallbacksError> {
-    if deps.store.settle(row, &Next::Again(retry), None, None).await? {
+    if deps.table.settle(row, &Next::Again(retry), None, None).await? {
         send_later(deps, row, row.attempts, retry).await?;
     }
     Ok(())
@@ -205,7 +205,7 @@ async fn attempt(
             None => Next::Ended(DeliveryStatus::Failed),
         },
     };
-    let is_written = deps.callbacks.store.settle(row, &next, Some(&made), made.error.as_deref()).await?;
+    let is_written = deps.callbacks.table.settle(row, &next, Some(&made), made.error.as_deref()).await?;
     record_health(deps, endpoint, outcome, now).await?;
     log(event, row, &made, &next);
     if is_written && matches!(next, Next::Ended(DeliveryStatus::Failed)) {

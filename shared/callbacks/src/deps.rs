@@ -1,6 +1,6 @@
 //! What the functions of this crate need: table, queue, clock, sealed secrets, and for deliveries an HTTP client.
 
-use crate::store::{EndpointRow, Store};
+use crate::store::{CallbacksTable, EndpointRow};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, Secret};
 use switchyard_io::http::{Guard, Http};
@@ -11,7 +11,7 @@ use switchyard_io::{Aws, Queue, Secrets, Table};
 /// What receiving events and managing endpoints need.
 #[derive(Clone)]
 pub struct CallbacksDeps {
-    pub(crate) store: Store,
+    pub(crate) table: CallbacksTable,
     pub(crate) queue: Queue,
     pub(crate) clock: Clock,
     pub(crate) guard: Guard,
@@ -25,7 +25,7 @@ impl CallbacksDeps {
     /// A setting is missing or wrong.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "CALLBACKS_TABLE")?),
+            table: CallbacksTable::new(Table::from_env(aws, env, "CALLBACKS_TABLE")?),
             queue: Queue::from_env(aws, env, "CALLBACK_QUEUE_URL")?,
             clock: Clock::system(),
             guard: Guard::from_env(env)?,

@@ -26,7 +26,7 @@ pub enum CallbacksError {
     },
     /// DynamoDB.
     #[error("keeping endpoints and deliveries")]
-    Store(#[source] DynamoError),
+    Dynamo(#[source] DynamoError),
     /// An endpoint's secret could not be sealed or opened.
     #[error("keeping an endpoint's secret")]
     Vault(#[source] VaultError),
@@ -43,7 +43,7 @@ impl Classify for CallbacksError {
         match self {
             Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
             Self::Sweep { .. } => Disposition::Retry { after: None },
-            Self::Store(source) => source.disposition(),
+            Self::Dynamo(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
@@ -53,7 +53,7 @@ impl Classify for CallbacksError {
 
 impl From<DynamoError> for CallbacksError {
     fn from(source: DynamoError) -> Self {
-        Self::Store(source)
+        Self::Dynamo(source)
     }
 }
 

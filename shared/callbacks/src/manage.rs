@@ -98,12 +98,12 @@ pub async fn register(
     let secret = deps.vault.seal(&id, new_secret().expose()).await?;
     let row = EndpointRow::new(id, organization_id, event, target_url, secret, now);
     loop {
-        let known = match deps.store.add_endpoint(&row, MAX_ENDPOINTS).await? {
+        let known = match deps.table.add_endpoint(&row, MAX_ENDPOINTS).await? {
             Added::New => return Ok(Registered::Endpoint(Box::new(Endpoint(row)))),
             Added::Known(known) => known,
             Added::TooMany => return Ok(Registered::TooMany),
         };
-        if let Some(known) = deps.store.change_endpoint(&known, switched_on(now)).await? {
+        if let Some(known) = deps.table.change_endpoint(&known, switched_on(now)).await? {
             return Ok(Registered::Endpoint(Box::new(Endpoint(known))));
         }
         // Removed in between; then its place is free.
@@ -123,7 +123,7 @@ fn switched_on(now: Timestamp) -> Changes {
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn list(deps: &CallbacksDeps, organization_id: &str) -> Result<Vec<Endpoint>, CallbacksError> {
-    let mut rows = deps.store.endpoints(organization_id, None).await?;
+    let mut rows = deps.table.endpoints(organization_id, None).await?;
     rows.sort_by(|one, other| (&one.event, &one.target_url).cmp(&(&other.event, &other.target_url)));
     Ok(rows.into_iter().map(Endpoint).collect())
 }
@@ -133,7 +133,7 @@ pub async fn list(deps: &CallbacksDeps, organization_id: &str) -> Result<Vec<End
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn endpoint(deps: &CallbacksDeps, endpoint_id: &str) -> Result<Option<Endpoint>, CallbacksError> {
-    Ok(deps.store.endpoint(endpoint_id).await?.map(Endpoint))
+    Ok(deps.table.endpoint(endpoint_id).await?.map(Endpoint))
 }
 
 /// What to change about an endpoint; `None` leaves a setting as it is, `Some(None)` gives it back its default.
@@ -171,9 +171,9 @@ pub async fn change(
         changes = changes.set_or_remove("rate_per_second", rate.map(i64::from));
     }
     if let Some(policy) = &settings.retry_policy {
-        changes = changes.set("retry_policy", deps.store.policy(policy)?);
+        changes = changes.set("retry_policy", deps.table.policy(policy)?);
     }
-    Ok(deps.store.change_endpoint(&endpoint.0, changes).await?.map(Endpoint))
+    Ok(deps.table.change_endpoint(&endpoint.0, changes).await?.map(Endpoint))
 }
 
 /// Reads a policy: `compat`, `standard`, or 1 to 20 waits in seconds.
@@ -194,7 +194,7 @@ pub fn parse_policy(value: &Value) -> Option<RetryPolicy> {
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn remove(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<(), CallbacksError> {
-    deps.store.remove_endpoint(&endpoint.0).await
+    deps.table.remove_endpoint(&endpoint.0).await
 }
 
 /// Gives an endpoint a new secret; the old one signs beside it for `grace`.
@@ -215,11 +215,11 @@ pub async fn rotate(
     let new = SigningSecret::new(deps.vault.seal(&row.id, new_secret().expose()).await?);
     let secrets: Vec<_> = [new].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
     let changes = Changes::new()
-        .set("secrets", deps.store.secrets(&secrets)?)
+        .set("secrets", deps.table.secrets(&secrets)?)
         .set("updated_at", now.to_string())
         // Two rotations at once: the second sees another row than it read, and its caller may try again.
         .only_if("#updated_at = ?", [row.updated_at.to_string().into_attribute()]);
-    Ok(deps.store.change_endpoint(row, changes).await?.map(Endpoint))
+    Ok(deps.table.change_endpoint(row, changes).await?.map(Endpoint))
 }
 
 /// Sends a `webhook.test` event to one endpoint through the queue; returns the event's id.
@@ -239,7 +239,7 @@ pub async fn test(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<String, C
     let published = Published { event: TEST_EVENT.to_owned(), subject: None, payload: payload.to_string() };
     let event = EventRow::new(&id, &row.organization_id, &published, now);
     let delivery = DeliveryRow::new(&event, row, now);
-    deps.store.record(&event, std::slice::from_ref(&delivery)).await?;
+    deps.table.record(&event, std::slice::from_ref(&delivery)).await?;
     send_all(deps, &[delivery]).await?;
     Ok(id)
 }
@@ -255,7 +255,7 @@ pub async fn deliveries(
     cursor: Option<&str>,
 ) -> Result<DeliveryPage, CallbacksError> {
     let to = cursor.unwrap_or("~");
-    let (rows, next) = deps.store.deliveries_to(&endpoint.0.id, "0", to, PAGE).await?;
+    let (rows, next) = deps.table.deliveries_to(&endpoint.0.id, "0", to, PAGE).await?;
     let is_wanted = |row: &&DeliveryRow| status.is_none_or(|wanted| row.status == wanted);
     Ok(DeliveryPage { deliveries: rows.iter().filter(is_wanted).map(WebhookDelivery::of).collect(), cursor: next })
 }
@@ -265,7 +265,7 @@ pub async fn deliveries(
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn owner(deps: &CallbacksDeps, event_id: &str) -> Result<Option<String>, CallbacksError> {
-    Ok(deps.store.event(event_id).await?.map(|event| event.organization_id))
+    Ok(deps.table.event(event_id).await?.map(|event| event.organization_id))
 }
 
 /// An event with its deliveries and newest attempts.
@@ -273,7 +273,7 @@ pub async fn owner(deps: &CallbacksDeps, event_id: &str) -> Result<Option<String
 /// # Errors
 /// DynamoDB could not be reached; a stored payload that is not JSON.
 pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<WebhookEvent>, CallbacksError> {
-    let Some(mut history) = deps.store.history(event_id).await? else { return Ok(None) };
+    let Some(mut history) = deps.table.history(event_id).await? else { return Ok(None) };
     history.attempts.sort_by_key(|attempt| attempt.started_at);
     let hidden = history.attempts.len().saturating_sub(SHOWN_ATTEMPTS);
     let parts: Vec<_> = history.deliveries.iter().map(DeliveryRow::part).collect();
@@ -287,7 +287,7 @@ pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<Webhoo
 /// # Errors
 /// DynamoDB or SQS could not be reached; what was started is sent by the sweep.
 pub async fn resend(deps: &CallbacksDeps, event_id: &str, endpoint_id: Option<&str>) -> Result<usize, CallbacksError> {
-    let mut rows = deps.store.deliveries(event_id).await?;
+    let mut rows = deps.table.deliveries(event_id).await?;
     rows.retain(|row| endpoint_id.is_none_or(|wanted| row.endpoint_id == wanted));
     reopen(deps, rows).await
 }
@@ -298,7 +298,7 @@ async fn reopen(deps: &CallbacksDeps, rows: Vec<DeliveryRow>) -> Result<usize, C
     let now_ms = deps.clock.now().as_millisecond();
     let mut opened = Vec::new();
     for mut row in rows.into_iter().filter(|row| row.attempts_ever < MOST_ATTEMPTS) {
-        if deps.store.reopen(&row, now_ms).await? {
+        if deps.table.reopen(&row, now_ms).await? {
             row.attempts = 0;
             opened.push(row);
         }
@@ -320,7 +320,7 @@ pub async fn count_failed(
     let (from, mut to) = (first_id(since), first_id(until));
     let mut count = 0;
     loop {
-        let (rows, next) = deps.store.deliveries_to(&endpoint.0.id, &from, &to, PAGE).await?;
+        let (rows, next) = deps.table.deliveries_to(&endpoint.0.id, &from, &to, PAGE).await?;
         count += rows.iter().filter(|row| row.status == DeliveryStatus::Failed).count();
         match next {
             Some(next) => to = next,
@@ -354,7 +354,7 @@ async fn queue_recovery(deps: &CallbacksDeps, id: &str, job: RecoverJob) -> Resu
 
 /// Recovers one page of a window and queues the rest. A repetition opens nothing twice: what was opened is not failed.
 pub(crate) async fn recover_page(deps: &CallbacksDeps, job: RecoverJob) -> Result<usize, CallbacksError> {
-    let (mut rows, next) = deps.store.deliveries_to(&job.endpoint_id, &job.from, &job.to, PAGE).await?;
+    let (mut rows, next) = deps.table.deliveries_to(&job.endpoint_id, &job.from, &job.to, PAGE).await?;
     rows.retain(|row| row.status == DeliveryStatus::Failed);
     let opened = reopen(deps, rows).await?;
     if let Some(next) = next {

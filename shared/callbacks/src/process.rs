@@ -46,15 +46,15 @@ async fn fan_out(
     published: &Published,
 ) -> Result<(), CallbacksError> {
     let now = deps.clock.now();
-    let endpoints = deps.store.endpoints(organization_id, Some(&published.event)).await?;
+    let endpoints = deps.table.endpoints(organization_id, Some(&published.event)).await?;
     let event = EventRow::new(event_id, organization_id, published, now);
     let mut deliveries: Vec<_> = endpoints
         .iter()
         .filter(|endpoint| endpoint.is_active)
         .map(|endpoint| DeliveryRow::new(&event, endpoint, now))
         .collect();
-    if !deps.store.record(&event, &deliveries).await? {
-        deliveries = deps.store.deliveries(event_id).await?;
+    if !deps.table.record(&event, &deliveries).await? {
+        deliveries = deps.table.deliveries(event_id).await?;
         deliveries.retain(|row| row.status == DeliveryStatus::Pending && row.attempts_ever == 0);
     } else if deliveries.is_empty() {
         tracing::info!(event_id, "callback_no_endpoints");

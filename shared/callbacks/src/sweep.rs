@@ -28,7 +28,7 @@ pub struct Swept {
 /// The due rows could not be listed, or some could not be dealt with, after all others were.
 pub async fn sweep(deps: &CallbacksDeps, deadline: Instant) -> Result<Swept, CallbacksError> {
     let mut swept = Swept::default();
-    let dealt = outbox::sweep(deps.store.table(), WORKFLOW, &deps.clock, deadline, async |row| {
+    let dealt = outbox::sweep(deps.table.dynamo(), WORKFLOW, &deps.clock, deadline, async |row| {
         swept.scanned += 1;
         swept.enqueued_jobs += u64::from(deal_with(deps, row).await?);
         Ok::<_, CallbacksError>(())
@@ -43,8 +43,10 @@ pub async fn sweep(deps: &CallbacksDeps, deadline: Instant) -> Result<Swept, Cal
 
 async fn deal_with(deps: &CallbacksDeps, row: &DueRow) -> Result<bool, CallbacksError> {
     let now_ms = deps.clock.now().as_millisecond();
-    let Some(item) = outbox::put_off(deps.store.table(), &row.key(), &row.due, now_ms).await? else { return Ok(false) };
-    let delivery = deps.store.delivery(item)?;
+    let Some(item) = outbox::put_off(deps.table.dynamo(), &row.key(), &row.due, now_ms).await? else {
+        return Ok(false);
+    };
+    let delivery = deps.table.delivery(item)?;
     let is_pending = delivery.status == DeliveryStatus::Pending;
     if is_pending {
         send_all(deps, &[delivery]).await?;

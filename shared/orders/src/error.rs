@@ -45,7 +45,7 @@ pub enum OrdersError {
     Vault(#[source] VaultError),
     /// DynamoDB.
     #[error("keeping stores and orders")]
-    Store(#[source] DynamoError),
+    Dynamo(#[source] DynamoError),
     /// SQS.
     #[error("queueing")]
     Queue(#[source] QueueError),
@@ -62,7 +62,7 @@ impl Classify for OrdersError {
             Self::Token(source) => source.disposition(),
             Self::Secret(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
-            Self::Store(source) => source.disposition(),
+            Self::Dynamo(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
         }
@@ -71,7 +71,7 @@ impl Classify for OrdersError {
 
 impl From<DynamoError> for OrdersError {
     fn from(source: DynamoError) -> Self {
-        Self::Store(source)
+        Self::Dynamo(source)
     }
 }
 

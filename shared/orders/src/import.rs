@@ -4,7 +4,7 @@ use crate::decide::{Asked, settle};
 use crate::error::OrdersError;
 use crate::marketplace::{Answered, Marketplaces};
 use crate::model::{LogState, LogStatus, Marketplace};
-use crate::store::{LogRow, ReceiptClaim, Registration, Store, StoreIds, StoreRow};
+use crate::store::{LogRow, OrdersTable, ReceiptClaim, Registration, StoreIds, StoreRow};
 use crate::view::{ImportOutcome, Order, OrderPage, SyncSummary};
 use serde_json::json;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What registering, importing and asking need.
 #[derive(Clone)]
 pub struct OrdersDeps {
-    pub(crate) store: Store,
+    pub(crate) table: OrdersTable,
     pub(crate) marketplaces: Marketplaces,
     vault: Vault,
     pub(crate) operator: Operator,
@@ -45,7 +45,7 @@ impl OrdersDeps {
         let secrets = Secrets::new(aws);
         let vault = Vault::from_env(&secrets, env)?;
         Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "ORDERS_TABLE")?),
+            table: OrdersTable::new(Table::from_env(aws, env, "ORDERS_TABLE")?),
             marketplaces: Marketplaces::from_env(secrets, vault.clone(), env)?,
             vault,
             operator: Operator::from_env(aws, env)?,
@@ -65,7 +65,7 @@ pub fn refuse_shop(deps: &OrdersDeps, marketplace: Marketplace, external_store_i
 /// # Errors
 /// DynamoDB or the key for the token could not be reached.
 pub async fn register(deps: &OrdersDeps, registration: &Registration) -> Result<StoreIds, OrdersError> {
-    deps.store.register(registration, &deps.vault, &deps.clock).await
+    deps.table.register(registration, &deps.vault, &deps.clock).await
 }
 
 /// Outcome of an import.
@@ -93,14 +93,14 @@ pub async fn import(
     receipt: &str,
     may: impl Fn(&str) -> bool,
 ) -> Result<Imported, OrdersError> {
-    let Some(store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+    let Some(store) = deps.table.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
         return Ok(Imported::UnknownStore);
     };
     let claim = Owner::request(deps.clock.new_id().to_string());
     let end = tokio::time::Instant::now() + WAIT;
     loop {
         let log_id = deps.clock.new_id().to_string();
-        match deps.store.claim_receipt(&store.id, receipt, &claim, log_id, deps.clock.now()).await? {
+        match deps.table.claim_receipt(&store.id, receipt, &claim, log_id, deps.clock.now()).await? {
             ReceiptClaim::Known(log) => {
                 metric::count("duplicate", 1);
                 return Ok(imported(&log.state));
@@ -130,11 +130,11 @@ async fn ask_and_record(
     claim: &Owner,
     log_id: &str,
 ) -> Result<Option<LogRow>, OrdersError> {
-    let Answered { verdict, refused } = deps.marketplaces.ask(store, receipt, &deps.store, &deps.clock).await;
+    let Answered { verdict, refused } = deps.marketplaces.ask(store, receipt, &deps.table, &deps.clock).await;
     let now = deps.clock.now();
     let state = settle(&LogState::new(), verdict, Asked::ByImport, now);
     let log = LogRow::new(&store.id, log_id, receipt, state, now);
-    let recorded = deps.store.record(store, claim, &log, now, deps.only_due, refused.as_ref()).await?;
+    let recorded = deps.table.record(store, claim, &log, now, deps.only_due, refused.as_ref()).await?;
     if refused.is_some() {
         tell_of_refusal(deps, store).await;
     }
@@ -169,7 +169,7 @@ pub async fn sync_status(
     sync_token: &str,
     may: impl Fn(&str) -> bool,
 ) -> Result<Option<SyncSummary>, OrdersError> {
-    let store = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id));
+    let store = deps.table.by_token(sync_token).await?.filter(|store| may(&store.organization_id));
     Ok(store.as_ref().map(SyncSummary::of))
 }
 
@@ -185,10 +185,10 @@ pub async fn orders(
     limit: u8,
     may: impl Fn(&str) -> bool,
 ) -> Result<Option<OrderPage>, OrdersError> {
-    let Some(store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+    let Some(store) = deps.table.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
         return Ok(None);
     };
-    let rows = deps.store.logs(&store.id, cursor, i32::from(limit)).await?;
+    let rows = deps.table.logs(&store.id, cursor, i32::from(limit)).await?;
     let cursor = (rows.len() == usize::from(limit)).then(|| rows.last().map(|row| row.id.clone())).flatten();
     let is_wanted = |row: &&LogRow| status.is_none_or(|wanted| row.state.status == wanted);
     Ok(Some(OrderPage { orders: rows.iter().filter(is_wanted).map(Order::of).collect(), cursor }))

@@ -89,7 +89,7 @@ pub async fn receive<'a>(
         Ok(notice) => notice,
         Err(outcome) => return Ok(outcome),
     };
-    let stores = deps.orders.store.of_shop(marketplace, &notice.shop).await?;
+    let stores = deps.orders.table.of_shop(marketplace, &notice.shop).await?;
     for store in &stores {
         note(&deps.orders, store, &notice.receipt).await?;
     }
@@ -101,10 +101,10 @@ pub async fn receive<'a>(
 async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), OrdersError> {
     let (claim, log_id) = (Owner::request(deps.clock.new_id().to_string()), deps.clock.new_id().to_string());
     let now = deps.clock.now();
-    match deps.store.claim_receipt(&store.id, receipt, &claim, log_id, now).await? {
+    match deps.table.claim_receipt(&store.id, receipt, &claim, log_id, now).await? {
         ReceiptClaim::Mine { log_id } => {
             let log = LogRow::new(&store.id, &log_id, receipt, LogState::new(), now);
-            match deps.store.record(store, &claim, &log, now, deps.only_due, None).await? {
+            match deps.table.record(store, &claim, &log, now, deps.only_due, None).await? {
                 Some(_) => Ok(()),
                 None => Err(OrdersError::Contended { store: store.id.clone() }),
             }
@@ -116,7 +116,7 @@ async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), 
             };
             let mut changes = vec![(*log.clone(), log.next(state, now))];
             let only_due = deps.only_due;
-            deps.store.apply(store, &mut changes, now, |row| row.schedule(Some(now), only_due)).await.map(drop)
+            deps.table.apply(store, &mut changes, now, |row| row.schedule(Some(now), only_due)).await.map(drop)
         }
         // The holder may die: then only another notice brings the receipt back.
         ReceiptClaim::Busy => Err(OrdersError::Contended { store: store.id.clone() }),

@@ -44,15 +44,15 @@ pub async fn retry(
     receipt: Option<&str>,
     may: impl Fn(&str) -> bool,
 ) -> Result<Retried, OrdersError> {
-    let Some(mut store) = deps.store.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+    let Some(mut store) = deps.table.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
         return Ok(Retried::UnknownStore);
     };
     let rows = match receipt {
-        Some(receipt) => match deps.store.log(&store.id, receipt).await? {
+        Some(receipt) => match deps.table.log(&store.id, receipt).await? {
             Some(row) => vec![row],
             None => return Ok(Retried::UnknownReceipt),
         },
-        None => deps.store.given_up(&store.id, MOST).await?,
+        None => deps.table.given_up(&store.id, MOST).await?,
     };
     let has_more = rows.len() == MOST as usize;
     let mut count = 0;
@@ -60,11 +60,11 @@ pub async fn retry(
         let now = deps.clock.now();
         let next = |row: &LogRow| Some((row.clone(), row.next(reopened(&row.state)?, now)));
         let mut changes: Vec<_> = chunk.iter().filter_map(next).collect();
-        store = deps.store.apply(&store, &mut changes, now, |row| wake(row, now, deps.only_due)).await?;
+        store = deps.table.apply(&store, &mut changes, now, |row| wake(row, now, deps.only_due)).await?;
         count += changes.len();
     }
     if store.is_paused {
-        deps.store.change(&store.id, || deps.clock.now(), |row| wake(row, deps.clock.now(), deps.only_due)).await?;
+        deps.table.change(&store.id, || deps.clock.now(), |row| wake(row, deps.clock.now(), deps.only_due)).await?;
     }
     tracing::info!(store_id = store.id, reopened = count, "orders_reopened");
     Ok(Retried::Reopened { count, has_more })

@@ -29,9 +29,9 @@ pub struct Swept {
 /// The due rows could not be listed, or some could not be dealt with, after all others were.
 pub async fn sweep(deps: &SyncDeps, deadline: Instant) -> Result<Swept, OrdersError> {
     let mut swept = Swept::default();
-    let (store, clock) = (&deps.orders.store, &deps.orders.clock);
+    let (table, clock) = (&deps.orders.table, &deps.orders.clock);
     let dealt =
-        outbox::sweep(store.table(), WORKFLOW, clock, deadline, async |row| deal_with(deps, row, &mut swept).await);
+        outbox::sweep(table.dynamo(), WORKFLOW, clock, deadline, async |row| deal_with(deps, row, &mut swept).await);
     swept.failed = dealt.await?;
     metric::count("resent", swept.resent_events);
     tracing::info!(scanned_stores = swept.scanned_stores, enqueued_jobs = swept.enqueued_jobs, "scheduler_run");
@@ -42,11 +42,11 @@ pub async fn sweep(deps: &SyncDeps, deadline: Instant) -> Result<Swept, OrdersEr
 }
 
 async fn deal_with(deps: &SyncDeps, row: &DueRow, swept: &mut Swept) -> Result<(), OrdersError> {
-    let (store, now) = (&deps.orders.store, deps.orders.clock.now());
+    let (table, now) = (&deps.orders.table, deps.orders.clock.now());
     if is_event(row) {
-        let taken = outbox::put_off(store.table(), &row.key(), &row.due, now.as_millisecond()).await?;
+        let taken = outbox::put_off(table.dynamo(), &row.key(), &row.due, now.as_millisecond()).await?;
         let Some(item) = taken else { return Ok(()) };
-        let event = store.event(item)?;
+        let event = table.event(item)?;
         if event.is_unsent() {
             send(deps, &event).await?;
             swept.resent_events += 1;
@@ -54,7 +54,7 @@ async fn deal_with(deps: &SyncDeps, row: &DueRow, swept: &mut Swept) -> Result<(
         return Ok(());
     }
     swept.scanned_stores += 1;
-    if let Some(store_id) = store.mark_queued(row, now).await? {
+    if let Some(store_id) = table.mark_queued(row, now).await? {
         enqueue(deps, &store_id, None).await?;
         swept.enqueued_jobs += 1;
     }

@@ -121,13 +121,13 @@ pub(crate) async fn enqueue(deps: &SyncDeps, store_id: &str, so_far: Option<Coun
 pub async fn sync(deps: &SyncDeps, message: &str, owner: &Owner, deadline: Instant) -> Result<Synced, OrdersError> {
     let job = Envelope::<Job>::parse(message, JOB_KIND).map_err(OrdersError::Envelope)?.body;
     let (orders, store_id) = (&deps.orders, job.store_id.as_str());
-    let Some(fence) = orders.store.acquire_lease(store_id, owner, orders.clock.now()).await? else {
+    let Some(fence) = orders.table.acquire_lease(store_id, owner, orders.clock.now()).await? else {
         tracing::info!(store_id, reason = "already_running", "sync_store_skipped");
         return Ok(Synced::AlreadyRunning);
     };
     let outcome = run(deps, &job, fence, deadline).await;
     // In all cases; a lease that cannot be released ends by itself.
-    if let Err(error) = orders.store.release_lease(store_id, fence).await {
+    if let Err(error) = orders.table.release_lease(store_id, fence).await {
         tracing::warn!(store_id, error = error_chain(&error), "the lease stands until its time is up");
     }
     if let Ok(Synced::Continued(counts)) = outcome {
@@ -143,7 +143,7 @@ pub async fn sync(deps: &SyncDeps, message: &str, owner: &Owner, deadline: Insta
 
 async fn run(deps: &SyncDeps, job: &Job, fence: Fence, deadline: Instant) -> Result<Synced, OrdersError> {
     let orders = &deps.orders;
-    let Some(mut store) = orders.store.by_id(&job.store_id).await? else {
+    let Some(mut store) = orders.table.by_id(&job.store_id).await? else {
         tracing::info!(store_id = job.store_id, reason = "store_not_found", "sync_store_skipped");
         return Ok(Synced::StoreNotFound);
     };
@@ -151,7 +151,7 @@ async fn run(deps: &SyncDeps, job: &Job, fence: Fence, deadline: Instant) -> Res
     let mut rows = if store.is_paused || store.not_before.is_some_and(|time| time > started) {
         Vec::new()
     } else {
-        orders.store.unfinished(&store.id, None, started, deps.chunk).await?
+        orders.table.unfinished(&store.id, None, started, deps.chunk).await?
     };
     if rows.is_empty() && store.has_run && job.so_far.is_none() {
         finish_quietly(deps, &store).await?;
@@ -159,7 +159,7 @@ async fn run(deps: &SyncDeps, job: &Job, fence: Fence, deadline: Instant) -> Res
     }
     if job.so_far.is_none() {
         let (next, event) = orders
-            .store
+            .table
             .announce(&store, started, |_| {}, |row| event(deps, row, "sync.started", &json!({"storeId": row.id})))
             .await?;
         store = next;
@@ -169,7 +169,7 @@ async fn run(deps: &SyncDeps, job: &Job, fence: Fence, deadline: Instant) -> Res
     let mut counts = job.so_far.unwrap_or_default();
     for chunk in 1..=MAX_CHUNKS {
         let now = orders.clock.now();
-        if !orders.store.renew_lease(&store.id, fence, now).await? {
+        if !orders.table.renew_lease(&store.id, fence, now).await? {
             return Err(OrdersError::LeaseLost { store: store.id });
         }
         let Some(last) = rows.last().and_then(LogRow::unfinished_at).map(str::to_owned) else { break };
@@ -187,7 +187,7 @@ async fn run(deps: &SyncDeps, job: &Job, fence: Fence, deadline: Instant) -> Res
             tracing::info!(store_id = store.id, iterations = MAX_CHUNKS, "remaining_backlog");
             break;
         }
-        rows = orders.store.unfinished(&store.id, Some(&last), started, deps.chunk).await?;
+        rows = orders.table.unfinished(&store.id, Some(&last), started, deps.chunk).await?;
     }
     finish(deps, &store, counts).await?;
     Ok(Synced::Done(counts))
@@ -229,7 +229,7 @@ async fn work_through(
                 if is_over.load(Ordering::Relaxed) {
                     return None;
                 }
-                let answered = orders.marketplaces.ask(asked_store, &row.receipt, &orders.store, &orders.clock).await;
+                let answered = orders.marketplaces.ask(asked_store, &row.receipt, &orders.table, &orders.clock).await;
                 if ends_the_job(&answered.verdict) {
                     is_over.store(true, Ordering::Relaxed);
                 }
@@ -255,7 +255,7 @@ async fn work_through(
             .collect();
         let before = store.clone();
         *store = orders
-            .store
+            .table
             .apply(store, &mut changes, now, |row| {
                 row.pause_for(refused.as_ref());
                 if let Some(wish) = wish {
@@ -295,7 +295,7 @@ fn log_batch(store_id: &str, counts: Counts, before: Counts) {
 async fn finish_quietly(deps: &SyncDeps, store: &StoreRow) -> Result<(), OrdersError> {
     let orders = &deps.orders;
     let next_retry = next_retry(deps, store).await?;
-    orders.store.change(&store.id, || orders.clock.now(), |row| end_job(deps, row, next_retry)).await.map(drop)
+    orders.table.change(&store.id, || orders.clock.now(), |row| end_job(deps, row, next_retry)).await.map(drop)
 }
 
 /// Writes the end of the job, with the event that tells of it, and sends that.
@@ -303,7 +303,7 @@ async fn finish(deps: &SyncDeps, store: &StoreRow, counts: Counts) -> Result<(),
     let orders = &deps.orders;
     let next_retry = next_retry(deps, store).await?;
     let (done, event) = orders
-        .store
+        .table
         .announce(
             store,
             orders.clock.now(),
@@ -342,7 +342,7 @@ async fn next_retry(deps: &SyncDeps, store: &StoreRow) -> Result<Option<Timestam
     if store.unfinished_count == 0 || (store.sync_status != SyncStatus::Success && !deps.orders.only_due) {
         return Ok(None);
     }
-    deps.orders.store.next_retry(&store.id).await
+    deps.orders.table.next_retry(&store.id).await
 }
 
 /// The event as it will be delivered.
@@ -383,5 +383,5 @@ pub(crate) async fn send(deps: &SyncDeps, event: &EventRow) -> Result<(), Orders
     let envelope = Envelope::new(EVENT_KIND, event.id.clone(), event.organization_id.clone(), None, body);
     let text = envelope.to_json().map_err(OrdersError::Json)?;
     deps.callbacks.send(&text, Duration::ZERO).await.map_err(OrdersError::Queue)?;
-    deps.orders.store.sent(event).await
+    deps.orders.table.sent(event).await
 }

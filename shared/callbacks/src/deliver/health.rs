@@ -19,24 +19,24 @@ pub(super) async fn record_health(
     outcome: Answered,
     now: Timestamp,
 ) -> Result<(), CallbacksError> {
-    let (store, now_ms) = (&deps.callbacks.store, now.as_millisecond());
+    let (table, now_ms) = (&deps.callbacks.table, now.as_millisecond());
     match outcome {
         Answered::Taken => {
             if let Some(healed) = endpoint.circuit.succeeded() {
-                store.change_endpoint(endpoint, healed).await?;
+                table.change_endpoint(endpoint, healed).await?;
             }
         }
         Answered::Gone => disable(deps, endpoint, "gone").await?,
         Answered::Refused => {
             let failed = endpoint.circuit.failed(now_ms);
-            let Some(after) = store.change_endpoint(endpoint, failed).await? else { return Ok(()) };
+            let Some(after) = table.change_endpoint(endpoint, failed).await? else { return Ok(()) };
             let next = after.circuit.after_failure(now_ms);
             if matches!(next, Failed::Dead) {
                 return disable(deps, endpoint, "only_failures").await;
             }
             warn(deps, &after, now_ms).await?;
             if let Failed::Opens(opened) = next
-                && store.change_endpoint(endpoint, opened).await?.is_some()
+                && table.change_endpoint(endpoint, opened).await?.is_some()
             {
                 metric::count("callback.circuit_opened", 1);
                 tracing::warn!(reason = "circuit_open", "an endpoint is left alone for a while");
@@ -52,7 +52,7 @@ async fn disable(deps: &DeliverDeps, endpoint: &EndpointRow, reason: &str) -> Re
         .set("disabled_reason", reason)
         .set("updated_at", deps.callbacks.clock.now().to_string())
         .only_if("#is_active = ?", [true.into_attribute()]);
-    if deps.callbacks.store.change_endpoint(endpoint, disabled).await?.is_some() {
+    if deps.callbacks.table.change_endpoint(endpoint, disabled).await?.is_some() {
         metric::count("endpoint.disabled", 1);
         tracing::warn!(reason, "endpoint disabled");
         deps.operator.tell(Notice::EndpointDisabled, &about(endpoint, "reason", &reason.into())).await;
@@ -63,7 +63,7 @@ async fn disable(deps: &DeliverDeps, endpoint: &EndpointRow, reason: &str) -> Re
 /// Tells the operator, once for each mark, that an endpoint nears the end of the time in which it may do nothing but fail.
 async fn warn(deps: &DeliverDeps, endpoint: &EndpointRow, now_ms: i64) -> Result<(), CallbacksError> {
     let Some((percent, warned)) = endpoint.circuit.warning(now_ms) else { return Ok(()) };
-    if deps.callbacks.store.change_endpoint(endpoint, warned).await?.is_some() {
+    if deps.callbacks.table.change_endpoint(endpoint, warned).await?.is_some() {
         deps.operator.tell(Notice::EndpointFailing, &about(endpoint, "percent", &percent.into())).await;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Deliveries: their rows, and how one is claimed, settled and started anew.
 
 use super::event::{EVENT_KEPT_FOR, event_partition};
-use super::{AttemptRow, EndpointRow, EventRow, Store, WORKFLOW};
+use super::{AttemptRow, CallbacksTable, EndpointRow, EventRow, WORKFLOW};
 use crate::decide::Part;
 use crate::error::CallbacksError;
 use crate::model::{DeliveryStatus, Trigger};
@@ -123,7 +123,7 @@ pub(crate) enum Next {
     Again(Retry),
 }
 
-impl Store {
+impl CallbacksTable {
     pub(crate) async fn deliveries(&self, event_id: &str) -> Result<Vec<DeliveryRow>, CallbacksError> {
         let items = self.table.rows(&event_partition(event_id), "D#").await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)

@@ -1,6 +1,6 @@
 //! Endpoints: their rows, the count of them for each event, and the pace of each.
 
-use super::Store;
+use super::CallbacksTable;
 use crate::error::CallbacksError;
 use crate::model::RetryPolicy;
 use jiff::Timestamp;
@@ -140,7 +140,7 @@ fn pace_key(endpoint_id: &str) -> Key {
     Key { pk: format!("W#{endpoint_id}"), sk: "PACE".into() }
 }
 
-/// Outcome of [`Store::add_endpoint`].
+/// Outcome of [`CallbacksTable::add_endpoint`].
 pub(crate) enum Added {
     New,
     /// It was there: here it is.
@@ -148,7 +148,7 @@ pub(crate) enum Added {
     TooMany,
 }
 
-impl Store {
+impl CallbacksTable {
     /// The organisation's endpoints, for one event or all.
     pub(crate) async fn endpoints(
         &self,

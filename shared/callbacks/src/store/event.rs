@@ -1,6 +1,6 @@
 //! Events: their rows, and the query that reads an event with its deliveries and attempts.
 
-use super::{AttemptRow, DeliveryRow, Store};
+use super::{AttemptRow, CallbacksTable, DeliveryRow};
 use crate::error::CallbacksError;
 use crate::model::Published;
 use jiff::Timestamp;
@@ -57,7 +57,7 @@ pub(crate) struct History {
     pub(crate) attempts: Vec<AttemptRow>,
 }
 
-impl Store {
+impl CallbacksTable {
     /// Writes an event with its deliveries, unless it is known.
     pub(crate) async fn record(&self, event: &EventRow, deliveries: &[DeliveryRow]) -> Result<bool, CallbacksError> {
         let mut writes = vec![Write::Create(self.table.to_item(event)?)];

@@ -33,18 +33,18 @@ use switchyard_io::Table;
 /// The workflow's name in the index `due`.
 pub(crate) const WORKFLOW: &str = "callbacks";
 
-/// The workflow's table.
+/// The handle on the workflow's table.
 #[derive(Clone)]
-pub(crate) struct Store {
+pub(crate) struct CallbacksTable {
     table: Table,
 }
 
-impl Store {
+impl CallbacksTable {
     pub(crate) fn new(table: Table) -> Self {
         Self { table }
     }
 
-    pub(crate) fn table(&self) -> &Table {
+    pub(crate) fn dynamo(&self) -> &Table {
         &self.table
     }
 }

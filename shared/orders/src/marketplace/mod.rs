@@ -6,7 +6,7 @@ pub mod mock;
 
 use crate::error::OrdersError;
 use crate::model::{Marketplace, Verdict};
-use crate::store::{Store, StoreRow};
+use crate::store::{OrdersTable, StoreRow};
 use credential::Credential;
 use live::Live;
 use std::time::Duration;
@@ -73,9 +73,9 @@ impl Marketplaces {
 
     /// Asks the store's marketplace about one receipt. A token that has ended, or that the marketplace refuses, is
     /// replaced once where the store's credential allows it.
-    pub(crate) async fn ask(&self, store: &StoreRow, receipt: &str, keep: &Store, clock: &Clock) -> Answered {
+    pub(crate) async fn ask(&self, store: &StoreRow, receipt: &str, table: &OrdersTable, clock: &Clock) -> Answered {
         let mut token = store.access_token.clone();
-        let verdict = self.ask_with(&mut token, store, receipt, keep, clock).await;
+        let verdict = self.ask_with(&mut token, store, receipt, table, clock).await;
         let refused = (verdict == Verdict::Auth).then_some(token);
         Answered { verdict, refused }
     }
@@ -86,7 +86,7 @@ impl Marketplaces {
         token: &mut Sealed,
         store: &StoreRow,
         receipt: &str,
-        keep: &Store,
+        table: &OrdersTable,
         clock: &Clock,
     ) -> Verdict {
         let (adapter, live) = match (self.adapter(store.marketplace), &self.live) {
@@ -116,7 +116,7 @@ impl Marketplaces {
             }
             was_renewed = true;
             let used = Used { kept: token, opened: &credential };
-            match self.renew(live, adapter, store, used, keep, clock).await {
+            match self.renew(live, adapter, store, used, table, clock).await {
                 Ok(Renewed::Token(renewed)) => *token = renewed,
                 Ok(Renewed::Refused) => return Verdict::Auth,
                 Err(error) => {
@@ -135,16 +135,16 @@ impl Marketplaces {
         adapter: &live::Adapter,
         store: &StoreRow,
         used: Used<'_>,
-        keep: &Store,
+        table: &OrdersTable,
         clock: &Clock,
     ) -> Result<Renewed, OrdersError> {
         let claim = Owner::request(clock.new_id().to_string());
         for _ in 0..REFRESH_LOOKS {
-            let is_ours = keep.claim_refresh(&store.id, &claim, clock.now()).await?;
-            let known = keep.by_id(&store.id).await?.map(|row| row.access_token);
+            let is_ours = table.claim_refresh(&store.id, &claim, clock.now()).await?;
+            let known = table.by_id(&store.id).await?.map(|row| row.access_token);
             if let Some(known) = known.filter(|known| known != used.kept) {
                 if is_ours {
-                    keep.release_refresh(&store.id, &claim).await?;
+                    table.release_refresh(&store.id, &claim).await?;
                 }
                 return Ok(Renewed::Token(known));
             }
@@ -153,8 +153,8 @@ impl Marketplaces {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             }
-            let renewed = self.replace(live, adapter, store, &used, keep, clock).await;
-            keep.release_refresh(&store.id, &claim).await?;
+            let renewed = self.replace(live, adapter, store, &used, table, clock).await;
+            table.release_refresh(&store.id, &claim).await?;
             return renewed;
         }
         Err(OrdersError::Contended { store: store.id.clone() })
@@ -167,12 +167,12 @@ impl Marketplaces {
         adapter: &live::Adapter,
         store: &StoreRow,
         used: &Used<'_>,
-        keep: &Store,
+        table: &OrdersTable,
         clock: &Clock,
     ) -> Result<Renewed, OrdersError> {
         let Some(token) = live.refresh(adapter, used.opened, clock.now()).await? else { return Ok(Renewed::Refused) };
         let token = self.vault.seal(&store.token_context(), &token).await?;
-        let kept = keep
+        let kept = table
             .change(
                 &store.id,
                 || clock.now(),

@@ -1,6 +1,6 @@
 //! Events for the callbacks, which a store's changes are announced with.
 
-use super::{ATTEMPTS, Store, StoreRow, WORKFLOW, partition};
+use super::{ATTEMPTS, OrdersTable, StoreRow, WORKFLOW, partition};
 use crate::error::OrdersError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub(crate) fn is_event(row: &DueRow) -> bool {
 
 const EVENT_PREFIX: &str = "B#";
 
-impl Store {
+impl OrdersTable {
     /// Changes a store together with an event that tells of it.
     pub(crate) async fn announce(
         &self,

@@ -1,7 +1,7 @@
 //! Leases of the orders table: one worker for each store's sync, one process for each token that is replaced, one import
 //! for each receipt.
 
-use super::Store;
+use super::OrdersTable;
 use crate::error::OrdersError;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn refresh_key(store_id: &str) -> Key {
     Key { pk: format!("LOCK#refresh:{store_id}"), sk: "L".into() }
 }
 
-impl Store {
+impl OrdersTable {
     /// Acquires a store's lease. Returns its fence, or `None` while another worker holds it.
     pub(crate) async fn acquire_lease(
         &self,

@@ -53,20 +53,20 @@ const ATTEMPTS: u32 = 20;
 /// Tokens whose store this process remembers.
 const TOKENS_KNOWN: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// The workflow's table.
+/// The handle on the workflow's table.
 #[derive(Clone)]
-pub(crate) struct Store {
+pub(crate) struct OrdersTable {
     table: Table,
     /// Store ids by the digest of their token: a token belongs to one store only, so that it is looked up once.
     by_token: Arc<Mutex<LruCache<String, String>>>,
 }
 
-impl Store {
+impl OrdersTable {
     pub(crate) fn new(table: Table) -> Self {
         Self { table, by_token: Arc::new(Mutex::new(LruCache::new(TOKENS_KNOWN))) }
     }
 
-    pub(crate) fn table(&self) -> &Table {
+    pub(crate) fn dynamo(&self) -> &Table {
         &self.table
     }
 

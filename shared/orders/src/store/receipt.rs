@@ -1,7 +1,7 @@
 //! Receipts: the guard that makes one import of each, and the log of its order.
 
 use super::lease::CLAIMED_FOR;
-use super::{ATTEMPTS, Store, StoreRow, partition};
+use super::{ATTEMPTS, OrdersTable, StoreRow, partition};
 use crate::error::OrdersError;
 use crate::model::{LogState, LogStatus};
 use jiff::Timestamp;
@@ -108,7 +108,7 @@ fn sortable(at_ms: i64) -> String {
     format!("{at_ms:015}")
 }
 
-/// Result of [`Store::claim_receipt`].
+/// Result of [`OrdersTable::claim_receipt`].
 pub(crate) enum ReceiptClaim {
     /// Claimed, to be recorded under this log id.
     Mine { log_id: String },
@@ -118,7 +118,7 @@ pub(crate) enum ReceiptClaim {
     Busy,
 }
 
-impl Store {
+impl OrdersTable {
     /// Claims a receipt before the marketplace is asked.
     pub(crate) async fn claim_receipt(
         &self,

@@ -1,6 +1,6 @@
 //! Stores: registration, the indexes to find one by, status and due time.
 
-use super::{ATTEMPTS, Store, WORKFLOW, partition};
+use super::{ATTEMPTS, OrdersTable, WORKFLOW, partition};
 use crate::decide::{WINDOW, sync_status};
 use crate::error::OrdersError;
 use crate::model::{LogState, LogStatus, Marketplace, SyncStatus};
@@ -200,7 +200,7 @@ fn token_key(sync_token: &str) -> Key {
     Key { pk: format!("ST#{}", hex_sha256(&[&sync_token.to_ascii_lowercase()])), sk: "T".into() }
 }
 
-impl Store {
+impl OrdersTable {
     /// Creates the store, or gives the one with the same natural key its new name, token and currency.
     pub(crate) async fn register(
         &self,
