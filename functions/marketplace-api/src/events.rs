@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use switchyard_api::{Accepted, Caller, Endpoint, Json, OrFault as _, Path, PathParameter, Refusal, code, is_uuid};
-use switchyard_callbacks::{WebhookEvent, manage};
+use switchyard_callbacks::{EndpointId, WebhookEvent, manage};
 use switchyard_identity::Access;
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 2] {
@@ -47,7 +47,7 @@ async fn get_webhook_event(
     Caller(account): Caller<Account>,
     Path(EventId(id)): Path<EventId>,
 ) -> Result<Json<WebhookEvent>, Refusal> {
-    let event = manage::event(&state.0.callbacks, &id).await.or_fault()?;
+    let event = manage::event(&state.0.callbacks, &id.into()).await.or_fault()?;
     event.filter(|event| account.may(&event.organization_id)).map(Json).ok_or_else(event_not_found)
 }
 
@@ -79,11 +79,11 @@ async fn resend_webhook_event(
     Path(EventId(id)): Path<EventId>,
     OptionalBody(resend): OptionalBody<Resend>,
 ) -> Result<Accepted<ResentEvent>, Refusal> {
-    let callbacks = &state.0.callbacks;
+    let (callbacks, id, endpoint_id) = (&state.0.callbacks, id.into(), resend.endpoint_id.map(EndpointId::from));
     let owner = manage::owner(callbacks, &id).await.or_fault()?;
-    if !owner.is_some_and(|organization| account.may(&organization)) {
+    if !owner.is_some_and(|organization| account.may(organization.as_str())) {
         return Err(event_not_found());
     }
-    let deliveries = manage::resend(callbacks, &id, resend.endpoint_id.as_deref()).await.or_fault()?;
+    let deliveries = manage::resend(callbacks, &id, endpoint_id.as_ref()).await.or_fault()?;
     Ok(Accepted(ResentEvent { deliveries }))
 }

@@ -42,11 +42,11 @@ pub(crate) async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner
             return Err(CallbacksError::Busy { wait });
         }
         Claim::Settled(row) => {
-            tracing::info!(event_id = job.event_id, reason = row.status.name(), "callback_skipped");
+            tracing::info!(event_id = job.event_id.as_str(), reason = row.status.name(), "callback_skipped");
             return Ok(());
         }
         Claim::Missing => {
-            tracing::info!(event_id = job.event_id, reason = "not_found", "callback_skipped");
+            tracing::info!(event_id = job.event_id.as_str(), reason = "not_found", "callback_skipped");
             return Ok(());
         }
     };
@@ -63,7 +63,7 @@ pub(crate) async fn deliver(deps: &DeliverDeps, job: &DeliveryJob, owner: &Owner
                 _ => "endpoint_disabled",
             };
             table.settle(&row, &Next::Ended(DeliveryStatus::Skipped), None, Some(reason)).await?;
-            tracing::info!(event_id = row.event_id, reason, "callback_skipped");
+            tracing::info!(event_id = row.event_id.as_str(), reason, "callback_skipped");
             return Ok(());
         }
     };
@@ -85,7 +85,7 @@ async fn give_up(
     let next = Next::Ended(DeliveryStatus::Failed);
     if deps.callbacks.table.settle(row, &next, None, Some(reason)).await? {
         metric::count("callback.given_up", 1);
-        tracing::warn!(event_id = row.event_id, reason, "callback_job_failed");
+        tracing::warn!(event_id = row.event_id.as_str(), reason, "callback_job_failed");
         tell_of_failure(deps, event, endpoint, Some(reason)).await;
     }
     Ok(())
@@ -169,7 +169,7 @@ async fn attempt(
     let started = clock.now();
     let mut secrets = Vec::new();
     for secret in endpoint.secrets.iter().filter(|secret| secret.signs_at(started.as_millisecond())) {
-        match deps.callbacks.vault.open(&endpoint.id, secret.sealed()).await {
+        match deps.callbacks.vault.open(endpoint.id.as_str(), secret.sealed()).await {
             Ok(secret) => secrets.push(secret),
             // One that is lost must not keep the others from signing.
             Err(error) if error.disposition() == Disposition::Permanent => {
@@ -224,8 +224,8 @@ fn log(event: &EventRow, row: &DeliveryRow, made: &AttemptRow, next: &Next) {
     };
     let is_success = matches!(next, Next::Ended(DeliveryStatus::Success));
     tracing::info!(
-        event_id = event.id,
-        tenant_id = event.organization_id,
+        event_id = event.id.as_str(),
+        tenant_id = event.organization_id.as_str(),
         store_id = event.subject.as_deref().unwrap_or_default(),
         event_type = event.event,
         attempt = row.attempts,
@@ -237,10 +237,10 @@ fn log(event: &EventRow, row: &DeliveryRow, made: &AttemptRow, next: &Next) {
     );
     metric::count(if is_success { "callback.delivered" } else { "callback.refused" }, 1);
     match next {
-        Next::Ended(DeliveryStatus::Success) => tracing::info!(event_id = event.id, "callback_job_completed"),
+        Next::Ended(DeliveryStatus::Success) => tracing::info!(event_id = event.id.as_str(), "callback_job_completed"),
         Next::Ended(_) => {
             metric::count("callback.exhausted", 1);
-            tracing::warn!(event_id = event.id, reason = made.error, "callback_job_failed");
+            tracing::warn!(event_id = event.id.as_str(), reason = made.error, "callback_job_failed");
         }
         Next::Again(_) => {}
     }

@@ -18,7 +18,10 @@ mod view;
 
 pub use deps::{CallbacksDeps, DeliverDeps};
 pub use error::CallbacksError;
-pub use model::{DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, Published, RetryPolicy, TEST_EVENT, Trigger};
+pub use model::{
+    DeliveryStatus, EVENT_KIND, EXCERPT_BYTES, EndpointId, EventId, NewEndpoint, Published, RetryPolicy, TEST_EVENT,
+    Trigger,
+};
 pub use process::process;
 pub use store::SEALED;
 pub use sweep::{Swept, sweep};

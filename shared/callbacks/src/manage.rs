@@ -3,7 +3,9 @@
 use crate::decide::{CUSTOM_WAITS, LONGEST_CUSTOM_WAIT, summary};
 use crate::deps::CallbacksDeps;
 use crate::error::CallbacksError;
-use crate::model::{DeliveryStatus, Published, RECOVER_KIND, RecoverJob, RetryPolicy, TEST_EVENT};
+use crate::model::{
+    DeliveryStatus, EndpointId, EventId, NewEndpoint, Published, RECOVER_KIND, RecoverJob, RetryPolicy, TEST_EVENT,
+};
 use crate::process::send_all;
 use crate::store::{Added, DeliveryRow, EndpointRow, EventRow, SigningSecret};
 use crate::view::{DeliveryPage, EndpointDetails, EndpointSummary, WebhookDelivery, WebhookEvent};
@@ -11,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::signature::new_secret;
-use switchyard_core::{Envelope, Secret, iso_millis};
+use switchyard_core::{Envelope, OrganizationId, Secret, iso_millis};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _};
 use switchyard_io::http::Url;
 use switchyard_io::vault::VaultError;
@@ -46,8 +48,8 @@ pub enum Registered {
 pub struct Endpoint(EndpointRow);
 
 impl Endpoint {
-    /// Whose it is.
-    pub fn organization_id(&self) -> &str {
+    /// The organization it belongs to.
+    pub fn organization_id(&self) -> &OrganizationId {
         &self.0.organization_id
     }
 
@@ -69,7 +71,7 @@ impl Endpoint {
 pub async fn secret(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<Secret<String>, CallbacksError> {
     let Endpoint(row) = endpoint;
     match row.secrets.first() {
-        Some(secret) => Ok(deps.vault.open(&row.id, secret.sealed()).await?),
+        Some(secret) => Ok(deps.vault.open(row.id.as_str(), secret.sealed()).await?),
         None => Err(VaultError::Broken.into()),
     }
 }
@@ -87,16 +89,11 @@ pub fn refuse_target(deps: &CallbacksDeps, target_url: &str) -> Option<&'static 
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn register(
-    deps: &CallbacksDeps,
-    organization_id: &str,
-    event: &str,
-    target_url: &str,
-) -> Result<Registered, CallbacksError> {
+pub async fn register(deps: &CallbacksDeps, new: &NewEndpoint) -> Result<Registered, CallbacksError> {
     let now = deps.clock.now();
-    let id = deps.clock.new_id().to_string();
-    let secret = deps.vault.seal(&id, new_secret().expose()).await?;
-    let row = EndpointRow::new(id, organization_id, event, target_url, secret, now);
+    let id = EndpointId::from(deps.clock.new_id().to_string());
+    let secret = deps.vault.seal(id.as_str(), new_secret().expose()).await?;
+    let row = EndpointRow::new(id, new, secret, now);
     loop {
         let known = match deps.table.add_endpoint(&row, MAX_ENDPOINTS).await? {
             Added::New => return Ok(Registered::Endpoint(Box::new(Endpoint(row)))),
@@ -122,7 +119,7 @@ fn switched_on(now: Timestamp) -> Changes {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn list(deps: &CallbacksDeps, organization_id: &str) -> Result<Vec<Endpoint>, CallbacksError> {
+pub async fn list(deps: &CallbacksDeps, organization_id: &OrganizationId) -> Result<Vec<Endpoint>, CallbacksError> {
     let mut rows = deps.table.endpoints(organization_id, None).await?;
     rows.sort_by(|one, other| (&one.event, &one.target_url).cmp(&(&other.event, &other.target_url)));
     Ok(rows.into_iter().map(Endpoint).collect())
@@ -132,7 +129,7 @@ pub async fn list(deps: &CallbacksDeps, organization_id: &str) -> Result<Vec<End
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn endpoint(deps: &CallbacksDeps, endpoint_id: &str) -> Result<Option<Endpoint>, CallbacksError> {
+pub async fn endpoint(deps: &CallbacksDeps, endpoint_id: &EndpointId) -> Result<Option<Endpoint>, CallbacksError> {
     Ok(deps.table.endpoint(endpoint_id).await?.map(Endpoint))
 }
 
@@ -212,7 +209,7 @@ pub async fn rotate(
         let until = secret.until.map_or(until, |known| known.min(until));
         secret.clone().ending(until)
     });
-    let new = SigningSecret::new(deps.vault.seal(&row.id, new_secret().expose()).await?);
+    let new = SigningSecret::new(deps.vault.seal(row.id.as_str(), new_secret().expose()).await?);
     let secrets: Vec<_> = [new].into_iter().chain(old.take(MAX_OLD_SECRETS)).collect();
     let changes = Changes::new()
         .set("secrets", deps.table.secrets(&secrets)?)
@@ -226,8 +223,8 @@ pub async fn rotate(
 ///
 /// # Errors
 /// DynamoDB or SQS could not be reached.
-pub async fn test(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<String, CallbacksError> {
-    let (id, now) = (deps.clock.new_id().to_string(), deps.clock.now());
+pub async fn test(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<EventId, CallbacksError> {
+    let (id, now) = (EventId::from(deps.clock.new_id().to_string()), deps.clock.now());
     let row = &endpoint.0;
     let payload = json!({
         "eventId": id,
@@ -237,7 +234,7 @@ pub async fn test(deps: &CallbacksDeps, endpoint: &Endpoint) -> Result<String, C
         "data": {"webhookId": row.id},
     });
     let published = Published { event: TEST_EVENT.to_owned(), subject: None, payload: payload.to_string() };
-    let event = EventRow::new(&id, &row.organization_id, &published, now);
+    let event = EventRow::new(id.clone(), row.organization_id.clone(), &published, now);
     let delivery = DeliveryRow::new(&event, row, now);
     deps.table.record(&event, std::slice::from_ref(&delivery)).await?;
     send_all(deps, &[delivery]).await?;
@@ -252,19 +249,21 @@ pub async fn deliveries(
     deps: &CallbacksDeps,
     endpoint: &Endpoint,
     status: Option<DeliveryStatus>,
-    cursor: Option<&str>,
+    cursor: Option<&EventId>,
 ) -> Result<DeliveryPage, CallbacksError> {
-    let to = cursor.unwrap_or("~");
-    let (rows, next) = deps.table.deliveries_to(&endpoint.0.id, "0", to, PAGE).await?;
+    let (first, last) = (EventId::from("0"), EventId::from("~"));
+    let events = &first..=cursor.unwrap_or(&last);
+    let (rows, next) = deps.table.deliveries_to(&endpoint.0.id, events, PAGE).await?;
     let is_wanted = |row: &&DeliveryRow| status.is_none_or(|wanted| row.status == wanted);
-    Ok(DeliveryPage { deliveries: rows.iter().filter(is_wanted).map(WebhookDelivery::of).collect(), cursor: next })
+    let deliveries = rows.iter().filter(is_wanted).map(WebhookDelivery::of).collect();
+    Ok(DeliveryPage { deliveries, cursor: next.map(String::from) })
 }
 
-/// Whose an event is.
+/// The organization that an event belongs to.
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn owner(deps: &CallbacksDeps, event_id: &str) -> Result<Option<String>, CallbacksError> {
+pub async fn owner(deps: &CallbacksDeps, event_id: &EventId) -> Result<Option<OrganizationId>, CallbacksError> {
     Ok(deps.table.event(event_id).await?.map(|event| event.organization_id))
 }
 
@@ -272,7 +271,7 @@ pub async fn owner(deps: &CallbacksDeps, event_id: &str) -> Result<Option<String
 ///
 /// # Errors
 /// DynamoDB could not be reached; a stored payload that is not JSON.
-pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<WebhookEvent>, CallbacksError> {
+pub async fn event(deps: &CallbacksDeps, event_id: &EventId) -> Result<Option<WebhookEvent>, CallbacksError> {
     let Some(mut history) = deps.table.history(event_id).await? else { return Ok(None) };
     history.attempts.sort_by_key(|attempt| attempt.started_at);
     let hidden = history.attempts.len().saturating_sub(SHOWN_ATTEMPTS);
@@ -286,9 +285,13 @@ pub async fn event(deps: &CallbacksDeps, event_id: &str) -> Result<Option<Webhoo
 ///
 /// # Errors
 /// DynamoDB or SQS could not be reached; what was started is sent by the sweep.
-pub async fn resend(deps: &CallbacksDeps, event_id: &str, endpoint_id: Option<&str>) -> Result<usize, CallbacksError> {
+pub async fn resend(
+    deps: &CallbacksDeps,
+    event_id: &EventId,
+    endpoint_id: Option<&EndpointId>,
+) -> Result<usize, CallbacksError> {
     let mut rows = deps.table.deliveries(event_id).await?;
-    rows.retain(|row| endpoint_id.is_none_or(|wanted| row.endpoint_id == wanted));
+    rows.retain(|row| endpoint_id.is_none_or(|wanted| row.endpoint_id == *wanted));
     reopen(deps, rows).await
 }
 
@@ -320,7 +323,7 @@ pub async fn count_failed(
     let (from, mut to) = (first_id(since), first_id(until));
     let mut count = 0;
     loop {
-        let (rows, next) = deps.table.deliveries_to(&endpoint.0.id, &from, &to, PAGE).await?;
+        let (rows, next) = deps.table.deliveries_to(&endpoint.0.id, &from..=&to, PAGE).await?;
         count += rows.iter().filter(|row| row.status == DeliveryStatus::Failed).count();
         match next {
             Some(next) => to = next,
@@ -346,7 +349,7 @@ pub async fn recover(
 }
 
 async fn queue_recovery(deps: &CallbacksDeps, id: &str, job: RecoverJob) -> Result<(), CallbacksError> {
-    let tenant = job.endpoint_id.clone();
+    let tenant = job.endpoint_id.to_string();
     let envelope = Envelope::new(RECOVER_KIND, id.to_owned(), tenant, None, job);
     let text = envelope.to_json().map_err(CallbacksError::Json)?;
     Ok(deps.queue.send(&text, Duration::ZERO).await?)
@@ -354,7 +357,7 @@ async fn queue_recovery(deps: &CallbacksDeps, id: &str, job: RecoverJob) -> Resu
 
 /// Recovers one page of a window and queues the rest. A repetition opens nothing twice: what was opened is not failed.
 pub(crate) async fn recover_page(deps: &CallbacksDeps, job: RecoverJob) -> Result<usize, CallbacksError> {
-    let (mut rows, next) = deps.table.deliveries_to(&job.endpoint_id, &job.from, &job.to, PAGE).await?;
+    let (mut rows, next) = deps.table.deliveries_to(&job.endpoint_id, &job.from..=&job.to, PAGE).await?;
     rows.retain(|row| row.status == DeliveryStatus::Failed);
     let opened = reopen(deps, rows).await?;
     if let Some(next) = next {
@@ -365,10 +368,10 @@ pub(crate) async fn recover_page(deps: &CallbacksDeps, job: RecoverJob) -> Resul
 }
 
 /// The first event id that a time could have given: UUID v7 begins with its milliseconds.
-fn first_id(at: Timestamp) -> String {
+fn first_id(at: Timestamp) -> EventId {
     let ms = u64::try_from(at.as_millisecond()).unwrap_or_default();
     let digits = format!("{ms:012x}");
-    format!("{}-{}", &digits[..8], &digits[8..12])
+    format!("{}-{}", &digits[..8], &digits[8..12]).into()
 }
 
 #[cfg(test)]
@@ -398,7 +401,7 @@ mod tests {
         let ms = u64::try_from(at.as_millisecond()).unwrap();
         let id = |ms: u64| {
             let digits = format!("{ms:012x}");
-            format!("{}-{}-7a11-8b22-0c0ffee00001", &digits[..8], &digits[8..])
+            EventId::from(format!("{}-{}-7a11-8b22-0c0ffee00001", &digits[..8], &digits[8..]))
         };
         assert!(id(ms - 1) < bound && bound < id(ms));
     }

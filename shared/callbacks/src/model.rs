@@ -2,6 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use switchyard_core::{OrganizationId, id_type};
+
+id_type! {
+    /// An endpoint's id, a UUID v7.
+    pub EndpointId;
+    /// An event's id, a UUID v7: ids sort by time.
+    pub EventId;
+}
 
 /// Kind of the envelopes that bring an event.
 pub const EVENT_KIND: &str = "callbacks.event";
@@ -33,8 +41,8 @@ pub struct Published {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeliveryJob {
-    pub(crate) event_id: String,
-    pub(crate) endpoint_id: String,
+    pub(crate) event_id: EventId,
+    pub(crate) endpoint_id: EndpointId,
     /// Attempts made when this was sent; a message that is out of date does nothing.
     pub(crate) attempts: u32,
 }
@@ -43,10 +51,21 @@ pub(crate) struct DeliveryJob {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RecoverJob {
-    pub(crate) endpoint_id: String,
-    /// First and last event id of the window; ids sort by time.
-    pub(crate) from: String,
-    pub(crate) to: String,
+    pub(crate) endpoint_id: EndpointId,
+    /// First and last event id of the window.
+    pub(crate) from: EventId,
+    pub(crate) to: EventId,
+}
+
+/// What an endpoint is registered with; the same three values name the same endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEndpoint {
+    /// The organization it belongs to.
+    pub organization_id: OrganizationId,
+    /// The event that it receives.
+    pub event: String,
+    /// Where deliveries are posted, byte for byte.
+    pub target_url: String,
 }
 
 /// When a failed delivery is tried again.

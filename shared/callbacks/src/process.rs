@@ -4,10 +4,12 @@ use crate::deliver::deliver;
 use crate::deps::{CallbacksDeps, DeliverDeps};
 use crate::error::CallbacksError;
 use crate::manage::recover_page;
-use crate::model::{DELIVERY_KIND, DeliveryJob, DeliveryStatus, EVENT_KIND, Published, RECOVER_KIND, RecoverJob};
+use crate::model::{
+    DELIVERY_KIND, DeliveryJob, DeliveryStatus, EVENT_KIND, EventId, Published, RECOVER_KIND, RecoverJob,
+};
 use crate::store::{DeliveryRow, EventRow};
 use serde::Deserialize;
-use switchyard_core::{Envelope, EnvelopeError, Owner};
+use switchyard_core::{Envelope, EnvelopeError, OrganizationId, Owner};
 
 /// Takes one message from the queue: an event to fan out, a delivery to attempt, a window to recover.
 ///
@@ -25,7 +27,7 @@ pub async fn process(deps: &DeliverDeps, message: &str, owner: &Owner) -> Result
         RECOVER_KIND => recover_page(&deps.callbacks, parse::<RecoverJob>(message, RECOVER_KIND)?.body).await.map(drop),
         _ => {
             let envelope = parse::<Published>(message, EVENT_KIND)?;
-            fan_out(&deps.callbacks, &envelope.id, &envelope.tenant, &envelope.body).await
+            fan_out(&deps.callbacks, envelope.id.into(), envelope.tenant.into(), &envelope.body).await
         }
     }
 }
@@ -41,12 +43,12 @@ fn parse<T: serde::Serialize + serde::de::DeserializeOwned>(
 /// each. A repetition sends again what was not attempted yet, which is harmless.
 async fn fan_out(
     deps: &CallbacksDeps,
-    event_id: &str,
-    organization_id: &str,
+    event_id: EventId,
+    organization_id: OrganizationId,
     published: &Published,
 ) -> Result<(), CallbacksError> {
     let now = deps.clock.now();
-    let endpoints = deps.table.endpoints(organization_id, Some(&published.event)).await?;
+    let endpoints = deps.table.endpoints(&organization_id, Some(&published.event)).await?;
     let event = EventRow::new(event_id, organization_id, published, now);
     let mut deliveries: Vec<_> = endpoints
         .iter()
@@ -54,10 +56,10 @@ async fn fan_out(
         .map(|endpoint| DeliveryRow::new(&event, endpoint, now))
         .collect();
     if !deps.table.record(&event, &deliveries).await? {
-        deliveries = deps.table.deliveries(event_id).await?;
+        deliveries = deps.table.deliveries(&event.id).await?;
         deliveries.retain(|row| row.status == DeliveryStatus::Pending && row.attempts_ever == 0);
     } else if deliveries.is_empty() {
-        tracing::info!(event_id, "callback_no_endpoints");
+        tracing::info!(event_id = event.id.as_str(), "callback_no_endpoints");
     }
     send_all(deps, &deliveries).await
 }
@@ -70,7 +72,7 @@ pub(crate) async fn send_all(deps: &CallbacksDeps, deliveries: &[DeliveryRow]) -
 
 pub(crate) fn message(row: &DeliveryRow, attempts: u32) -> Result<String, CallbacksError> {
     let job = DeliveryJob { event_id: row.event_id.clone(), endpoint_id: row.endpoint_id.clone(), attempts };
-    Envelope::new(DELIVERY_KIND, row.event_id.clone(), row.endpoint_id.clone(), None, job)
+    Envelope::new(DELIVERY_KIND, row.event_id.to_string(), row.endpoint_id.to_string(), None, job)
         .to_json()
         .map_err(CallbacksError::Json)
 }

@@ -32,8 +32,8 @@ pub struct EndpointSummary {
 impl EndpointSummary {
     pub(crate) fn of(row: &EndpointRow) -> Self {
         Self {
-            id: row.id.clone(),
-            organization_id: row.organization_id.clone(),
+            id: row.id.to_string(),
+            organization_id: row.organization_id.to_string(),
             event: row.event.clone(),
             target_url: row.target_url.clone(),
             is_active: row.is_active,
@@ -114,8 +114,8 @@ pub struct WebhookDelivery {
 impl WebhookDelivery {
     pub(crate) fn of(row: &DeliveryRow) -> Self {
         Self {
-            event_id: row.event_id.clone(),
-            webhook_id: row.endpoint_id.clone(),
+            event_id: row.event_id.to_string(),
+            webhook_id: row.endpoint_id.to_string(),
             target_url: row.target_url.clone(),
             status: row.status,
             attempts: row.attempts_ever,
@@ -152,7 +152,7 @@ pub struct WebhookAttempt {
 impl WebhookAttempt {
     pub(crate) fn of(row: &AttemptRow) -> Self {
         Self {
-            webhook_id: row.endpoint_id.clone(),
+            webhook_id: row.endpoint_id.to_string(),
             number: row.number,
             started_at: iso_millis(row.started_at),
             duration_ms: row.duration_ms,
@@ -204,8 +204,8 @@ impl WebhookEvent {
     ) -> Result<Self, serde_json::Error> {
         Ok(Self {
             payload: RawValue::from_string(row.payload)?,
-            id: row.id,
-            organization_id: row.organization_id,
+            id: row.id.into(),
+            organization_id: row.organization_id.into(),
             store_id: row.subject,
             event: row.event,
             status: summary.status,

@@ -5,7 +5,7 @@ use super::take;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_callbacks::manage::{self, Settings};
-use switchyard_callbacks::{RetryPolicy, process, sweep};
+use switchyard_callbacks::{EventId, RetryPolicy, process, sweep};
 use switchyard_core::Owner;
 use switchyard_core::{Clock, Timestamp, signature};
 use tokio::time::Instant;
@@ -58,7 +58,7 @@ async fn v35_any_2xx_is_taken_redirects_are_not_followed_and_410_is_for_good() {
     assert_eq!(of("moved"), (json!("pending"), json!(302)));
     assert_eq!(of("gone"), (json!("failed"), json!(410)));
     assert_eq!(world.hits("elsewhere"), 0);
-    let list = manage::list(&world.callbacks, ORGANIZATION).await.unwrap();
+    let list = manage::list(&world.callbacks, &ORGANIZATION.into()).await.unwrap();
     let gone = list
         .iter()
         .find(|endpoint| json!(endpoint.summary())["targetUrl"].as_str().unwrap().ends_with("gone"))
@@ -89,7 +89,7 @@ async fn v41_an_address_that_resolves_inside_gets_no_connection() {
         let endpoint = world.endpoint_at(&target).await;
         let event = manage::test(&world.callbacks, &endpoint).await.unwrap();
         world.work().await;
-        assert_eq!(world.event(&event).await["lastError"], "blocked_address", "{host}");
+        assert_eq!(world.event(event.as_str()).await["lastError"], "blocked_address", "{host}");
         manage::remove(&world.callbacks, &endpoint).await.unwrap();
     }
     assert_eq!(world.receivers.got.lock().unwrap().len(), 0);
@@ -182,7 +182,7 @@ async fn a_secret_that_no_longer_opens_keeps_no_other_from_signing() {
     let second = world.publish().await;
     world.work().await;
     assert_eq!(world.event(&second).await["status"], "success");
-    assert_eq!(manage::resend(&world.callbacks, &event, None).await.unwrap(), 1);
+    assert_eq!(manage::resend(&world.callbacks, &event.as_str().into(), None).await.unwrap(), 1);
     world.work().await;
     assert_eq!(world.event(&event).await["status"], "success");
 }
@@ -208,7 +208,7 @@ async fn what_failed_is_resent_and_recovered_on_demand() {
     // The circuit is open by now; its owner switches the endpoint on again.
     let on = Settings { is_active: Some(true), ..Settings::default() };
     let endpoint = manage::change(&world.callbacks, &endpoint, &on).await.unwrap().unwrap();
-    assert_eq!(manage::resend(&world.callbacks, &events[0], None).await.unwrap(), 1);
+    assert_eq!(manage::resend(&world.callbacks, &events[0].as_str().into(), None).await.unwrap(), 1);
     world.work().await;
     let status = world.event(&events[0]).await;
     assert_eq!((&status["status"], &status["attempts"][2]["trigger"]), (&json!("success"), &json!("manual")));
@@ -252,11 +252,12 @@ async fn long_rows_are_listed_counted_and_recovered_to_the_last() {
     let endpoint = world.endpoint(&format!("bad?{}", "x".repeat(9_000))).await;
     let mut events = Vec::new();
     for _ in 0..130 {
-        events.push(manage::test(&world.callbacks, &endpoint).await.unwrap());
+        events.push(manage::test(&world.callbacks, &endpoint).await.unwrap().to_string());
     }
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
-        let page = manage::deliveries(&world.callbacks, &endpoint, None, cursor.as_deref()).await.unwrap();
+        let page =
+            manage::deliveries(&world.callbacks, &endpoint, None, cursor.map(EventId::from).as_ref()).await.unwrap();
         seen.extend(
             json!(page)["deliveries"].as_array().unwrap().iter().map(|row| row["eventId"].as_str().unwrap().to_owned()),
         );

@@ -1,6 +1,6 @@
 //! Endpoints: how they are registered and disabled, their circuits and their paces.
 
-use super::callbacks_world::{EVENT, ORGANIZATION, World, endpoint_key};
+use super::callbacks_world::{ORGANIZATION, World, endpoint_key, new_endpoint};
 use super::take;
 use serde_json::{Value, json};
 use switchyard_callbacks::manage::{self, Registered, Settings};
@@ -170,7 +170,7 @@ async fn an_endpoint_that_only_failed_for_five_days_is_switched_off() {
     let event = world.publish().await;
     world.work().await;
     let id = json!(endpoint.summary())["id"].as_str().unwrap().to_owned();
-    let known = manage::endpoint(&world.callbacks, &id).await.unwrap().unwrap();
+    let known = manage::endpoint(&world.callbacks, &id.into()).await.unwrap().unwrap();
     assert_eq!(json!(known.details())["disabledReason"], "only_failures");
     world.pass(60);
     world.attempt(&event, &endpoint, 1).await;
@@ -192,7 +192,7 @@ async fn an_address_registered_anew_is_another_endpoint() {
     // Who still holds the old one changes and removes nothing of the new.
     assert!(manage::change(&world.callbacks, &old, &Settings::default()).await.unwrap().is_none());
     manage::remove(&world.callbacks, &old).await.unwrap();
-    assert_eq!(manage::list(&world.callbacks, ORGANIZATION).await.unwrap().len(), 1);
+    assert_eq!(manage::list(&world.callbacks, &ORGANIZATION.into()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -203,13 +203,13 @@ async fn an_organization_has_fifty_endpoints_for_an_event_and_no_more() {
     }
     let register = async |name: &str| {
         let target = format!("{}/{name}", world.base);
-        manage::register(&world.callbacks, ORGANIZATION, EVENT, &target).await.unwrap()
+        manage::register(&world.callbacks, &new_endpoint(&target)).await.unwrap()
     };
     // However many come at once.
     let names: Vec<_> = (40..55).map(|number: u32| number.to_string()).collect();
     let registered = futures_util::future::join_all(names.iter().map(|name| register(name))).await;
     assert_eq!(registered.iter().filter(|one| matches!(one, Registered::TooMany)).count(), 5);
-    let gone = manage::list(&world.callbacks, ORGANIZATION).await.unwrap().remove(0);
+    let gone = manage::list(&world.callbacks, &ORGANIZATION.into()).await.unwrap().remove(0);
     manage::remove(&world.callbacks, &gone).await.unwrap();
     assert!(matches!(register("in-its-place").await, Registered::Endpoint(_)));
     assert!(matches!(register("one-more").await, Registered::TooMany));

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchyard_callbacks::manage::{self, Endpoint, Registered};
-use switchyard_callbacks::{CallbacksDeps, DeliverDeps, process};
+use switchyard_callbacks::{CallbacksDeps, DeliverDeps, NewEndpoint, process};
 use switchyard_core::Owner;
 use switchyard_core::{Clock, Timestamp};
 use switchyard_tests::client::{Client, unique, wait_until};
@@ -18,6 +18,11 @@ use switchyard_tests::client::{Client, unique, wait_until};
 pub(super) const ORGANIZATION: &str = "org-1";
 
 pub(super) const EVENT: &str = "sync.completed";
+
+/// An endpoint of [`ORGANIZATION`] for [`EVENT`].
+pub(super) fn new_endpoint(target: &str) -> NewEndpoint {
+    NewEndpoint { organization_id: ORGANIZATION.into(), event: EVENT.into(), target_url: target.into() }
+}
 
 /// What a receiver got.
 #[derive(Clone, Debug)]
@@ -110,7 +115,7 @@ impl World {
     }
 
     pub(super) async fn endpoint_at(&self, target: &str) -> Endpoint {
-        match manage::register(&self.callbacks, ORGANIZATION, EVENT, target).await.unwrap() {
+        match manage::register(&self.callbacks, &new_endpoint(target)).await.unwrap() {
             Registered::Endpoint(endpoint) => *endpoint,
             Registered::TooMany => panic!("too many"),
         }
@@ -169,7 +174,7 @@ impl World {
     }
 
     pub(super) async fn event(&self, id: &str) -> Value {
-        json!(manage::event(&self.callbacks, id).await.unwrap().unwrap())
+        json!(manage::event(&self.callbacks, &id.into()).await.unwrap().unwrap())
     }
 
     /// What the operator was told of an endpoint under a name.

@@ -19,11 +19,11 @@ pub(super) async fn post(
 ) -> Result<Answer, HttpError> {
     const SERVICE: &str = "the receiver";
     let (url, timeout) = (endpoint.target_url.as_str(), deps.timeout_of(endpoint));
-    let request = Webhook { id: &event.id, url, body: &event.payload, timeout };
+    let request = Webhook { id: event.id.as_str(), url, body: &event.payload, timeout };
     let secrets = secrets.iter().map(|secret| secret.expose().as_str());
     let headers = request.headers(secrets, now).map_err(|_| HttpError::Refused { service: SERVICE })?;
     let mut headers: Vec<_> = headers.into();
-    headers.push(("x-event-id", event.id.clone()));
+    headers.push(("x-event-id", event.id.to_string()));
     if let Some(secret) = &deps.legacy_secret {
         headers.push(("x-webhook-signature", legacy(secret.expose(), &event.payload)));
         headers.push(("x-webhook-timestamp", iso_millis(now)));

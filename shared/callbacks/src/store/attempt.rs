@@ -2,7 +2,7 @@
 
 use super::DeliveryRow;
 use super::event::event_partition;
-use crate::model::Trigger;
+use crate::model::{EndpointId, Trigger};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const ATTEMPT_KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
 pub(crate) struct AttemptRow {
     pk: String,
     sk: String,
-    pub(crate) endpoint_id: String,
+    pub(crate) endpoint_id: EndpointId,
     pub(crate) number: u32,
     pub(crate) started_at: Timestamp,
     pub(crate) duration_ms: u64,

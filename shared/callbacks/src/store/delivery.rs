@@ -4,9 +4,10 @@ use super::event::{EVENT_KEPT_FOR, event_partition};
 use super::{AttemptRow, CallbacksTable, EndpointRow, EventRow, WORKFLOW};
 use crate::decide::Part;
 use crate::error::CallbacksError;
-use crate::model::{DeliveryStatus, Trigger};
+use crate::model::{DeliveryStatus, EndpointId, EventId, Trigger};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use switchyard_core::hex_sha256;
 use switchyard_io::dynamo::{AttributeValue, Changes, Index, IntoAttribute, Item, Key, Page, Transact, Update, Write};
 use switchyard_work::attempt::{self, Claim, Claimant, Retry};
@@ -18,8 +19,8 @@ use switchyard_work::outbox::{self, Due};
 pub(crate) struct DeliveryRow {
     pk: String,
     sk: String,
-    pub(crate) event_id: String,
-    pub(crate) endpoint_id: String,
+    pub(crate) event_id: EventId,
+    pub(crate) endpoint_id: EndpointId,
     /// The endpoint's row.
     endpoint_row_pk: String,
     endpoint_row_sk: String,
@@ -44,8 +45,8 @@ pub(crate) struct DeliveryRow {
     pub(crate) last_error: Option<String>,
     #[serde(flatten)]
     lease: Lease,
-    endpoint_pk: String,
-    endpoint_sk: String,
+    endpoint_pk: EndpointId,
+    endpoint_sk: EventId,
     pub(crate) created_at: Timestamp,
     expires_at: i64,
     #[serde(flatten)]
@@ -78,7 +79,7 @@ impl DeliveryRow {
             endpoint_sk: event.id.clone(),
             created_at: now,
             expires_at: (now + EVENT_KEPT_FOR).as_second(),
-            due: Some(Due::at(WORKFLOW, &hex_sha256(&[&event.id, &endpoint.id]), due)),
+            due: Some(Due::at(WORKFLOW, &digest(&event.id, &endpoint.id), due)),
         }
     }
 
@@ -100,7 +101,7 @@ impl DeliveryRow {
     }
 
     fn shard(&self) -> String {
-        outbox::shard(WORKFLOW, &hex_sha256(&[&self.event_id, &self.endpoint_id]))
+        outbox::shard(WORKFLOW, &digest(&self.event_id, &self.endpoint_id))
     }
 
     /// The mark of a delivery whose message is to be sent now.
@@ -110,7 +111,12 @@ impl DeliveryRow {
     }
 }
 
-fn delivery_key(event_id: &str, endpoint_id: &str) -> Key {
+/// What spreads deliveries over the shards of the index `due`.
+fn digest(event_id: &EventId, endpoint_id: &EndpointId) -> String {
+    hex_sha256(&[event_id.as_str(), endpoint_id.as_str()])
+}
+
+fn delivery_key(event_id: &EventId, endpoint_id: &EndpointId) -> Key {
     Key { pk: event_partition(event_id), sk: format!("D#{endpoint_id}") }
 }
 
@@ -124,7 +130,7 @@ pub(crate) enum Next {
 }
 
 impl CallbacksTable {
-    pub(crate) async fn deliveries(&self, event_id: &str) -> Result<Vec<DeliveryRow>, CallbacksError> {
+    pub(crate) async fn deliveries(&self, event_id: &EventId) -> Result<Vec<DeliveryRow>, CallbacksError> {
         let items = self.table.rows(&event_partition(event_id), "D#").await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
@@ -132,15 +138,15 @@ impl CallbacksTable {
     /// An endpoint's deliveries between two event ids, newest first, and the event id where the next page begins.
     pub(crate) async fn deliveries_to(
         &self,
-        endpoint_id: &str,
-        from: &str,
-        to: &str,
+        endpoint_id: &EndpointId,
+        events: RangeInclusive<&EventId>,
         limit: i32,
-    ) -> Result<(Vec<DeliveryRow>, Option<String>), CallbacksError> {
+    ) -> Result<(Vec<DeliveryRow>, Option<EventId>), CallbacksError> {
+        let bound = |id: &EventId| AttributeValue::S(id.to_string());
         let page = Page {
             index: Index::Named("endpoint"),
-            hash: endpoint_id.to_owned(),
-            range: Some((AttributeValue::S(from.to_owned()), AttributeValue::S(to.to_owned()))),
+            hash: endpoint_id.to_string(),
+            range: Some((bound(events.start()), bound(events.end()))),
             newest_first: true,
             limit: limit + 1,
             after: None,
@@ -156,8 +162,8 @@ impl CallbacksTable {
     /// Claims a delivery that is pending.
     pub(crate) async fn claim(
         &self,
-        event_id: &str,
-        endpoint_id: &str,
+        event_id: &EventId,
+        endpoint_id: &EndpointId,
         by: Claimant<'_>,
     ) -> Result<Claim<DeliveryRow>, CallbacksError> {
         let pending = Changes::new().only_if("#status = ?", ["pending".into_attribute()]);

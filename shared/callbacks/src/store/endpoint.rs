@@ -2,11 +2,11 @@
 
 use super::CallbacksTable;
 use crate::error::CallbacksError;
-use crate::model::RetryPolicy;
+use crate::model::{EndpointId, NewEndpoint, RetryPolicy};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::hex_sha256;
+use switchyard_core::{OrganizationId, hex_sha256};
 use switchyard_io::dynamo::{AttributeValue, Changes, IntoAttribute, Key, Transact, Update, Write};
 use switchyard_io::reseal::{SealedColumn, Shape, text};
 use switchyard_io::vault::Sealed;
@@ -55,8 +55,8 @@ pub const SEALED: &[SealedColumn] = &[SealedColumn {
 pub(crate) struct EndpointRow {
     pub(super) pk: String,
     pub(super) sk: String,
-    pub(crate) id: String,
-    pub(crate) organization_id: String,
+    pub(crate) id: EndpointId,
+    pub(crate) organization_id: OrganizationId,
     pub(crate) event: String,
     /// Byte for byte as it was given.
     pub(crate) target_url: String,
@@ -78,22 +78,15 @@ pub(crate) struct EndpointRow {
 }
 
 impl EndpointRow {
-    pub(crate) fn new(
-        id: String,
-        organization_id: &str,
-        event: &str,
-        target_url: &str,
-        secret: Sealed,
-        now: Timestamp,
-    ) -> Self {
-        let Key { pk, sk } = endpoint_key(organization_id, event, target_url);
+    pub(crate) fn new(id: EndpointId, new: &NewEndpoint, secret: Sealed, now: Timestamp) -> Self {
+        let Key { pk, sk } = endpoint_key(new);
         Self {
             pk,
             sk,
             id,
-            organization_id: organization_id.to_owned(),
-            event: event.to_owned(),
-            target_url: target_url.to_owned(),
+            organization_id: new.organization_id.clone(),
+            event: new.event.clone(),
+            target_url: new.target_url.clone(),
             is_active: true,
             secrets: vec![SigningSecret::new(secret)],
             timeout_ms: None,
@@ -119,15 +112,16 @@ struct LookupRow {
     endpoint_sk_of: String,
 }
 
-fn organization_partition(organization_id: &str) -> String {
+fn organization_partition(organization_id: &OrganizationId) -> String {
     format!("O#{organization_id}")
 }
 
-fn endpoint_key(organization_id: &str, event: &str, target_url: &str) -> Key {
-    Key { pk: organization_partition(organization_id), sk: format!("W#{event}#{}", hex_sha256(&[target_url])) }
+fn endpoint_key(new: &NewEndpoint) -> Key {
+    let sk = format!("W#{}#{}", new.event, hex_sha256(&[&new.target_url]));
+    Key { pk: organization_partition(&new.organization_id), sk }
 }
 
-fn lookup_key(endpoint_id: &str) -> Key {
+fn lookup_key(endpoint_id: &EndpointId) -> Key {
     Key { pk: format!("W#{endpoint_id}"), sk: "META".into() }
 }
 
@@ -136,7 +130,7 @@ fn count_key(endpoint: &EndpointRow) -> Key {
     Key { pk: endpoint.pk.clone(), sk: format!("N#{}", endpoint.event) }
 }
 
-fn pace_key(endpoint_id: &str) -> Key {
+fn pace_key(endpoint_id: &EndpointId) -> Key {
     Key { pk: format!("W#{endpoint_id}"), sk: "PACE".into() }
 }
 
@@ -152,7 +146,7 @@ impl CallbacksTable {
     /// The organisation's endpoints, for one event or all.
     pub(crate) async fn endpoints(
         &self,
-        organization_id: &str,
+        organization_id: &OrganizationId,
         event: Option<&str>,
     ) -> Result<Vec<EndpointRow>, CallbacksError> {
         let prefix = event.map_or_else(|| "W#".to_owned(), |event| format!("W#{event}#"));
@@ -179,7 +173,7 @@ impl CallbacksTable {
         })
     }
 
-    pub(crate) async fn endpoint(&self, endpoint_id: &str) -> Result<Option<EndpointRow>, CallbacksError> {
+    pub(crate) async fn endpoint(&self, endpoint_id: &EndpointId) -> Result<Option<EndpointRow>, CallbacksError> {
         let Some(item) = self.table.get(&lookup_key(endpoint_id)).await? else { return Ok(None) };
         let lookup: LookupRow = self.table.read(item)?;
         self.endpoint_at(&Key { pk: lookup.endpoint_pk_of, sk: lookup.endpoint_sk_of }).await
@@ -238,7 +232,7 @@ impl CallbacksTable {
     /// beyond the `horizon`.
     pub(crate) async fn reserve(
         &self,
-        endpoint_id: &str,
+        endpoint_id: &EndpointId,
         rate: u32,
         now_ms: i64,
         horizon: Duration,

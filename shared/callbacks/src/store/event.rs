@@ -2,10 +2,11 @@
 
 use super::{AttemptRow, CallbacksTable, DeliveryRow};
 use crate::error::CallbacksError;
-use crate::model::Published;
+use crate::model::{EventId, Published};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use switchyard_core::OrganizationId;
 use switchyard_io::dynamo::{Key, Transact, Write};
 
 /// Events and their deliveries outlive the longest policy of an endpoint's own, which waits for 72 days at most.
@@ -16,8 +17,8 @@ pub(super) const EVENT_KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
 pub(crate) struct EventRow {
     pk: String,
     sk: String,
-    pub(crate) id: String,
-    pub(crate) organization_id: String,
+    pub(crate) id: EventId,
+    pub(crate) organization_id: OrganizationId,
     pub(crate) event: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<String>,
@@ -27,12 +28,12 @@ pub(crate) struct EventRow {
 }
 
 impl EventRow {
-    pub(crate) fn new(id: &str, organization_id: &str, published: &Published, now: Timestamp) -> Self {
+    pub(crate) fn new(id: EventId, organization_id: OrganizationId, published: &Published, now: Timestamp) -> Self {
         Self {
-            pk: event_partition(id),
+            pk: event_partition(&id),
             sk: "META".into(),
-            id: id.to_owned(),
-            organization_id: organization_id.to_owned(),
+            id,
+            organization_id,
             event: published.event.clone(),
             subject: published.subject.clone(),
             payload: published.payload.clone(),
@@ -42,11 +43,11 @@ impl EventRow {
     }
 }
 
-pub(super) fn event_partition(event_id: &str) -> String {
+pub(super) fn event_partition(event_id: &EventId) -> String {
     format!("E#{event_id}")
 }
 
-fn event_key(event_id: &str) -> Key {
+fn event_key(event_id: &EventId) -> Key {
     Key { pk: event_partition(event_id), sk: "META".into() }
 }
 
@@ -67,13 +68,13 @@ impl CallbacksTable {
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
-    pub(crate) async fn event(&self, event_id: &str) -> Result<Option<EventRow>, CallbacksError> {
+    pub(crate) async fn event(&self, event_id: &EventId) -> Result<Option<EventRow>, CallbacksError> {
         let item = self.table.get(&event_key(event_id)).await?;
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
 
     /// An event with all that became of it, in one query.
-    pub(crate) async fn history(&self, event_id: &str) -> Result<Option<History>, CallbacksError> {
+    pub(crate) async fn history(&self, event_id: &EventId) -> Result<Option<History>, CallbacksError> {
         let (mut event, mut deliveries, mut attempts) = (None, Vec::new(), Vec::new());
         for item in self.table.rows(&event_partition(event_id), "").await? {
             match item.get("sk").and_then(|sk| sk.as_s().ok()).map(|sk| sk.as_bytes()[0]) {
