@@ -1,5 +1,6 @@
 //! Errors of stores and orders, and which of them are retried.
 
+use crate::model::StoreId;
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvError, EnvelopeError};
 use switchyard_io::dynamo::DynamoError;
@@ -17,13 +18,13 @@ pub enum OrdersError {
     #[error("store {store} was changed too often by others")]
     Contended {
         /// The store's id.
-        store: String,
+        store: StoreId,
     },
     /// The lease on a store was lost to another worker. Retried, after that one.
     #[error("the lease on store {store} was lost")]
     LeaseLost {
         /// The store's id.
-        store: String,
+        store: StoreId,
     },
     /// Some due rows could not be dealt with; the log says why. They are due again later.
     #[error("{failed} due rows could not be dealt with")]

@@ -3,7 +3,7 @@
 use crate::decide::{Asked, settle};
 use crate::error::OrdersError;
 use crate::marketplace::{Answered, Marketplaces};
-use crate::model::{LogState, LogStatus, Marketplace};
+use crate::model::{LogId, LogState, LogStatus, Marketplace, ReceiptId, SyncToken};
 use crate::store::{LogRow, OrdersTable, ReceiptClaim, Registration, StoreIds, StoreRow};
 use crate::view::{ImportOutcome, Order, OrderPage, SyncSummary};
 use serde_json::json;
@@ -89,24 +89,24 @@ pub enum Imported {
 /// DynamoDB could not be reached; nothing is lost, and the same call may be made again.
 pub async fn import(
     deps: &OrdersDeps,
-    sync_token: &str,
-    receipt: &str,
+    sync_token: &SyncToken,
+    receipt: &ReceiptId,
     may: impl Fn(&str) -> bool,
 ) -> Result<Imported, OrdersError> {
-    let Some(store) = deps.table.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+    let Some(store) = deps.table.by_token(sync_token).await?.filter(|store| may(store.organization_id.as_str())) else {
         return Ok(Imported::UnknownStore);
     };
     let claim = Owner::request(deps.clock.new_id().to_string());
     let end = tokio::time::Instant::now() + WAIT;
     loop {
-        let log_id = deps.clock.new_id().to_string();
+        let log_id = LogId::from(deps.clock.new_id().to_string());
         match deps.table.claim_receipt(&store.id, receipt, &claim, log_id, deps.clock.now()).await? {
             ReceiptClaim::Known(log) => {
                 metric::count("duplicate", 1);
                 return Ok(imported(&log.state));
             }
             ReceiptClaim::Mine { log_id } => {
-                if let Some(log) = ask_and_record(deps, &store, receipt, &claim, &log_id).await? {
+                if let Some(log) = ask_and_record(deps, &store, receipt, &claim, log_id).await? {
                     metric::count("accepted", 1);
                     return Ok(imported(&log.state));
                 }
@@ -126,14 +126,14 @@ pub async fn import(
 async fn ask_and_record(
     deps: &OrdersDeps,
     store: &StoreRow,
-    receipt: &str,
+    receipt: &ReceiptId,
     claim: &Owner,
-    log_id: &str,
+    log_id: LogId,
 ) -> Result<Option<LogRow>, OrdersError> {
     let Answered { verdict, refused } = deps.marketplaces.ask(store, receipt, &deps.table, &deps.clock).await;
     let now = deps.clock.now();
     let state = settle(&LogState::new(), verdict, Asked::ByImport, now);
-    let log = LogRow::new(&store.id, log_id, receipt, state, now);
+    let log = LogRow::new(store.id.clone(), log_id, receipt.clone(), state, now);
     let recorded = deps.table.record(store, claim, &log, now, deps.only_due, refused.as_ref()).await?;
     if refused.is_some() {
         tell_of_refusal(deps, store).await;
@@ -166,10 +166,10 @@ fn imported(state: &LogState) -> Imported {
 /// DynamoDB could not be reached.
 pub async fn sync_status(
     deps: &OrdersDeps,
-    sync_token: &str,
+    sync_token: &SyncToken,
     may: impl Fn(&str) -> bool,
 ) -> Result<Option<SyncSummary>, OrdersError> {
-    let store = deps.table.by_token(sync_token).await?.filter(|store| may(&store.organization_id));
+    let store = deps.table.by_token(sync_token).await?.filter(|store| may(store.organization_id.as_str()));
     Ok(store.as_ref().map(SyncSummary::of))
 }
 
@@ -179,17 +179,17 @@ pub async fn sync_status(
 /// DynamoDB could not be reached.
 pub async fn orders(
     deps: &OrdersDeps,
-    sync_token: &str,
+    sync_token: &SyncToken,
     status: Option<LogStatus>,
-    cursor: Option<&str>,
+    cursor: Option<&LogId>,
     limit: u8,
     may: impl Fn(&str) -> bool,
 ) -> Result<Option<OrderPage>, OrdersError> {
-    let Some(store) = deps.table.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+    let Some(store) = deps.table.by_token(sync_token).await?.filter(|store| may(store.organization_id.as_str())) else {
         return Ok(None);
     };
     let rows = deps.table.logs(&store.id, cursor, i32::from(limit)).await?;
-    let cursor = (rows.len() == usize::from(limit)).then(|| rows.last().map(|row| row.id.clone())).flatten();
+    let cursor = (rows.len() == usize::from(limit)).then(|| rows.last().map(|row| row.id.to_string())).flatten();
     let is_wanted = |row: &&LogRow| status.is_none_or(|wanted| row.state.status == wanted);
     Ok(Some(OrderPage { orders: rows.iter().filter(is_wanted).map(Order::of).collect(), cursor }))
 }

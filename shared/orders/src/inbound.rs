@@ -5,7 +5,7 @@
 use crate::decide::reopened;
 use crate::error::OrdersError;
 use crate::import::OrdersDeps;
-use crate::model::{LogState, LogStatus, Marketplace};
+use crate::model::{ExternalStoreId, LogId, LogState, LogStatus, Marketplace, ReceiptId};
 use crate::store::{LogRow, ReceiptClaim, StoreRow};
 use serde_json::Value;
 use switchyard_core::signature::{signs_body, verify};
@@ -57,8 +57,8 @@ pub enum Received {
 
 /// An order that a marketplace tells of.
 struct Notice {
-    shop: String,
-    receipt: String,
+    shop: ExternalStoreId,
+    receipt: ReceiptId,
 }
 
 /// Takes a notice from `marketplace`. An order that is known and imported changes nothing, however often it is told of.
@@ -98,12 +98,13 @@ pub async fn receive<'a>(
 }
 
 /// Makes a receipt known to a store, to be asked about within a minute.
-async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), OrdersError> {
-    let (claim, log_id) = (Owner::request(deps.clock.new_id().to_string()), deps.clock.new_id().to_string());
+async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &ReceiptId) -> Result<(), OrdersError> {
+    let claim = Owner::request(deps.clock.new_id().to_string());
+    let log_id = LogId::from(deps.clock.new_id().to_string());
     let now = deps.clock.now();
     match deps.table.claim_receipt(&store.id, receipt, &claim, log_id, now).await? {
         ReceiptClaim::Mine { log_id } => {
-            let log = LogRow::new(&store.id, &log_id, receipt, LogState::new(), now);
+            let log = LogRow::new(store.id.clone(), log_id, receipt.clone(), LogState::new(), now);
             match deps.table.record(store, &claim, &log, now, deps.only_due, None).await? {
                 Some(_) => Ok(()),
                 None => Err(OrdersError::Contended { store: store.id.clone() }),
@@ -139,7 +140,7 @@ fn shopify<'a>(
     let shop = header("x-shopify-shop-domain").ok_or(Received::Unreadable("X-Shopify-Shop-Domain"))?;
     let body: Value = serde_json::from_slice(body).map_err(|_| Received::Unreadable("body"))?;
     let receipt = body["id"].as_u64().ok_or(Received::Unreadable("id"))?;
-    Ok(Notice { shop: shop.to_owned(), receipt: receipt.to_string() })
+    Ok(Notice { shop: shop.into(), receipt: receipt.to_string().into() })
 }
 
 fn etsy<'a>(
@@ -166,7 +167,8 @@ fn etsy<'a>(
         _ => return Err(Received::Unreadable("shop_id")),
     };
     let receipt = body["resource_url"].as_str().and_then(|url| receipt_of(url, &shop));
-    Ok(Notice { receipt: receipt.ok_or(Received::Unreadable("resource_url"))?, shop })
+    let receipt = receipt.ok_or(Received::Unreadable("resource_url"))?;
+    Ok(Notice { shop: shop.into(), receipt: receipt.into() })
 }
 
 /// The receipt that `…/shops/{shop}/receipts/{receipt}` names. The address itself is never called.

@@ -22,7 +22,10 @@ pub use decide::sync_status as status_of;
 pub use error::OrdersError;
 pub use import::{Imported, OrdersDeps, import, orders, refuse_shop, register, sync_status};
 pub use inbound::{InboundDeps, Received, receive};
-pub use model::{Amount, Counts, LogState, LogStatus, Marketplace, SyncStatus, UnknownMarketplace, Verdict};
+pub use model::{
+    Amount, Counts, EventId, ExternalStoreId, LogId, LogState, LogStatus, Marketplace, ReceiptId, StoreId, SyncStatus,
+    SyncToken, UnknownMarketplace, Verdict,
+};
 pub use retry::{Retried, retry};
 pub use store::{Registration, SEALED, StoreIds};
 pub use sweep::{Swept, sweep};

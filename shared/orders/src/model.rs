@@ -6,6 +6,22 @@ use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 use std::time::Duration;
+use switchyard_core::id_type;
+
+id_type! {
+    /// A store's id, a UUID v7.
+    pub StoreId;
+    /// What names a store in clients' calls, a UUID v7; anyone who has it may import for the store.
+    pub SyncToken;
+    /// A store's id at its marketplace.
+    pub ExternalStoreId;
+    /// A receipt, as the marketplace knows it: up to 255 characters.
+    pub ReceiptId;
+    /// Our id of a receipt's log, a UUID v7: ids sort by creation.
+    pub LogId;
+    /// An event's id, a UUID v7.
+    pub EventId;
+}
 
 /// A marketplace we import from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

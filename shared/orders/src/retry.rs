@@ -3,6 +3,7 @@
 use crate::decide::reopened;
 use crate::error::OrdersError;
 use crate::import::OrdersDeps;
+use crate::model::{ReceiptId, SyncToken};
 use crate::store::{LogRow, StoreRow};
 use crate::sync::WRITTEN_TOGETHER;
 use jiff::Timestamp;
@@ -40,11 +41,12 @@ fn wake(row: &mut StoreRow, now: Timestamp, only_due: bool) {
 /// DynamoDB could not be reached; the same call may be made again.
 pub async fn retry(
     deps: &OrdersDeps,
-    sync_token: &str,
-    receipt: Option<&str>,
+    sync_token: &SyncToken,
+    receipt: Option<&ReceiptId>,
     may: impl Fn(&str) -> bool,
 ) -> Result<Retried, OrdersError> {
-    let Some(mut store) = deps.table.by_token(sync_token).await?.filter(|store| may(&store.organization_id)) else {
+    let Some(mut store) = deps.table.by_token(sync_token).await?.filter(|store| may(store.organization_id.as_str()))
+    else {
         return Ok(Retried::UnknownStore);
     };
     let rows = match receipt {
@@ -66,6 +68,6 @@ pub async fn retry(
     if store.is_paused {
         deps.table.change(&store.id, || deps.clock.now(), |row| wake(row, deps.clock.now(), deps.only_due)).await?;
     }
-    tracing::info!(store_id = store.id, reopened = count, "orders_reopened");
+    tracing::info!(store_id = store.id.as_str(), reopened = count, "orders_reopened");
     Ok(Retried::Reopened { count, has_more })
 }

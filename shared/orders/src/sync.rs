@@ -4,7 +4,7 @@ use crate::decide::{Asked, settle, wait_after};
 use crate::error::OrdersError;
 use crate::import::{OrdersDeps, tell_of_refusal};
 use crate::marketplace::LIMIT;
-use crate::model::{Counts, SyncStatus, Verdict};
+use crate::model::{Counts, EventId, StoreId, SyncStatus, Verdict};
 use crate::store::{EventRow, LogRow, StoreRow};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, Envelope, Owner, error_chain, iso_millis, metric};
+use switchyard_core::{Clock, Env, EnvError, Envelope, OrganizationId, Owner, error_chain, iso_millis, metric};
 use switchyard_io::{Aws, Queue};
 use switchyard_work::lease::Fence;
 use tokio::time::Instant;
@@ -80,7 +80,7 @@ impl SyncDeps {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {
-    pub(crate) store_id: String,
+    pub(crate) store_id: StoreId,
     /// What the job did before it ran out of time, when this goes on with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) so_far: Option<Counts>,
@@ -102,10 +102,10 @@ pub enum Synced {
 }
 
 /// Queues a store's job.
-pub(crate) async fn enqueue(deps: &SyncDeps, store_id: &str, so_far: Option<Counts>) -> Result<(), OrdersError> {
-    let job = Job { store_id: store_id.to_owned(), so_far };
+pub(crate) async fn enqueue(deps: &SyncDeps, store_id: &StoreId, so_far: Option<Counts>) -> Result<(), OrdersError> {
+    let job = Job { store_id: store_id.clone(), so_far };
     let id = deps.orders.clock.new_id().to_string();
-    let body = Envelope::new(JOB_KIND, id, store_id.to_owned(), None, job).to_json().map_err(OrdersError::Json)?;
+    let body = Envelope::new(JOB_KIND, id, store_id.to_string(), None, job).to_json().map_err(OrdersError::Json)?;
     deps.jobs.send(&body, Duration::ZERO).await.map_err(OrdersError::Queue)
 }
 
@@ -120,23 +120,27 @@ pub(crate) async fn enqueue(deps: &SyncDeps, store_id: &str, so_far: Option<Coun
 /// is permanent.
 pub async fn sync(deps: &SyncDeps, message: &str, owner: &Owner, deadline: Instant) -> Result<Synced, OrdersError> {
     let job = Envelope::<Job>::parse(message, JOB_KIND).map_err(OrdersError::Envelope)?.body;
-    let (orders, store_id) = (&deps.orders, job.store_id.as_str());
+    let (orders, store_id) = (&deps.orders, &job.store_id);
     let Some(fence) = orders.table.acquire_lease(store_id, owner, orders.clock.now()).await? else {
-        tracing::info!(store_id, reason = "already_running", "sync_store_skipped");
+        tracing::info!(store_id = store_id.as_str(), reason = "already_running", "sync_store_skipped");
         return Ok(Synced::AlreadyRunning);
     };
     let outcome = run(deps, &job, fence, deadline).await;
     // In all cases; a lease that cannot be released ends by itself.
     if let Err(error) = orders.table.release_lease(store_id, fence).await {
-        tracing::warn!(store_id, error = error_chain(&error), "the lease stands until its time is up");
+        tracing::warn!(
+            store_id = store_id.as_str(),
+            error = error_chain(&error),
+            "the lease stands until its time is up"
+        );
     }
     if let Ok(Synced::Continued(counts)) = outcome {
         // Only now: the message that goes on must find the lease free.
         enqueue(deps, store_id, Some(counts)).await?;
     }
     match &outcome {
-        Ok(_) => tracing::info!(store_id, "job_completed"),
-        Err(_) => tracing::warn!(store_id, "job_failed"),
+        Ok(_) => tracing::info!(store_id = store_id.as_str(), "job_completed"),
+        Err(_) => tracing::warn!(store_id = store_id.as_str(), "job_failed"),
     }
     outcome
 }
@@ -144,7 +148,7 @@ pub async fn sync(deps: &SyncDeps, message: &str, owner: &Owner, deadline: Insta
 async fn run(deps: &SyncDeps, job: &Job, fence: Fence, deadline: Instant) -> Result<Synced, OrdersError> {
     let orders = &deps.orders;
     let Some(mut store) = orders.table.by_id(&job.store_id).await? else {
-        tracing::info!(store_id = job.store_id, reason = "store_not_found", "sync_store_skipped");
+        tracing::info!(store_id = job.store_id.as_str(), reason = "store_not_found", "sync_store_skipped");
         return Ok(Synced::StoreNotFound);
     };
     let started = orders.clock.now();
@@ -184,7 +188,7 @@ async fn run(deps: &SyncDeps, job: &Job, fence: Fence, deadline: Instant) -> Res
             End::Through => {}
         }
         if chunk == MAX_CHUNKS {
-            tracing::info!(store_id = store.id, iterations = MAX_CHUNKS, "remaining_backlog");
+            tracing::info!(store_id = store.id.as_str(), iterations = MAX_CHUNKS, "remaining_backlog");
             break;
         }
         rows = orders.table.unfinished(&store.id, Some(&last), started, deps.chunk).await?;
@@ -280,9 +284,9 @@ fn ends_the_job(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Auth | Verdict::RateLimited { account_wide: true, .. })
 }
 
-fn log_batch(store_id: &str, counts: Counts, before: Counts) {
+fn log_batch(store_id: &StoreId, counts: Counts, before: Counts) {
     tracing::info!(
-        store_id,
+        store_id = store_id.as_str(),
         processed_count = counts.processed_count - before.processed_count,
         success_count = counts.success_count - before.success_count,
         failed_count = counts.failed_count - before.failed_count,
@@ -318,7 +322,7 @@ async fn finish(deps: &SyncDeps, store: &StoreRow, counts: Counts) -> Result<(),
         .await?;
     metric::count("processed", u64::from(counts.processed_count));
     tracing::info!(
-        store_id = done.id,
+        store_id = done.id.as_str(),
         status = done.sync_status.name(),
         processed_count = counts.processed_count,
         success_count = counts.success_count,
@@ -350,14 +354,14 @@ fn event(deps: &SyncDeps, store: &StoreRow, name: &str, data: &Value) -> Result<
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Payload<'a> {
-        event_id: &'a str,
+        event_id: &'a EventId,
         event: &'a str,
         timestamp: String,
-        organization_id: &'a str,
-        store_id: &'a str,
+        organization_id: &'a OrganizationId,
+        store_id: &'a StoreId,
         data: &'a Value,
     }
-    let (id, now) = (deps.orders.clock.new_id().to_string(), deps.orders.clock.now());
+    let (id, now) = (EventId::from(deps.orders.clock.new_id().to_string()), deps.orders.clock.now());
     let payload = Payload {
         event_id: &id,
         event: name,
@@ -373,14 +377,14 @@ fn event(deps: &SyncDeps, store: &StoreRow, name: &str, data: &Value) -> Result<
 /// Sends an event on and takes its mark off. A failure is no failure of the job: the sweeper sends it again.
 async fn publish(deps: &SyncDeps, event: &EventRow) {
     if let Err(error) = send(deps, event).await {
-        tracing::warn!(event_id = event.id, error = error_chain(&error), "the event waits for the sweeper");
+        tracing::warn!(event_id = event.id.as_str(), error = error_chain(&error), "the event waits for the sweeper");
     }
 }
 
 /// Sends an event to the callbacks.
 pub(crate) async fn send(deps: &SyncDeps, event: &EventRow) -> Result<(), OrdersError> {
     let body = json!({"event": event.event, "subject": event.store_id, "payload": event.payload});
-    let envelope = Envelope::new(EVENT_KIND, event.id.clone(), event.organization_id.clone(), None, body);
+    let envelope = Envelope::new(EVENT_KIND, event.id.to_string(), event.organization_id.to_string(), None, body);
     let text = envelope.to_json().map_err(OrdersError::Json)?;
     deps.callbacks.send(&text, Duration::ZERO).await.map_err(OrdersError::Queue)?;
     deps.orders.table.sent(event).await

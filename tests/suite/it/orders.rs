@@ -7,7 +7,7 @@ use serde_json::json;
 use std::time::Duration;
 use switchyard_core::Clock;
 use switchyard_core::Owner;
-use switchyard_orders::{Counts, Retried, SyncDeps, Synced, sweep, sync};
+use switchyard_orders::{Counts, ReceiptId, Retried, SyncDeps, Synced, sweep, sync};
 use tokio::time::Instant;
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn v32_each_due_store_is_queued_once_and_no_other_is_read() {
     assert_eq!(world.sweep().await, (0, 0), "before any job ends");
     let mut jobs = world.jobs().await;
     jobs.sort();
-    let mut wanted: Vec<_> = registered[10..].iter().map(|store| store.id.clone()).collect();
+    let mut wanted: Vec<_> = registered[10..].iter().map(|store| store.id.to_string()).collect();
     wanted.sort();
     assert_eq!(jobs, wanted);
     // A job that ended makes room for the next, a minute later.
@@ -174,7 +174,10 @@ async fn receipts_that_were_given_up_are_tried_again_when_asked() {
     assert!(store.log("gone-a1").await["retryExhausted"].as_bool().unwrap());
     world.end_fault(&gone).await;
     let orders = world.deps.orders();
-    let retry = async |receipt| switchyard_orders::retry(orders, &store.token, receipt, |_| true).await.unwrap();
+    let retry = async |receipt: Option<&str>| {
+        let receipt = receipt.map(ReceiptId::from);
+        switchyard_orders::retry(orders, &store.token, receipt.as_ref(), |_| true).await.unwrap()
+    };
     assert_eq!(retry(Some("never-seen")).await, Retried::UnknownReceipt);
     let one = |count| Retried::Reopened { count, has_more: false };
     assert_eq!(retry(Some("c-1")).await, one(0), "what is imported stays imported");

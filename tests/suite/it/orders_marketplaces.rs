@@ -38,7 +38,7 @@ async fn v15_refused_credentials_pause_the_store_until_its_token_changes() {
     let refused = json!({"success": false, "error": "Authentication failed"});
     assert_eq!((store.import("a-1").await, store.import("a-1").await), (refused.clone(), refused));
     let told = world.client.operator_events("store.auth_failed").await.unwrap();
-    let told: Vec<_> = told.iter().filter(|detail| detail["storeId"] == store.id).collect();
+    let told: Vec<_> = told.iter().filter(|detail| detail["storeId"] == store.id.as_str()).collect();
     assert_eq!((told.len(), &told[0]["marketplace"]), (1, &json!("etsy")));
     world.pass(10);
     assert_eq!(world.sweep().await, (0, 0), "asking again would only be refused again");
@@ -132,7 +132,7 @@ async fn a_store_whose_new_token_is_refused_too_spends_no_more_of_them() {
     world.pass(10);
     assert_eq!(world.sweep().await, (0, 0));
     let told = world.client.operator_events("store.auth_failed").await.unwrap();
-    assert_eq!(told.iter().filter(|detail| detail["storeId"] == store.id).count(), 1);
+    assert_eq!(told.iter().filter(|detail| detail["storeId"] == store.id.as_str()).count(), 1);
     // Somebody set the marketplace right, and asks for another try.
     world.end_fault(&refused).await;
     let retried = retry(world.deps.orders(), &store.token, None, |_| true).await.unwrap();

@@ -8,7 +8,8 @@ use std::time::Duration;
 use switchyard_core::Owner;
 use switchyard_core::{Clock, Timestamp};
 use switchyard_orders::{
-    Counts, Imported, Marketplace, Registration, SyncDeps, Synced, import, orders, register, sweep, sync, sync_status,
+    Counts, Imported, Marketplace, Registration, StoreId, SyncDeps, SyncToken, Synced, import, orders, register, sweep,
+    sync, sync_status,
 };
 use switchyard_sandbox::Sandbox;
 use switchyard_tests::client::{Client, unique};
@@ -61,9 +62,9 @@ impl World {
 
     pub(super) async fn store_on(&self, marketplace: Marketplace, token: &str) -> Store<'_> {
         let registration = Registration {
-            organization_id: self.organization.clone(),
+            organization_id: self.organization.as_str().into(),
             marketplace,
-            external_store_id: format!("ext-{}", unique()),
+            external_store_id: format!("ext-{}", unique()).into(),
             store_name: "S".into(),
             access_token: token.into(),
             currency: "USD".into(),
@@ -118,14 +119,14 @@ impl World {
 
 pub(super) struct Store<'a> {
     pub(super) world: &'a World,
-    pub(super) id: String,
-    pub(super) token: String,
+    pub(super) id: StoreId,
+    pub(super) token: SyncToken,
     pub(super) registration: Registration,
 }
 
 impl Store<'_> {
     pub(super) async fn import(&self, receipt: &str) -> Value {
-        match import(self.world.deps.orders(), &self.token, receipt, |_| true).await.unwrap() {
+        match import(self.world.deps.orders(), &self.token, &receipt.into(), |_| true).await.unwrap() {
             Imported::Answer(outcome) | Imported::NotYet(outcome) => json!(outcome),
             Imported::UnknownStore => panic!("the store is known"),
         }

@@ -5,7 +5,7 @@
 
 use super::credential::{Credential, Grant};
 use crate::error::OrdersError;
-use crate::model::{Amount, Verdict};
+use crate::model::{Amount, ExternalStoreId, ReceiptId, Verdict};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -53,8 +53,8 @@ impl Live {
         &self,
         adapter: &Adapter,
         credential: &Credential,
-        shop: &str,
-        receipt: &str,
+        shop: &ExternalStoreId,
+        receipt: &ReceiptId,
         now: Timestamp,
     ) -> Verdict {
         let verdict = match adapter {
@@ -105,8 +105,8 @@ impl Live {
         &self,
         base: &str,
         credential: &Credential,
-        shop: &str,
-        receipt: &str,
+        shop: &ExternalStoreId,
+        receipt: &ReceiptId,
         now: Timestamp,
     ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
@@ -122,7 +122,7 @@ impl Live {
         }
         let own = async |name| self.own(name).await.map_err(|error| error_chain(&error));
         let key = format!("{}:{}", own("ETSY_CLIENT_ID").await?, own("ETSY_SHARED_SECRET").await?);
-        let url = address(base, &["v3", "application", "shops", shop, "receipts", receipt])?;
+        let url = address(base, &["v3", "application", "shops", shop.as_str(), "receipts", receipt.as_str()])?;
         let request = self.get("Etsy", url)?.header("x-api-key", key).bearer_auth(credential.access_token.expose());
         let answer = answer("Etsy", request).await.map_err(|error| error_chain(&error))?;
         if let Some(verdict) = refusal(&answer, now) {
@@ -137,8 +137,8 @@ impl Live {
         &self,
         template: &str,
         credential: &Credential,
-        shop: &str,
-        receipt: &str,
+        shop: &ExternalStoreId,
+        receipt: &ReceiptId,
         now: Timestamp,
     ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
@@ -152,19 +152,20 @@ impl Live {
         struct PriceSet {
             shop_money: Price,
         }
-        let body = if receipt.bytes().all(|byte| byte.is_ascii_digit()) {
+        let body = if receipt.as_str().bytes().all(|byte| byte.is_ascii_digit()) {
             let query = format!("query($id: ID!) {{ order(id: $id) {{ {SHOPIFY_FIELDS} }} }}");
             json!({"query": query, "variables": {"id": format!("gid://shopify/Order/{receipt}")}})
         } else {
             let query =
                 format!("query($q: String!) {{ orders(first: 1, query: $q) {{ nodes {{ {SHOPIFY_FIELDS} }} }} }}");
-            let name = receipt.replace('\\', "\\\\").replace('"', "\\\"");
+            let name = receipt.as_str().replace('\\', "\\\\").replace('"', "\\\"");
             json!({"query": query, "variables": {"q": format!("name:\"{name}\"")}})
         };
-        if let Some(reason) = refuse_shop(template, shop) {
+        if let Some(reason) = refuse_shop(template, shop.as_str()) {
             return Err(reason.to_owned());
         }
-        let url = address(&template.replace("{shop}", shop), &["admin", "api", SHOPIFY_VERSION, "graphql.json"])?;
+        let url =
+            address(&template.replace("{shop}", shop.as_str()), &["admin", "api", SHOPIFY_VERSION, "graphql.json"])?;
         let request = self.http.request("Shopify", Method::POST, url).map_err(|error| error_chain(&error))?;
         let request = request.header("X-Shopify-Access-Token", credential.access_token.expose()).json(&body);
         let answer = answer("Shopify", request).await.map_err(|error| error_chain(&error))?;
@@ -201,7 +202,7 @@ impl Live {
         &self,
         base: &str,
         credential: &Credential,
-        receipt: &str,
+        receipt: &ReceiptId,
         now: Timestamp,
     ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
@@ -219,7 +220,7 @@ impl Live {
         struct Proceeds {
             grand_total: Price,
         }
-        let mut url = address(base, &["orders", "2026-01-01", "orders", receipt])?;
+        let mut url = address(base, &["orders", "2026-01-01", "orders", receipt.as_str()])?;
         url.set_query(Some("includedData=PROCEEDS"));
         let request = self.get("Amazon", url)?.header("x-amz-access-token", credential.access_token.expose());
         let answer = answer("Amazon", request).await.map_err(|error| error_chain(&error))?;

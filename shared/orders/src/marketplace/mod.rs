@@ -5,7 +5,7 @@ mod live;
 pub mod mock;
 
 use crate::error::OrdersError;
-use crate::model::{Marketplace, Verdict};
+use crate::model::{Marketplace, ReceiptId, Verdict};
 use crate::store::{OrdersTable, StoreRow};
 use credential::Credential;
 use live::Live;
@@ -73,7 +73,13 @@ impl Marketplaces {
 
     /// Asks the store's marketplace about one receipt. A token that has ended, or that the marketplace refuses, is
     /// replaced once where the store's credential allows it.
-    pub(crate) async fn ask(&self, store: &StoreRow, receipt: &str, table: &OrdersTable, clock: &Clock) -> Answered {
+    pub(crate) async fn ask(
+        &self,
+        store: &StoreRow,
+        receipt: &ReceiptId,
+        table: &OrdersTable,
+        clock: &Clock,
+    ) -> Answered {
         let mut token = store.access_token.clone();
         let verdict = self.ask_with(&mut token, store, receipt, table, clock).await;
         let refused = (verdict == Verdict::Auth).then_some(token);
@@ -85,7 +91,7 @@ impl Marketplaces {
         &self,
         token: &mut Sealed,
         store: &StoreRow,
-        receipt: &str,
+        receipt: &ReceiptId,
         table: &OrdersTable,
         clock: &Clock,
     ) -> Verdict {
@@ -98,7 +104,11 @@ impl Marketplaces {
             let credential = match self.vault.open(&store.token_context(), token).await {
                 Ok(text) => Credential::parse(text.expose()),
                 Err(error) => {
-                    tracing::error!(store_id = store.id, error = error_chain(&error), "the token could not be opened");
+                    tracing::error!(
+                        store_id = store.id.as_str(),
+                        error = error_chain(&error),
+                        "the token could not be opened"
+                    );
                     return Verdict::Unavailable;
                 }
             };
@@ -120,7 +130,11 @@ impl Marketplaces {
                 Ok(Renewed::Token(renewed)) => *token = renewed,
                 Ok(Renewed::Refused) => return Verdict::Auth,
                 Err(error) => {
-                    tracing::warn!(store_id = store.id, error = error_chain(&error), "the token could not be replaced");
+                    tracing::warn!(
+                        store_id = store.id.as_str(),
+                        error = error_chain(&error),
+                        "the token could not be replaced"
+                    );
                     return Verdict::Unavailable;
                 }
             }

@@ -2,10 +2,11 @@
 
 use super::{ATTEMPTS, OrdersTable, StoreRow, WORKFLOW, partition};
 use crate::error::OrdersError;
+use crate::model::{EventId, StoreId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::hex_sha256;
+use switchyard_core::{OrganizationId, hex_sha256};
 use switchyard_io::dynamo::{Changes, Item, Key, Transact, Write};
 use switchyard_work::outbox::{self, Due, DueRow};
 
@@ -16,9 +17,9 @@ const EVENT_TTL: Duration = Duration::from_secs(30 * 86_400);
 pub(crate) struct EventRow {
     pk: String,
     sk: String,
-    pub(crate) id: String,
-    pub(crate) organization_id: String,
-    pub(crate) store_id: String,
+    pub(crate) id: EventId,
+    pub(crate) organization_id: OrganizationId,
+    pub(crate) store_id: StoreId,
     pub(crate) event: String,
     /// The body to deliver, byte for byte.
     pub(crate) payload: String,
@@ -29,9 +30,9 @@ pub(crate) struct EventRow {
 }
 
 impl EventRow {
-    pub(crate) fn new(store: &StoreRow, id: String, event: &str, payload: String, now: Timestamp) -> Self {
+    pub(crate) fn new(store: &StoreRow, id: EventId, event: &str, payload: String, now: Timestamp) -> Self {
         let expires_at = (now + EVENT_TTL).as_second();
-        let due = Due::at(WORKFLOW, &hex_sha256(&[&id]), (now + outbox::GRACE).as_millisecond());
+        let due = Due::at(WORKFLOW, &hex_sha256(&[id.as_str()]), (now + outbox::GRACE).as_millisecond());
         Self {
             pk: partition(&store.id),
             sk: format!("{EVENT_PREFIX}{id}"),

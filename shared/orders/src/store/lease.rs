@@ -3,6 +3,7 @@
 
 use super::OrdersTable;
 use crate::error::OrdersError;
+use crate::model::StoreId;
 use jiff::Timestamp;
 use std::time::Duration;
 use switchyard_core::Owner;
@@ -18,11 +19,11 @@ pub(crate) const LEASED_FOR: Duration = Duration::from_secs(900);
 /// The lease of a store's sync.
 const SYNC: Columns = Columns { owner: "owner", attempt: Some("attempt"), until: "expires_ms", fence: Some("fence") };
 
-fn lease_key(store_id: &str) -> Key {
+fn lease_key(store_id: &StoreId) -> Key {
     Key { pk: format!("LOCK#sync-store:{store_id}"), sk: "L".into() }
 }
 
-fn refresh_key(store_id: &str) -> Key {
+fn refresh_key(store_id: &StoreId) -> Key {
     Key { pk: format!("LOCK#refresh:{store_id}"), sk: "L".into() }
 }
 
@@ -30,7 +31,7 @@ impl OrdersTable {
     /// Acquires a store's lease. Returns its fence, or `None` while another worker holds it.
     pub(crate) async fn acquire_lease(
         &self,
-        store_id: &str,
+        store_id: &StoreId,
         owner: &Owner,
         now: Timestamp,
     ) -> Result<Option<Fence>, OrdersError> {
@@ -43,14 +44,19 @@ impl OrdersTable {
     }
 
     /// Renews a store's lease. Returns `false` when another worker has it now.
-    pub(crate) async fn renew_lease(&self, store_id: &str, fence: Fence, now: Timestamp) -> Result<bool, OrdersError> {
+    pub(crate) async fn renew_lease(
+        &self,
+        store_id: &StoreId,
+        fence: Fence,
+        now: Timestamp,
+    ) -> Result<bool, OrdersError> {
         let until_ms = (now + LEASED_FOR).as_millisecond();
         let changes = SYNC.renew(Changes::new(), Holder::Fence(fence), until_ms);
         Ok(matches!(self.table.update(&lease_key(store_id), changes).await?, Update::Applied(_)))
     }
 
     /// Releases a store's lease; another worker's stays.
-    pub(crate) async fn release_lease(&self, store_id: &str, fence: Fence) -> Result<(), OrdersError> {
+    pub(crate) async fn release_lease(&self, store_id: &StoreId, fence: Fence) -> Result<(), OrdersError> {
         let changes = SYNC.release(Changes::new(), Holder::Fence(fence));
         let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&lease_key(store_id), changes).await?;
         Ok(())
@@ -59,7 +65,7 @@ impl OrdersTable {
     /// Claims the right to replace a store's token. Returns `false` while another process has it.
     pub(crate) async fn claim_refresh(
         &self,
-        store_id: &str,
+        store_id: &StoreId,
         claim: &Owner,
         now: Timestamp,
     ) -> Result<bool, OrdersError> {
@@ -69,7 +75,7 @@ impl OrdersTable {
     }
 
     /// Releases that right; another process's stays.
-    pub(crate) async fn release_refresh(&self, store_id: &str, claim: &Owner) -> Result<(), OrdersError> {
+    pub(crate) async fn release_refresh(&self, store_id: &StoreId, claim: &Owner) -> Result<(), OrdersError> {
         let changes = CLAIM.release(Changes::new(), Holder::Owner(claim));
         let (Update::Applied(_) | Update::Refused(_)) = self.table.update(&refresh_key(store_id), changes).await?;
         Ok(())

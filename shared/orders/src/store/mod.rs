@@ -38,6 +38,7 @@ pub(crate) use registered::StoreRow;
 pub use registered::{Registration, SEALED, StoreIds};
 
 use crate::error::OrdersError;
+use crate::model::StoreId;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -58,7 +59,7 @@ const TOKENS_KNOWN: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 pub(crate) struct OrdersTable {
     table: Table,
     /// Store ids by the digest of their token: a token belongs to one store only, so that it is looked up once.
-    by_token: Arc<Mutex<LruCache<String, String>>>,
+    by_token: Arc<Mutex<LruCache<String, StoreId>>>,
 }
 
 impl OrdersTable {
@@ -76,6 +77,6 @@ impl OrdersTable {
     }
 }
 
-fn partition(store_id: &str) -> String {
+fn partition(store_id: &StoreId) -> String {
     format!("S#{store_id}")
 }

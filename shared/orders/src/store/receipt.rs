@@ -3,7 +3,7 @@
 use super::lease::CLAIMED_FOR;
 use super::{ATTEMPTS, OrdersTable, StoreRow, partition};
 use crate::error::OrdersError;
-use crate::model::{LogState, LogStatus};
+use crate::model::{LogId, LogState, LogStatus, ReceiptId, StoreId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use switchyard_work::lease::{CLAIM, Holder};
 pub(crate) struct GuardRow {
     pk: String,
     sk: String,
-    pub(crate) log_id: String,
+    pub(crate) log_id: LogId,
     /// Whose claim it is; absent once the log is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) claim: Option<String>,
@@ -34,9 +34,9 @@ pub(crate) struct LogRow {
     pk: String,
     sk: String,
     pub(crate) version: i64,
-    pub(crate) id: String,
-    pub(crate) store_id: String,
-    pub(crate) receipt: String,
+    pub(crate) id: LogId,
+    pub(crate) store_id: StoreId,
+    pub(crate) receipt: ReceiptId,
     #[serde(flatten)]
     pub(crate) state: LogState,
     pub(crate) created_at: Timestamp,
@@ -49,15 +49,15 @@ pub(crate) struct LogRow {
 }
 
 impl LogRow {
-    pub(crate) fn new(store_id: &str, id: &str, receipt: &str, state: LogState, now: Timestamp) -> Self {
-        let Key { pk, sk } = log_key(store_id, id);
+    pub(crate) fn new(store_id: StoreId, id: LogId, receipt: ReceiptId, state: LogState, now: Timestamp) -> Self {
+        let Key { pk, sk } = log_key(&store_id, &id);
         let mut row = Self {
             pk,
             sk,
             version: 1,
-            id: id.to_owned(),
-            store_id: store_id.to_owned(),
-            receipt: receipt.to_owned(),
+            id,
+            store_id,
+            receipt,
             state,
             created_at: now,
             updated_at: now,
@@ -83,24 +83,24 @@ impl LogRow {
     fn index(&mut self) {
         let is_listed = self.state.status != LogStatus::Success;
         let at = self.state.next_retry_at.map_or(0, Timestamp::as_millisecond);
-        let hash = if self.state.retry_exhausted { exhausted(&self.store_id) } else { self.store_id.clone() };
+        let hash = if self.state.retry_exhausted { exhausted(&self.store_id) } else { self.store_id.to_string() };
         self.unfinished_pk = is_listed.then_some(hash);
         self.unfinished_sk = is_listed.then(|| format!("{}#{}", sortable(at), self.id));
     }
 }
 
 /// Where the index `unfinished` keeps the receipts that the sync gave up.
-fn exhausted(store_id: &str) -> String {
+fn exhausted(store_id: &StoreId) -> String {
     format!("exhausted#{store_id}")
 }
 
-fn log_key(store_id: &str, log_id: &str) -> Key {
+fn log_key(store_id: &StoreId, log_id: &LogId) -> Key {
     Key { pk: partition(store_id), sk: format!("L#{log_id}") }
 }
 
 /// Receipts are hashed: 255 characters can be more bytes than a key takes.
-fn guard_key(store_id: &str, receipt: &str) -> Key {
-    Key { pk: partition(store_id), sk: format!("R#{}", hex_sha256(&[receipt])) }
+fn guard_key(store_id: &StoreId, receipt: &ReceiptId) -> Key {
+    Key { pk: partition(store_id), sk: format!("R#{}", hex_sha256(&[receipt.as_str()])) }
 }
 
 /// Epoch milliseconds as text that sorts like the number.
@@ -111,7 +111,7 @@ fn sortable(at_ms: i64) -> String {
 /// Result of [`OrdersTable::claim_receipt`].
 pub(crate) enum ReceiptClaim {
     /// Claimed, to be recorded under this log id.
-    Mine { log_id: String },
+    Mine { log_id: LogId },
     /// Imported or refused before; here is its row.
     Known(Box<LogRow>),
     /// Another import holds the claim.
@@ -122,10 +122,10 @@ impl OrdersTable {
     /// Claims a receipt before the marketplace is asked.
     pub(crate) async fn claim_receipt(
         &self,
-        store_id: &str,
-        receipt: &str,
+        store_id: &StoreId,
+        receipt: &ReceiptId,
         claim: &Owner,
-        log_id: String,
+        log_id: LogId,
         now: Timestamp,
     ) -> Result<ReceiptClaim, OrdersError> {
         let key = guard_key(store_id, receipt);
@@ -207,7 +207,7 @@ impl OrdersTable {
     /// Unfinished receipts of a store that may be tried by `until`, from `after` on, at most `limit`.
     pub(crate) async fn unfinished(
         &self,
-        store_id: &str,
+        store_id: &StoreId,
         after: Option<&str>,
         until: Timestamp,
         limit: i32,
@@ -219,11 +219,11 @@ impl OrdersTable {
             return Ok(Vec::new());
         }
         let range = Some((AttributeValue::S(from), AttributeValue::S(to)));
-        self.indexed(store_id.to_owned(), range, limit).await
+        self.indexed(store_id.to_string(), range, limit).await
     }
 
     /// Receipts of a store that the sync gave up, at most `limit`.
-    pub(crate) async fn given_up(&self, store_id: &str, limit: i32) -> Result<Vec<LogRow>, OrdersError> {
+    pub(crate) async fn given_up(&self, store_id: &StoreId, limit: i32) -> Result<Vec<LogRow>, OrdersError> {
         self.indexed(exhausted(store_id), None, limit).await
     }
 
@@ -239,7 +239,7 @@ impl OrdersTable {
     }
 
     /// The log of a receipt, if it was imported or refused before.
-    pub(crate) async fn log(&self, store_id: &str, receipt: &str) -> Result<Option<LogRow>, OrdersError> {
+    pub(crate) async fn log(&self, store_id: &StoreId, receipt: &ReceiptId) -> Result<Option<LogRow>, OrdersError> {
         let Some(guard) = self.table.get(&guard_key(store_id, receipt)).await? else { return Ok(None) };
         let guard: GuardRow = self.table.read(guard)?;
         let item = self.table.get(&log_key(store_id, &guard.log_id)).await?;
@@ -247,7 +247,7 @@ impl OrdersTable {
     }
 
     /// When the first unfinished receipt may be tried again.
-    pub(crate) async fn next_retry(&self, store_id: &str) -> Result<Option<Timestamp>, OrdersError> {
+    pub(crate) async fn next_retry(&self, store_id: &StoreId) -> Result<Option<Timestamp>, OrdersError> {
         let rows = self.unfinished(store_id, None, Timestamp::MAX, 1).await?;
         Ok(rows.first().and_then(|row| row.state.next_retry_at))
     }
@@ -292,8 +292,8 @@ impl OrdersTable {
     /// One page of a store's receipts, newest first.
     pub(crate) async fn logs(
         &self,
-        store_id: &str,
-        before: Option<&str>,
+        store_id: &StoreId,
+        before: Option<&LogId>,
         limit: i32,
     ) -> Result<Vec<LogRow>, OrdersError> {
         // `L#` up to the id, which is left out by ending just before it.
@@ -308,6 +308,6 @@ impl OrdersTable {
         };
         let (items, _) = self.table.page(page).await?;
         let rows = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<LogRow>, _>>()?;
-        Ok(rows.into_iter().filter(|row| Some(row.id.as_str()) != before).take(limit as usize).collect())
+        Ok(rows.into_iter().filter(|row| Some(&row.id) != before).take(limit as usize).collect())
     }
 }

@@ -3,12 +3,12 @@
 use super::{ATTEMPTS, OrdersTable, WORKFLOW, partition};
 use crate::decide::{WINDOW, sync_status};
 use crate::error::OrdersError;
-use crate::model::{LogState, LogStatus, Marketplace, SyncStatus};
+use crate::model::{ExternalStoreId, LogId, LogState, LogStatus, Marketplace, StoreId, SyncStatus, SyncToken};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::PoisonError;
 use std::time::Duration;
-use switchyard_core::{Classify as _, Clock, Disposition, hex_sha256};
+use switchyard_core::{Classify as _, Clock, Disposition, OrganizationId, hex_sha256};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
 use switchyard_io::reseal::{KEPT_ANSWERS, SealedColumn, Shape, text};
 use switchyard_io::vault::{Sealed, Vault};
@@ -23,7 +23,7 @@ pub(crate) const QUEUED_FOR: Duration = Duration::from_secs(900);
 /// A receipt's place among the newest ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recent {
-    pub(crate) id: String,
+    pub(crate) id: LogId,
     pub(crate) status: LogStatus,
 }
 
@@ -34,11 +34,11 @@ pub(crate) struct StoreRow {
     sk: String,
     /// Changes with every write.
     pub(crate) version: i64,
-    pub(crate) id: String,
-    pub(crate) sync_token: String,
-    pub(crate) organization_id: String,
+    pub(crate) id: StoreId,
+    pub(crate) sync_token: SyncToken,
+    pub(crate) organization_id: OrganizationId,
     pub(crate) marketplace: Marketplace,
-    pub(crate) external_store_id: String,
+    pub(crate) external_store_id: ExternalStoreId,
     pub(crate) store_name: String,
     /// Sealed for [`StoreRow::token_context`].
     pub(crate) access_token: Sealed,
@@ -80,7 +80,9 @@ pub const SEALED: &[SealedColumn] = &[
         shape: Shape::Text,
         context: |row| {
             let marketplace = text(row, "marketplace")?.parse().ok()?;
-            Some(natural_key(&text(row, "organization_id")?, marketplace, &text(row, "external_store_id")?).pk)
+            let organization_id = text(row, "organization_id")?.into();
+            let external_store_id = text(row, "external_store_id")?.into();
+            Some(natural_key(&organization_id, marketplace, &external_store_id).pk)
         },
         lock: Some("version"),
     },
@@ -108,18 +110,18 @@ impl StoreRow {
     }
 
     /// Takes a log's change into counters, newest receipts and status.
-    pub(crate) fn count(&mut self, id: &str, before: Option<&LogState>, after: &LogState) {
+    pub(crate) fn count(&mut self, id: &LogId, before: Option<&LogState>, after: &LogState) {
         let one = |holds: bool| i64::from(holds);
         let is = |state: Option<&LogState>, status| one(state.is_some_and(|state| state.status == status));
         self.imported_success_count += is(Some(after), LogStatus::Success) - is(before, LogStatus::Success);
         self.rate_limited_count += is(Some(after), LogStatus::RateLimited) - is(before, LogStatus::RateLimited);
         self.unfinished_count += one(after.is_unfinished()) - one(before.is_some_and(LogState::is_unfinished));
-        match self.recent.iter_mut().find(|recent| recent.id == id) {
+        match self.recent.iter_mut().find(|recent| recent.id == *id) {
             Some(recent) => recent.status = after.status,
             // Ids sort by creation. A row that is older than all of a full window stays out of view.
             None if before.is_none() => {
-                let place = self.recent.partition_point(|recent| recent.id.as_str() > id);
-                self.recent.insert(place, Recent { id: id.to_owned(), status: after.status });
+                let place = self.recent.partition_point(|recent| recent.id > *id);
+                self.recent.insert(place, Recent { id: id.clone(), status: after.status });
                 self.recent.truncate(WINDOW);
             }
             None => {}
@@ -142,7 +144,7 @@ impl StoreRow {
         self.due = at.filter(|_| !self.is_paused).map(|at| {
             let at = at.max(self.not_before.unwrap_or(at));
             let at = at.as_millisecond().max(self.queued_until.unwrap_or_default());
-            Due::at(WORKFLOW, &hex_sha256(&[&self.id]), at)
+            Due::at(WORKFLOW, &hex_sha256(&[self.id.as_str()]), at)
         });
     }
 }
@@ -150,12 +152,12 @@ impl StoreRow {
 /// What registering a store takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// Whose store it is.
-    pub organization_id: String,
+    /// The organization that the store belongs to.
+    pub organization_id: OrganizationId,
     /// Where it sells.
     pub marketplace: Marketplace,
-    /// The marketplace's id of it.
-    pub external_store_id: String,
+    /// The store's id at its marketplace.
+    pub external_store_id: ExternalStoreId,
     /// What people call it.
     pub store_name: String,
     /// A bare token, or a JSON credential.
@@ -167,10 +169,10 @@ pub struct Registration {
 /// What names a registered store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreIds {
-    /// UUID v7.
-    pub store_id: String,
-    /// UUID v7; anyone who has it may import for the store.
-    pub sync_token: String,
+    /// For the platform itself.
+    pub store_id: StoreId,
+    /// For clients' calls.
+    pub sync_token: SyncToken,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -181,23 +183,26 @@ struct LookupRow {
     ids: StoreIds,
 }
 
-pub(crate) fn store_key(store_id: &str) -> Key {
+pub(crate) fn store_key(store_id: &StoreId) -> Key {
     Key { pk: partition(store_id), sk: "META".into() }
 }
 
-fn natural_key(organization_id: &str, marketplace: Marketplace, external_store_id: &str) -> Key {
-    let digest = hex_sha256(&[organization_id, marketplace.name(), external_store_id]);
+fn natural_key(organization_id: &OrganizationId, marketplace: Marketplace, external_store_id: &ExternalStoreId) -> Key {
+    let digest = hex_sha256(&[organization_id.as_str(), marketplace.name(), external_store_id.as_str()]);
     Key { pk: format!("SU#{digest}"), sk: "U".into() }
 }
 
-/// Several organisations may have registered the same shop.
-fn shop_key(marketplace: Marketplace, external_store_id: &str, store_id: &str) -> Key {
-    let digest = hex_sha256(&[marketplace.name(), external_store_id]);
-    Key { pk: format!("SX#{digest}"), sk: format!("S#{store_id}") }
+/// Several organizations may have registered the same shop.
+fn shop_partition(marketplace: Marketplace, external_store_id: &ExternalStoreId) -> String {
+    format!("SX#{}", hex_sha256(&[marketplace.name(), external_store_id.as_str()]))
 }
 
-fn token_key(sync_token: &str) -> Key {
-    Key { pk: format!("ST#{}", hex_sha256(&[&sync_token.to_ascii_lowercase()])), sk: "T".into() }
+fn shop_key(marketplace: Marketplace, external_store_id: &ExternalStoreId, store_id: &StoreId) -> Key {
+    Key { pk: shop_partition(marketplace, external_store_id), sk: format!("S#{store_id}") }
+}
+
+fn token_key(sync_token: &SyncToken) -> Key {
+    Key { pk: format!("ST#{}", hex_sha256(&[&sync_token.as_str().to_ascii_lowercase()])), sk: "T".into() }
 }
 
 impl OrdersTable {
@@ -209,7 +214,8 @@ impl OrdersTable {
         clock: &Clock,
     ) -> Result<StoreIds, OrdersError> {
         let now = clock.now();
-        let ids = StoreIds { store_id: clock.new_id().to_string(), sync_token: clock.new_id().to_string() };
+        let ids =
+            StoreIds { store_id: clock.new_id().to_string().into(), sync_token: clock.new_id().to_string().into() };
         let natural = natural_key(&new.organization_id, new.marketplace, &new.external_store_id);
         let access_token = vault.seal(&natural.pk, &new.access_token).await?;
         let Key { pk, sk } = store_key(&ids.store_id);
@@ -286,9 +292,13 @@ impl OrdersTable {
     }
 
     /// Every store that is this shop of a marketplace.
-    pub(crate) async fn of_shop(&self, marketplace: Marketplace, shop: &str) -> Result<Vec<StoreRow>, OrdersError> {
+    pub(crate) async fn of_shop(
+        &self,
+        marketplace: Marketplace,
+        shop: &ExternalStoreId,
+    ) -> Result<Vec<StoreRow>, OrdersError> {
         let mut stores = Vec::new();
-        for item in self.table.rows(&shop_key(marketplace, shop, "").pk, "").await? {
+        for item in self.table.rows(&shop_partition(marketplace, shop), "").await? {
             let lookup: LookupRow = self.table.read(item)?;
             stores.extend(self.by_id(&lookup.ids.store_id).await?);
         }
@@ -296,7 +306,7 @@ impl OrdersTable {
     }
 
     /// The store of a token, whatever the case of its letters.
-    pub(crate) async fn by_token(&self, sync_token: &str) -> Result<Option<StoreRow>, OrdersError> {
+    pub(crate) async fn by_token(&self, sync_token: &SyncToken) -> Result<Option<StoreRow>, OrdersError> {
         let key = token_key(sync_token);
         let known = self.by_token.lock().unwrap_or_else(PoisonError::into_inner).get(&key.pk).cloned();
         let store_id = match known {
@@ -312,7 +322,7 @@ impl OrdersTable {
         self.by_id(&store_id).await
     }
 
-    pub(crate) async fn by_id(&self, store_id: &str) -> Result<Option<StoreRow>, OrdersError> {
+    pub(crate) async fn by_id(&self, store_id: &StoreId) -> Result<Option<StoreRow>, OrdersError> {
         let item = self.table.get(&store_key(store_id)).await?;
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
@@ -320,7 +330,7 @@ impl OrdersTable {
     /// Rereads and changes a store until nobody else changed it in between; `None` when there is no such store.
     pub(crate) async fn change(
         &self,
-        store_id: &str,
+        store_id: &StoreId,
         now: impl Fn() -> Timestamp,
         edit: impl Fn(&mut StoreRow),
     ) -> Result<Option<StoreRow>, OrdersError> {
@@ -331,11 +341,11 @@ impl OrdersTable {
                 return Ok(Some(next));
             }
         }
-        Err(OrdersError::Contended { store: store_id.to_owned() })
+        Err(OrdersError::Contended { store: store_id.clone() })
     }
 
     /// Marks a due store as queued, so that it is queued once. Returns its id, or `None` when another was faster.
-    pub(crate) async fn mark_queued(&self, row: &DueRow, now: Timestamp) -> Result<Option<String>, OrdersError> {
+    pub(crate) async fn mark_queued(&self, row: &DueRow, now: Timestamp) -> Result<Option<StoreId>, OrdersError> {
         let until = (now + QUEUED_FOR).as_millisecond();
         let changes = Changes::new()
             .set("due_at", until)
