@@ -91,7 +91,7 @@ pub async fn accept(
 /// Sends the event's key to the queue.
 pub(crate) async fn enqueue(queue: &Queue, row: &EventRow) -> Result<(), AdtError> {
     let envelope: Envelope<model::QueuedEvent> =
-        Envelope::new(ENVELOPE_KIND, row.id.clone(), row.company_key.clone(), row.trace.clone(), row.queued());
+        Envelope::new(ENVELOPE_KIND, row.id.clone(), row.company_key.to_string(), row.trace.clone(), row.queued());
     let body = envelope.to_json().map_err(AdtError::Json)?;
     queue.send_fifo(&body, &row.group_id, &row.dedup_id()).await.map_err(AdtError::Queue)
 }

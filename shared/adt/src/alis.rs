@@ -2,7 +2,7 @@
 
 use crate::decide::{ResidentPage, resident_page};
 use crate::error::AdtError;
-use crate::model::Record;
+use crate::model::{CompanyKey, Record};
 use serde_json::Value;
 use std::time::Duration;
 use switchyard_core::access::BasicCredentials;
@@ -78,13 +78,14 @@ impl Alis {
     pub(crate) async fn residents(
         &self,
         auth: &BasicCredentials,
-        company_key: &str,
+        company_key: &CompanyKey,
         community_id: Option<i64>,
         page: u32,
         page_size: u32,
         deadline: Instant,
     ) -> Result<ResidentPage, AdtError> {
-        let mut path = format!("residents?companyKey={}&page={page}&pageSize={page_size}", path_segment(company_key));
+        let mut path =
+            format!("residents?companyKey={}&page={page}&pageSize={page_size}", path_segment(company_key.as_str()));
         if let Some(id) = community_id {
             path.push_str(&format!("&communityId={id}"));
         }

@@ -3,7 +3,7 @@
 use crate::credentials::Credentials;
 use crate::decide::{FlatEvent, flat_row, normalise, resident_id};
 use crate::error::AdtError;
-use crate::model::LeaveRead;
+use crate::model::{CompanyKey, EventMessageId, LeaveRead};
 use crate::process::{FLAT_KEY, ProcessDeps};
 use crate::store::Retention;
 use serde::Serialize;
@@ -32,7 +32,7 @@ const STEP: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct BackfillOptions {
     /// Whose residents.
-    pub company_key: String,
+    pub company_key: CompanyKey,
     /// Only of this community.
     pub community_id: Option<i64>,
     /// Residents a page.
@@ -151,7 +151,7 @@ async fn one(
     if !options.skip_caspio {
         let facts = FlatEvent {
             event_type: "backfill.resident",
-            event_message_id: &format!("backfill-{}-{id}", options.company_key),
+            event_message_id: &EventMessageId::from(format!("backfill-{}-{id}", options.company_key)),
             event_message_date: &iso_millis(now),
             leave: &LeaveRead::NotRead,
         };

@@ -1,6 +1,7 @@
 //! ALIS credentials by company.
 
 use crate::error::AdtError;
+use crate::model::CompanyKey;
 use std::collections::HashSet;
 use switchyard_core::access::BasicCredentials;
 use switchyard_core::{Env, EnvError};
@@ -50,13 +51,13 @@ impl Credentials {
     }
 
     /// The company's credentials; with `refused`, fetched anew if they may have been rotated since.
-    pub(crate) async fn of(&self, company_key: &str, refused: bool) -> Result<BasicCredentials, AdtError> {
-        let id = format!("{}{}", self.prefix, secret_name(company_key));
+    pub(crate) async fn of(&self, company_key: &CompanyKey, refused: bool) -> Result<BasicCredentials, AdtError> {
+        let id = format!("{}{}", self.prefix, secret_name(company_key.as_str()));
         let found = if refused { self.secrets.refreshed(&id).await } else { self.secrets.get(&id).await };
         match found {
             Ok(values) => pair(&values, "username", "password"),
-            Err(SecretError::NotFound { .. }) if self.sandbox_companies.contains(company_key) => {
-                tracing::debug!(tenant_id = company_key, "using the sandbox's credentials");
+            Err(SecretError::NotFound { .. }) if self.sandbox_companies.contains(company_key.as_str()) => {
+                tracing::debug!(tenant_id = company_key.as_str(), "using the sandbox's credentials");
                 self.sandbox.get().await
             }
             Err(SecretError::NotFound { .. }) => Err(AdtError::NoCredentials),

@@ -1,6 +1,6 @@
 //! The rules, pure: ALIS's records in, the normalised resident and Caspio's flat row out.
 
-use crate::model::{LeaveRead, Record, Resident};
+use crate::model::{CompanyKey, EventMessageId, LeaveRead, Record, Resident};
 use serde_json::{Map, Value, json};
 use switchyard_core::{Timestamp, iso_millis};
 
@@ -71,7 +71,7 @@ fn current_room(detail: &Record, basic: &Record) -> (Option<String>, Option<Stri
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlatEvent<'a> {
     pub(crate) event_type: &'a str,
-    pub(crate) event_message_id: &'a str,
+    pub(crate) event_message_id: &'a EventMessageId,
     pub(crate) event_message_date: &'a str,
     pub(crate) leave: &'a LeaveRead,
 }
@@ -79,7 +79,7 @@ pub(crate) struct FlatEvent<'a> {
 /// Caspio's row for a resident. Columns that are absent keep their value there: the leave's unless one was read, and
 /// all that belongs to the event when a later one was applied before (`event` is `None`).
 pub(crate) fn flat_row(
-    company_key: &str,
+    company_key: &CompanyKey,
     community_id: Option<i64>,
     resident: &Resident,
     event: Option<FlatEvent<'_>>,

@@ -24,6 +24,6 @@ pub use accept::{AcceptDeps, Accepted, accept};
 pub use backfill::{BackfillOptions, BackfillSummary, FailedResident, PAGE_SIZE, backfill};
 pub use error::AdtError;
 pub use health::{Health, HealthDeps};
-pub use model::{EventKind, Notification, SchemaErrors};
+pub use model::{CompanyKey, EventKind, EventMessageId, Notification, SchemaErrors};
 pub use process::{Outcome, ProcessDeps, process};
 pub use sweep::{SweepDeps, Swept, sweep};

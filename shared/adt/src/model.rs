@@ -4,7 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use switchyard_core::Timestamp;
+use switchyard_core::{Timestamp, id_type};
+
+id_type! {
+    /// A company's key at ALIS: the tenant.
+    pub CompanyKey;
+    /// ALIS's id of a message: text or number as sent, with every digit, since .NET ticks do not fit a double.
+    pub EventMessageId;
+}
 
 /// The kind of [`switchyard_core::Envelope`] that carries a [`QueuedEvent`].
 pub const ENVELOPE_KIND: &str = "adt.event";
@@ -21,20 +28,20 @@ pub struct QueuedEvent {
     /// ALIS's event type, such as `residents.move_in`.
     pub event_type: String,
     /// ALIS's id of the message.
-    pub event_message_id: String,
+    pub event_message_id: EventMessageId,
 }
 
 /// One ALIS webhook. The same `event_message_id` may come again under another type or company.
 #[derive(Clone, Debug)]
 pub struct Notification {
     /// The tenant.
-    pub company_key: String,
+    pub company_key: CompanyKey,
     /// The community, when the event concerns one.
     pub community_id: Option<i64>,
     /// Such as `residents.move_in`; any text is accepted, unknown types are stored and ignored.
     pub event_type: String,
-    /// Text or number as sent, with every digit: .NET ticks do not fit a double.
-    pub event_message_id: String,
+    /// ALIS's id of the message.
+    pub event_message_id: EventMessageId,
     /// As sent; mostly ISO 8601, sometimes without a zone, which then means UTC.
     pub event_message_date: String,
     /// The event's own data, verbatim JSON object; `{}` when absent.
@@ -65,10 +72,10 @@ impl Notification {
         };
         let mut reader = Reader { fields, errors: SchemaErrors::default() };
         let notification = Self {
-            company_key: reader.company_key(),
+            company_key: reader.company_key().into(),
             community_id: reader.community_id(),
             event_type: reader.text("EventType", 0, MAX_TEXT_CHARS),
-            event_message_id: reader.message_id(),
+            event_message_id: reader.message_id().into(),
             event_message_date: reader.text("EventMessageDate", 0, MAX_TEXT_CHARS),
             data: reader.data(),
         };

@@ -5,15 +5,13 @@ use crate::caspio::{Caspio, Upserted};
 use crate::credentials::Credentials;
 use crate::decide::{FlatEvent, flat_row, masked, normalise, parse_instant, resident_id};
 use crate::error::AdtError;
-use crate::model::{ENVELOPE_KIND, EventKind, LeaveRead, QueuedEvent, Record, Resident};
-use crate::store::{AdtTable, EventRow, Issue, IssueRow, Retention, event_key};
+use crate::model::{CompanyKey, ENVELOPE_KIND, EventKind, LeaveRead, QueuedEvent, Record, Resident};
+use crate::store::{AdtTable, EventRow, Issue, IssueRow, Retention, event_digest, event_key};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Owner;
 use switchyard_core::access::BasicCredentials;
-use switchyard_core::{
-    Classify, Clock, Disposition, Env, EnvError, Envelope, Timestamp, error_chain, hex_sha256, metric,
-};
+use switchyard_core::{Classify, Clock, Disposition, Env, EnvError, Envelope, Timestamp, error_chain, metric};
 use switchyard_io::dynamo::Key;
 use switchyard_io::http::Http;
 use switchyard_io::{Aws, Secrets, Table};
@@ -98,8 +96,9 @@ async fn take(
     deadline: Instant,
 ) -> Result<Outcome, AdtError> {
     let QueuedEvent { event_type, event_message_id } = &envelope.body;
-    let key = event_key(&envelope.tenant, event_type, event_message_id);
-    let digest = hex_sha256(&[&envelope.tenant, event_type, event_message_id]);
+    let company_key = CompanyKey::from(envelope.tenant.as_str());
+    let key = event_key(&company_key, event_type, event_message_id);
+    let digest = event_digest(&company_key, event_type, event_message_id);
     let now = deps.clock.now();
     let left = i64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(0);
     let event = match deps.table.claim(&key, &digest, owner, now, now.as_millisecond() + left).await? {

@@ -17,7 +17,7 @@
 //! A failed event may be processed by a later delivery.
 
 use crate::error::AdtError;
-use crate::model::{EventKind, Notification, QueuedEvent, Resident};
+use crate::model::{CompanyKey, EventKind, EventMessageId, Notification, QueuedEvent, Resident};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::Owner;
@@ -47,11 +47,11 @@ pub(crate) struct EventRow {
     /// Opaque id, given to the sender.
     pub(crate) id: String,
     pub(crate) status: String,
-    pub(crate) company_key: String,
+    pub(crate) company_key: CompanyKey,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) community_id: Option<i64>,
     pub(crate) event_type: String,
-    pub(crate) event_message_id: String,
+    pub(crate) event_message_id: EventMessageId,
     pub(crate) event_message_date: String,
     /// ISO 8601.
     pub(crate) received_at: String,
@@ -99,7 +99,7 @@ impl EventRow {
             _ => ("received", None, outbox::GRACE),
         };
         let group = resident.map_or_else(|| format!("event {event_message_id}"), |id| format!("resident {id}"));
-        let digest = hex_sha256(&[company_key, event_type, event_message_id]);
+        let digest = event_digest(company_key, event_type, event_message_id);
         Self {
             pk,
             sk,
@@ -112,7 +112,7 @@ impl EventRow {
             event_message_id: event_message_id.clone(),
             event_message_date: notification.event_message_date.clone(),
             received_at: iso_millis(now),
-            group_id: hex_sha256(&[company_key, &group]),
+            group_id: hex_sha256(&[company_key.as_str(), &group]),
             trace,
             payload: Some(notification.data.clone()),
             payload_parts: 0,
@@ -128,7 +128,7 @@ impl EventRow {
 
     /// SQS's deduplication id: the event's identity, 64 hex digits.
     pub(crate) fn dedup_id(&self) -> String {
-        hex_sha256(&[&self.company_key, &self.event_type, &self.event_message_id])
+        event_digest(&self.company_key, &self.event_type, &self.event_message_id)
     }
 
     pub(crate) fn queued(&self) -> QueuedEvent {
@@ -243,7 +243,7 @@ impl AdtTable {
     /// written all the same, for it was read from ALIS just now, but the event's own facts must not be.
     pub(crate) async fn save_resident(
         &self,
-        company_key: &str,
+        company_key: &CompanyKey,
         resident: &Resident,
         event_ms: i64,
         retention: Retention,
@@ -253,7 +253,7 @@ impl AdtTable {
         let instant = |at: Option<Timestamp>| at.map(iso_millis);
         let changes = Changes::new()
             .set("v", 1)
-            .set("company_key", company_key)
+            .set("company_key", company_key.as_str())
             .set("resident_id", resident.resident_id)
             .set("status", resident.status.as_str())
             .set_or_remove("product_type", resident.product_type.clone())
@@ -305,7 +305,7 @@ pub(crate) struct IssueRow {
     v: u8,
     event_id: String,
     event_type: String,
-    event_message_id: String,
+    event_message_id: EventMessageId,
     #[serde(skip_serializing_if = "Option::is_none")]
     community_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -351,15 +351,21 @@ impl IssueRow {
 }
 
 /// `pk = C#<company>`, `sk = E#<type>#<message id>`; a `#` inside a part is escaped, so that no two events share a key.
-pub(crate) fn event_key(company_key: &str, event_type: &str, event_message_id: &str) -> Key {
-    Key { pk: company_pk(company_key), sk: format!("E#{}#{}", escaped(event_type), escaped(event_message_id)) }
+pub(crate) fn event_key(company_key: &CompanyKey, event_type: &str, event_message_id: &EventMessageId) -> Key {
+    let sk = format!("E#{}#{}", escaped(event_type), escaped(event_message_id.as_str()));
+    Key { pk: company_pk(company_key), sk }
 }
 
-fn resident_key(company_key: &str, resident_id: i64) -> Key {
+/// The event's identity as 64 hex digits: the deduplication id, and what decides its shard of the index `due`.
+pub(crate) fn event_digest(company_key: &CompanyKey, event_type: &str, event_message_id: &EventMessageId) -> String {
+    hex_sha256(&[company_key.as_str(), event_type, event_message_id.as_str()])
+}
+
+fn resident_key(company_key: &CompanyKey, resident_id: i64) -> Key {
     Key { pk: company_pk(company_key), sk: format!("R#{resident_id}") }
 }
 
-fn company_pk(company_key: &str) -> String {
+fn company_pk(company_key: &CompanyKey) -> String {
     format!("C#{company_key}")
 }
 
