@@ -1,4 +1,4 @@
-//! What the functions of this crate need: table, queue, clock, sealed secrets, and for deliveries an HTTP client.
+//! Dependencies of this crate's functions: table, queue, clock, sealed secrets, and an HTTP client for deliveries.
 
 use crate::store::{CallbacksTable, EndpointRow};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use switchyard_io::operator::Operator;
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, Queue, Secrets, Table};
 
-/// What receiving events and managing endpoints need.
+/// Dependencies of receiving events and managing endpoints.
 #[derive(Clone)]
 pub struct CallbacksDeps {
     pub(crate) table: CallbacksTable,
@@ -19,7 +19,7 @@ pub struct CallbacksDeps {
 }
 
 impl CallbacksDeps {
-    /// Reads `CALLBACKS_TABLE`, `CALLBACK_QUEUE_URL`, `DATA_KEY_SECRET` and what [`Guard`] does.
+    /// Reads `CALLBACKS_TABLE`, `CALLBACK_QUEUE_URL`, `DATA_KEY_SECRET` and the settings of [`Guard`].
     ///
     /// # Errors
     /// A setting is missing or wrong.
@@ -33,14 +33,14 @@ impl CallbacksDeps {
         })
     }
 
-    /// The same with another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 }
 
-/// What delivering needs.
+/// Dependencies of delivering.
 #[derive(Clone)]
 pub struct DeliverDeps {
     pub(crate) callbacks: CallbacksDeps,
@@ -51,13 +51,13 @@ pub struct DeliverDeps {
 }
 
 impl DeliverDeps {
-    /// How long a request to `endpoint` may take.
+    /// The timeout of a request to `endpoint`.
     pub(crate) fn timeout_of(&self, endpoint: &EndpointRow) -> Duration {
         endpoint.timeout_ms.map_or(self.timeout, Duration::from_millis)
     }
 
-    /// Reads what [`CallbacksDeps`] does, `OPERATOR_BUS`, `WEBHOOK_TIMEOUT_MS` (default 5000) and `WEBHOOK_SECRET`, which
-    /// adds the legacy signature.
+    /// Reads the settings of [`CallbacksDeps`], `OPERATOR_BUS`, `WEBHOOK_TIMEOUT_MS` (default 5000) and `WEBHOOK_SECRET`,
+    /// which adds the legacy signature.
     ///
     /// # Errors
     /// A setting is missing or wrong.
@@ -73,7 +73,7 @@ impl DeliverDeps {
         })
     }
 
-    /// The same with another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { callbacks: self.callbacks.with_clock(clock), ..self }

@@ -6,29 +6,30 @@ use switchyard_io::QueueError;
 use switchyard_io::dynamo::DynamoError;
 use switchyard_io::vault::VaultError;
 
-/// Why an event could not be taken on or delivered. What a receiver answers is no error of ours: it is written down.
+/// Why an event could not be accepted or delivered. A receiver's response is never an error here: it is recorded as the
+/// outcome of the attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbacksError {
-    /// The queue message is none of ours. Permanent.
+    /// The queue message is not one of this workflow. Permanent.
     #[error("reading the queue message")]
     Envelope(#[source] EnvelopeError),
-    /// Another worker has the delivery. Retried when its lease ends.
+    /// Another worker holds the delivery's lease. Retried when the lease ends.
     #[error("another worker holds the delivery")]
     Busy {
-        /// Until the lease ends.
+        /// The time until the lease ends.
         wait: Duration,
     },
-    /// Some due rows could not be dealt with; the log says why. They are due again later.
-    #[error("{failed} due rows could not be dealt with")]
+    /// Some due rows could not be processed; the log has the reasons. They are due again later.
+    #[error("{failed} due rows could not be processed")]
     Sweep {
-        /// How many.
+        /// The number of rows.
         failed: u64,
     },
     /// DynamoDB.
-    #[error("keeping endpoints and deliveries")]
+    #[error("reading or writing endpoints and deliveries")]
     Dynamo(#[source] DynamoError),
     /// An endpoint's secret could not be sealed or opened.
-    #[error("keeping an endpoint's secret")]
+    #[error("sealing or opening an endpoint's secret")]
     Vault(#[source] VaultError),
     /// SQS.
     #[error("queueing deliveries")]

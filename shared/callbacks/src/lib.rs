@@ -1,9 +1,9 @@
-//! Callbacks: signed webhooks to customers' endpoints, for every workflow that has something to tell.
+//! Callbacks: signed webhooks to customers' endpoints, for the events of every workflow.
 //!
 //! Read in this order: a workflow puts a [`Published`] event in an envelope on the queue; [`process`] fans it out into
-//! one delivery for each endpoint, and attempts each by itself; [`sweep`] sends what is overdue; [`manage`] is what the
-//! endpoints' owners do. `decide` holds the rules, `switchyard_core::signature` the signatures, `store` every row, key and condition. The
-//! contract is `docs/callbacks.md`.
+//! one delivery for each endpoint, and attempts each by itself; [`sweep`] sends overdue deliveries again; [`manage`] is
+//! what organizations do with their endpoints. `decide` holds the rules, `switchyard_core::signature` the signatures,
+//! `store` every row, key and condition. The contract is `docs/callbacks.md`.
 
 mod decide;
 mod deliver;

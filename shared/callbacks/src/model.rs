@@ -1,4 +1,4 @@
-//! What is delivered, to whom, and how often it is tried.
+//! Events, deliveries and endpoints: ids, queue messages, retry policies and states.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,29 +11,29 @@ id_type! {
     pub EventId;
 }
 
-/// Kind of the envelopes that bring an event.
+/// Kind of the envelopes that hold an event.
 pub const EVENT_KIND: &str = "callbacks.event";
-/// Kind of the envelopes that ask for one delivery.
+/// Kind of the envelopes that hold a [`DeliveryJob`].
 pub(crate) const DELIVERY_KIND: &str = "callbacks.delivery";
-/// Kind of the envelopes that ask for a window of failed deliveries.
+/// Kind of the envelopes that hold a [`RecoverJob`].
 pub(crate) const RECOVER_KIND: &str = "callbacks.recover";
 
 /// The event that `POST /webhooks/{id}/test` sends.
 pub const TEST_EVENT: &str = "webhook.test";
 
-/// The most of a receiver's answer that is read and kept.
+/// The most bytes of a response that are read and stored.
 pub const EXCERPT_BYTES: usize = 20_000;
 
-/// An event as a workflow hands it over, in an envelope of kind [`EVENT_KIND`] whose id is the event's and whose tenant
-/// is the organisation: `{"event":"sync.completed","subject":"<store id>","payload":"{…}"}`.
+/// An event as a workflow publishes it, in an envelope of kind [`EVENT_KIND`] with the event's id and the organization as
+/// its tenant: `{"event":"sync.completed","subject":"<store id>","payload":"{…}"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// Its name, such as `sync.completed`.
+    /// The event's name, such as `sync.completed`.
     pub event: String,
-    /// What it is about.
+    /// The id of what the event is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// The body to post, byte for byte: every attempt signs and sends the same text.
+    /// The body to post, byte for byte: every attempt signs and sends the same bytes.
     pub payload: String,
 }
 
@@ -43,11 +43,11 @@ pub struct Published {
 pub(crate) struct DeliveryJob {
     pub(crate) event_id: EventId,
     pub(crate) endpoint_id: EndpointId,
-    /// Attempts made when this was sent; a message that is out of date does nothing.
+    /// Attempts made when the message was sent; an outdated message does nothing.
     pub(crate) attempts: u32,
 }
 
-/// A window of failed deliveries to be sent again.
+/// A window of failed deliveries to be retried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RecoverJob {
@@ -68,11 +68,11 @@ pub struct NewEndpoint {
     pub target_url: String,
 }
 
-/// When a failed delivery is tried again.
+/// When a failed delivery is retried.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RetryPolicy {
-    /// Three attempts, as the service this one replaces: after 1 minute, after 5.
+    /// Three attempts, as the replaced service made: retries after 1 minute and after 5.
     #[default]
     Compat,
     /// The ten attempts over three days that Standard Webhooks suggests.
@@ -82,23 +82,23 @@ pub enum RetryPolicy {
     Custom(Vec<u32>),
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[schemars(rename = "WebhookDeliveryStatus")]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryStatus {
-    /// To be tried, or tried again.
+    /// An attempt is due or planned.
     Pending,
-    /// The receiver took it.
+    /// The receiver accepted it.
     Success,
-    /// Given up, with its reason.
+    /// Given up; the reason is recorded.
     Failed,
-    /// The endpoint was switched off or removed before it could be tried.
+    /// The endpoint was disabled or removed before an attempt.
     Skipped,
 }
 
 impl DeliveryStatus {
-    /// Its name on the wire.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",

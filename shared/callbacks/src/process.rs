@@ -11,10 +11,10 @@ use crate::store::{DeliveryRow, EventRow};
 use serde::Deserialize;
 use switchyard_core::{Envelope, EnvelopeError, OrganizationId, Owner};
 
-/// Takes one message from the queue: an event to fan out, a delivery to attempt, a window to recover.
+/// Processes one queue message: an event to fan out, a delivery to attempt, or a window to recover.
 ///
 /// # Errors
-/// Transient faults of DynamoDB or SQS: the message should come again. A message that is none of ours is permanent.
+/// Transient faults of DynamoDB or SQS: the message should be received again. A message of another workflow is permanent.
 pub async fn process(deps: &DeliverDeps, message: &str, owner: &Owner) -> Result<(), CallbacksError> {
     #[derive(Deserialize)]
     struct Kind {
@@ -39,8 +39,8 @@ fn parse<T: serde::Serialize + serde::de::DeserializeOwned>(
     Envelope::parse(message, kind).map_err(CallbacksError::Envelope)
 }
 
-/// Writes an event with one delivery for each endpoint that wants it, in one transaction, then sends one message for
-/// each. A repetition sends again what was not attempted yet, which is harmless.
+/// Writes an event with one delivery for each active endpoint in one transaction, then sends one message for each
+/// delivery. A duplicate of the message sends deliveries that have no attempt yet again, which is harmless.
 async fn fan_out(
     deps: &CallbacksDeps,
     event_id: EventId,
@@ -64,7 +64,7 @@ async fn fan_out(
     send_all(deps, &deliveries).await
 }
 
-/// One message for each delivery, at once.
+/// Sends one message for each delivery, without delay.
 pub(crate) async fn send_all(deps: &CallbacksDeps, deliveries: &[DeliveryRow]) -> Result<(), CallbacksError> {
     let messages = deliveries.iter().map(|row| message(row, row.attempts)).collect::<Result<Vec<_>, _>>()?;
     Ok(deps.queue.send_all(&messages).await?)

@@ -1,6 +1,6 @@
-//! Endpoints, deliveries and events as their owner sees them.
+//! Endpoints, deliveries and events as clients see them.
 
-use crate::decide::Summary;
+use crate::decide::EventSummary;
 use crate::model::{DeliveryStatus, RetryPolicy, Trigger};
 use crate::store::{AttemptRow, DeliveryRow, EndpointRow, EventRow};
 use jiff::Timestamp;
@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use switchyard_core::iso_millis;
 
-/// Characters of each response that are shown: Lambda's own response holds 6 MB.
-const SHOWN_RESPONSE: usize = 4_000;
+/// The most characters shown of each response: a response of Lambda holds 6 MB.
+const SHOWN_RESPONSE_CHARS: usize = 4_000;
 
 /// A webhook endpoint, in short.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
@@ -158,7 +158,7 @@ impl WebhookAttempt {
             duration_ms: row.duration_ms,
             status_code: row.status_code,
             error: row.error.clone(),
-            response: row.response.chars().take(SHOWN_RESPONSE).collect(),
+            response: row.response.chars().take(SHOWN_RESPONSE_CHARS).collect(),
             trigger: row.trigger,
         }
     }
@@ -198,7 +198,7 @@ pub struct WebhookEvent {
 impl WebhookEvent {
     pub(crate) fn of(
         row: EventRow,
-        summary: Summary,
+        summary: EventSummary,
         deliveries: &[DeliveryRow],
         attempts: &[AttemptRow],
     ) -> Result<Self, serde_json::Error> {

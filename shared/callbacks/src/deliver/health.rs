@@ -1,4 +1,4 @@
-//! An endpoint's health: its circuit, the end of an endpoint that only fails, and what operators are told.
+//! An endpoint's health: its circuit, when it is disabled, and the operator's events about it.
 
 use crate::deps::DeliverDeps;
 use crate::error::CallbacksError;
@@ -11,8 +11,8 @@ use switchyard_io::operator::Notice;
 use switchyard_io::webhook::Answered;
 use switchyard_work::circuit::Failed;
 
-/// Keeps the endpoint's record: a success closes its circuit, failures open it, and at last switch the endpoint off. An
-/// endpoint in good health costs no write.
+/// Records a request's outcome: a success closes the endpoint's circuit, failures open it and in the end disable the
+/// endpoint. A healthy endpoint needs no write.
 pub(super) async fn record_health(
     deps: &DeliverDeps,
     endpoint: &EndpointRow,
@@ -34,12 +34,12 @@ pub(super) async fn record_health(
             if matches!(next, Failed::Dead) {
                 return disable(deps, endpoint, "only_failures").await;
             }
-            warn(deps, &after, now_ms).await?;
+            warn_operator(deps, &after, now_ms).await?;
             if let Failed::Opens(opened) = next
                 && table.change_endpoint(endpoint, opened).await?.is_some()
             {
                 metric::count("callback.circuit_opened", 1);
-                tracing::warn!(reason = "circuit_open", "an endpoint is left alone for a while");
+                tracing::warn!(reason = "circuit_open", "the circuit of an endpoint opened");
             }
         }
     }
@@ -55,33 +55,33 @@ async fn disable(deps: &DeliverDeps, endpoint: &EndpointRow, reason: &str) -> Re
     if deps.callbacks.table.change_endpoint(endpoint, disabled).await?.is_some() {
         metric::count("endpoint.disabled", 1);
         tracing::warn!(reason, "endpoint disabled");
-        deps.operator.tell(Notice::EndpointDisabled, &about(endpoint, "reason", &reason.into())).await;
+        deps.operator.tell(Notice::EndpointDisabled, &endpoint_detail(endpoint, "reason", &reason.into())).await;
     }
     Ok(())
 }
 
-/// Tells the operator, once for each mark, that an endpoint nears the end of the time in which it may do nothing but fail.
-async fn warn(deps: &DeliverDeps, endpoint: &EndpointRow, now_ms: i64) -> Result<(), CallbacksError> {
+/// Warns the operator, once for each threshold, that an endpoint will be disabled if it goes on failing.
+async fn warn_operator(deps: &DeliverDeps, endpoint: &EndpointRow, now_ms: i64) -> Result<(), CallbacksError> {
     let Some((percent, warned)) = endpoint.circuit.warning(now_ms) else { return Ok(()) };
     if deps.callbacks.table.change_endpoint(endpoint, warned).await?.is_some() {
-        deps.operator.tell(Notice::EndpointFailing, &about(endpoint, "percent", &percent.into())).await;
+        deps.operator.tell(Notice::EndpointFailing, &endpoint_detail(endpoint, "percent", &percent.into())).await;
     }
     Ok(())
 }
 
-pub(super) async fn tell_of_failure(
+pub(super) async fn report_exhausted(
     deps: &DeliverDeps,
     event: &EventRow,
     endpoint: &EndpointRow,
     reason: Option<&str>,
 ) {
-    let mut detail = about(endpoint, "reason", &json!(reason));
+    let mut detail = endpoint_detail(endpoint, "reason", &json!(reason));
     detail["eventId"] = event.id.as_str().into();
     deps.operator.tell(Notice::DeliveryExhausted, &detail).await;
 }
 
-/// What an operator is told of an endpoint; its address stays out, since it may hold a token.
-fn about(endpoint: &EndpointRow, name: &str, value: &Value) -> Value {
+/// The detail of an operator's event about an endpoint. It leaves out the address, which may hold a token.
+fn endpoint_detail(endpoint: &EndpointRow, name: &str, value: &Value) -> Value {
     json!({
         "webhookId": endpoint.id,
         "organizationId": endpoint.organization_id,

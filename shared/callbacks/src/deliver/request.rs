@@ -1,4 +1,4 @@
-//! The request of one attempt, and what is kept of its response.
+//! The request of one attempt, and what is stored of its response.
 
 use crate::deps::DeliverDeps;
 use crate::model::EXCERPT_BYTES;
@@ -31,14 +31,14 @@ pub(super) async fn post(
     request.post(&deps.http, SERVICE, headers, EXCERPT_BYTES).await
 }
 
-/// The beginning of an answer as text: what is no UTF-8 grows when it is replaced.
+/// The beginning of a response as text. It is cut after decoding: replacing invalid UTF-8 makes it longer.
 pub(super) fn excerpt(body: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(body).into_owned();
     text.truncate(text.floor_char_boundary(EXCERPT_BYTES));
     text
 }
 
-/// `500 Internal Server Error`, or a word for what kept an answer from coming.
+/// `500 Internal Server Error`, or a code for why there was no response.
 pub(super) fn reason(answer: &Result<Answer, HttpError>) -> String {
     match answer {
         Ok(answer) => format!("{} {}", answer.status, answer.reason()),
@@ -46,8 +46,8 @@ pub(super) fn reason(answer: &Result<Answer, HttpError>) -> String {
     }
 }
 
-/// `Retry-After` of an answer that asks for patience.
-pub(super) fn wished_wait(answer: &Answer, now: Timestamp) -> Option<Duration> {
+/// `Retry-After` of a response that asks to be retried later.
+pub(super) fn requested_wait(answer: &Answer, now: Timestamp) -> Option<Duration> {
     matches!(answer.status, 429 | 502..=504).then(|| answer.retry_after(now)).flatten()
 }
 
@@ -62,12 +62,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_counts_only_where_it_asks_for_patience() {
+    fn retry_after_counts_only_on_a_status_that_asks_for_it() {
         let now: Timestamp = "2026-01-05T10:00:00Z".parse().unwrap();
         let wish = |status: u16, text: &str| {
             let mut answer = Answer { status, headers: Default::default(), body: Default::default() };
             answer.headers.insert("retry-after", text.parse().unwrap());
-            wished_wait(&answer, now).map(|wait| wait.as_secs())
+            requested_wait(&answer, now).map(|wait| wait.as_secs())
         };
         assert_eq!(wish(429, "7"), Some(7));
         assert_eq!(wish(503, "Mon, 05 Jan 2026 10:02:00 GMT"), Some(120));

@@ -1,4 +1,4 @@
-//! Attempts: the log of requests that were made for a delivery.
+//! Attempts: the log of a delivery's requests.
 
 use super::DeliveryRow;
 use super::event::event_partition;
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const ATTEMPT_KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
+const ATTEMPT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
 /// One attempt's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,10 +20,10 @@ pub(crate) struct AttemptRow {
     pub(crate) duration_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) status_code: Option<u16>,
-    /// `500 Internal Server Error`, or a word for what kept an answer from coming.
+    /// `500 Internal Server Error`, or a code for why there was no response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// The beginning of the answer.
+    /// The beginning of the response's body.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) response: String,
     pub(crate) trigger: Trigger,
@@ -44,7 +44,7 @@ impl AttemptRow {
             error: None,
             response: String::new(),
             trigger: delivery.trigger,
-            expires_at: (started_at + ATTEMPT_KEPT_FOR).as_second(),
+            expires_at: (started_at + ATTEMPT_RETENTION).as_second(),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Deliveries: their rows, and how one is claimed, settled and started anew.
+//! Deliveries: their rows, and how one is claimed, settled, rescheduled and restarted.
 
-use super::event::{EVENT_KEPT_FOR, event_partition};
+use super::event::{EVENT_RETENTION, event_partition};
 use super::{AttemptRow, CallbacksTable, EndpointRow, EventRow, WORKFLOW};
-use crate::decide::Part;
+use crate::decide::DeliverySummary;
 use crate::error::CallbacksError;
 use crate::model::{DeliveryStatus, EndpointId, EventId, Trigger};
 use jiff::Timestamp;
@@ -21,14 +21,14 @@ pub(crate) struct DeliveryRow {
     sk: String,
     pub(crate) event_id: EventId,
     pub(crate) endpoint_id: EndpointId,
-    /// The endpoint's row.
+    /// Key of the endpoint's row.
     endpoint_row_pk: String,
     endpoint_row_sk: String,
     pub(crate) target_url: String,
     pub(crate) status: DeliveryStatus,
-    /// Attempts of the current round, which decide the next wait.
+    /// Attempts of the current round; they decide the next wait.
     pub(crate) attempts: u32,
-    /// Attempts ever, which number the log.
+    /// Attempts of all rounds; they number the log.
     pub(crate) attempts_ever: u32,
     #[serde(default)]
     pub(crate) trigger: Trigger,
@@ -36,7 +36,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) round_began: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next_attempt_at: Option<i64>,
-    /// A place in the endpoint's pace that is already ours.
+    /// A slot that is reserved in the endpoint's pace, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slot_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ impl DeliveryRow {
             endpoint_pk: endpoint.id.clone(),
             endpoint_sk: event.id.clone(),
             created_at: now,
-            expires_at: (now + EVENT_KEPT_FOR).as_second(),
+            expires_at: (now + EVENT_RETENTION).as_second(),
             due: Some(Due::at(WORKFLOW, &digest(&event.id, &endpoint.id), due)),
         }
     }
@@ -91,8 +91,8 @@ impl DeliveryRow {
         Key { pk: self.endpoint_row_pk.clone(), sk: self.endpoint_row_sk.clone() }
     }
 
-    pub(crate) fn part(&self) -> Part {
-        Part {
+    pub(crate) fn summary(&self) -> DeliverySummary {
+        DeliverySummary {
             status: self.status,
             attempts: self.attempts_ever,
             next_attempt_at: self.next_attempt_at,
@@ -104,14 +104,14 @@ impl DeliveryRow {
         outbox::shard(WORKFLOW, &digest(&self.event_id, &self.endpoint_id))
     }
 
-    /// The mark of a delivery whose message is to be sent now.
+    /// The unsent mark of a delivery whose message is sent now.
     fn unsent(&self, now_ms: i64) -> Due {
         let grace_ms = i64::try_from(outbox::GRACE.as_millis()).unwrap_or_default();
         Due { due_shard: self.shard(), due_at: now_ms + grace_ms, due_count: 0 }
     }
 }
 
-/// What spreads deliveries over the shards of the index `due`.
+/// The digest that decides a delivery's shard of the index `due`.
 fn digest(event_id: &EventId, endpoint_id: &EndpointId) -> String {
     hex_sha256(&[event_id.as_str(), endpoint_id.as_str()])
 }
@@ -120,13 +120,13 @@ fn delivery_key(event_id: &EventId, endpoint_id: &EndpointId) -> Key {
     Key { pk: event_partition(event_id), sk: format!("D#{endpoint_id}") }
 }
 
-/// What follows for a delivery that was claimed.
+/// What a worker decides about the delivery that it claimed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Next {
-    /// It ends.
-    Ended(DeliveryStatus),
-    /// It is attempted later.
-    Again(Retry),
+pub(crate) enum Resolution {
+    /// No more attempts.
+    Settled(DeliveryStatus),
+    /// Another attempt at this time.
+    Rescheduled(Retry),
 }
 
 impl CallbacksTable {
@@ -153,7 +153,7 @@ impl CallbacksTable {
         };
         let (items, more) = self.table.page(page).await?;
         let mut rows = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<DeliveryRow>, _>>()?;
-        // Long rows fill a page before there are so many of them.
+        // Long rows can fill a page before it has `limit` rows.
         let has_more = rows.len() > limit as usize || (more.is_some() && rows.len() > 1);
         let next = if has_more { rows.pop().map(|row| row.event_id) } else { None };
         Ok((rows, next))
@@ -171,19 +171,19 @@ impl CallbacksTable {
         Ok(attempt::claim(&self.table, &delivery_key(event_id, endpoint_id), by, pending, is_pending).await?)
     }
 
-    /// Settles or reschedules a claimed delivery, with the attempt that was made, if one was. Returns `false` when the
-    /// lease was lost.
+    /// Settles or reschedules a claimed delivery, and logs the attempt if there was one. Returns `false` when the lease was
+    /// lost.
     pub(crate) async fn settle(
         &self,
         row: &DeliveryRow,
-        next: &Next,
+        resolution: &Resolution,
         attempt: Option<&AttemptRow>,
         error: Option<&str>,
     ) -> Result<bool, CallbacksError> {
         let changes = row.lease.release(Changes::new());
-        let mut changes = match next {
-            Next::Ended(status) => attempt::settle(changes).set("status", status.name()),
-            Next::Again(retry) => retry.reschedule(changes, row.shard()),
+        let mut changes = match resolution {
+            Resolution::Settled(status) => attempt::settle(changes).set("status", status.name()),
+            Resolution::Rescheduled(retry) => retry.reschedule(changes, row.shard()),
         };
         if let Some(attempt) = attempt {
             changes = changes
@@ -191,9 +191,9 @@ impl CallbacksTable {
                 .set("attempts_ever", i64::from(attempt.number))
                 .set_or_remove("last_status", attempt.status_code.map(i64::from));
         }
-        changes = match (error, next) {
+        changes = match (error, resolution) {
             (Some(error), _) => changes.set("last_error", error),
-            (None, Next::Ended(DeliveryStatus::Success)) => changes.remove("last_error"),
+            (None, Resolution::Settled(DeliveryStatus::Success)) => changes.remove("last_error"),
             (None, _) => changes,
         };
         let mut writes = vec![Write::Update(row.key(), changes)];
@@ -203,7 +203,7 @@ impl CallbacksTable {
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
-    /// Starts a delivery anew because somebody asked; `false` while a worker has it, or when it is no longer as it was
+    /// Restarts a delivery on request. Returns `false` while a worker holds it, or when its status has changed since it was
     /// read: the index `endpoint` lags behind.
     pub(crate) async fn reopen(&self, row: &DeliveryRow, now_ms: i64) -> Result<bool, CallbacksError> {
         let changes = lease::ROW

@@ -1,4 +1,4 @@
-//! Endpoints: their rows, the count of them for each event, and the pace of each.
+//! Endpoints: their rows, how many there are for each event, and the pace of each.
 
 use super::CallbacksTable;
 use crate::error::CallbacksError;
@@ -13,12 +13,12 @@ use switchyard_io::vault::Sealed;
 use switchyard_work::circuit::Circuit;
 use switchyard_work::pace;
 
-/// A secret, and until when an old one still signs.
+/// A signing secret; one that was rotated signs until its time is over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SigningSecret {
     /// Sealed for the endpoint's id.
     secret: Sealed,
-    /// Epoch milliseconds; absent for the one in force.
+    /// Epoch milliseconds; absent for the current secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<i64>,
 }
@@ -32,7 +32,7 @@ impl SigningSecret {
         &self.secret
     }
 
-    /// The same, signing until then.
+    /// Makes the secret sign until the given time only.
     pub(crate) fn ending(self, until: i64) -> Self {
         Self { until: Some(until), ..self }
     }
@@ -42,7 +42,7 @@ impl SigningSecret {
     }
 }
 
-/// What the callbacks table keeps sealed.
+/// The sealed columns of the callbacks table.
 pub const SEALED: &[SealedColumn] = &[SealedColumn {
     attribute: "secrets",
     shape: Shape::ListOf("secret"),
@@ -58,7 +58,7 @@ pub(crate) struct EndpointRow {
     pub(crate) id: EndpointId,
     pub(crate) organization_id: OrganizationId,
     pub(crate) event: String,
-    /// Byte for byte as it was given.
+    /// Byte for byte as it was registered.
     pub(crate) target_url: String,
     pub(crate) is_active: bool,
     /// Newest first.
@@ -125,7 +125,7 @@ fn lookup_key(endpoint_id: &EndpointId) -> Key {
     Key { pk: format!("W#{endpoint_id}"), sk: "META".into() }
 }
 
-/// Where the organisation's endpoints for one event are counted.
+/// The row that counts the organization's endpoints for one event.
 fn count_key(endpoint: &EndpointRow) -> Key {
     Key { pk: endpoint.pk.clone(), sk: format!("N#{}", endpoint.event) }
 }
@@ -135,15 +135,17 @@ fn pace_key(endpoint_id: &EndpointId) -> Key {
 }
 
 /// Outcome of [`CallbacksTable::add_endpoint`].
-pub(crate) enum Added {
-    New,
-    /// It was there: here it is.
-    Known(Box<EndpointRow>),
-    TooMany,
+pub(crate) enum EndpointAdded {
+    /// The endpoint is new.
+    Created,
+    /// An endpoint with the same three values exists.
+    Exists(Box<EndpointRow>),
+    /// The organization has too many endpoints for the event.
+    LimitReached,
 }
 
 impl CallbacksTable {
-    /// The organisation's endpoints, for one event or all.
+    /// The organization's endpoints, for one event or for all.
     pub(crate) async fn endpoints(
         &self,
         organization_id: &OrganizationId,
@@ -154,22 +156,24 @@ impl CallbacksTable {
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
-    /// Adds an endpoint, unless it is there already or its organisation has `most` of them for the event.
-    pub(crate) async fn add_endpoint(&self, row: &EndpointRow, most: i64) -> Result<Added, CallbacksError> {
+    /// Adds an endpoint, unless it exists or its organization has `limit` of them for the event.
+    pub(crate) async fn add_endpoint(&self, row: &EndpointRow, limit: i64) -> Result<EndpointAdded, CallbacksError> {
         let Key { pk, sk } = lookup_key(&row.id);
         let lookup = LookupRow { pk, sk, endpoint_pk_of: row.pk.clone(), endpoint_sk_of: row.sk.clone() };
         let one_more = Changes::new()
             .add("endpoints", 1)
-            .only_if("attribute_not_exists(#endpoints) OR #endpoints < ?", [most.into_attribute()]);
+            .only_if("attribute_not_exists(#endpoints) OR #endpoints < ?", [limit.into_attribute()]);
         let writes = vec![
             Write::Create(self.table.to_item(row)?),
             Write::Create(self.table.to_item(&lookup)?),
             Write::Update(count_key(row), one_more),
         ];
         Ok(match self.table.transact(writes).await? {
-            Transact::Done => Added::New,
-            Transact::Refused { index: 0, row: Some(known) } => Added::Known(Box::new(self.table.read(known)?)),
-            Transact::Refused { .. } => Added::TooMany,
+            Transact::Done => EndpointAdded::Created,
+            Transact::Refused { index: 0, row: Some(known) } => {
+                EndpointAdded::Exists(Box::new(self.table.read(known)?))
+            }
+            Transact::Refused { .. } => EndpointAdded::LimitReached,
         })
     }
 
@@ -184,20 +188,20 @@ impl CallbacksTable {
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
 
-    /// Changes an endpoint that is still there; `None` when it is not, another has taken its place, or the changes' own
-    /// condition does not hold.
+    /// Changes an endpoint. Returns `None` when it was removed, when another endpoint is registered under its key, or when
+    /// the condition of `changes` does not hold.
     pub(crate) async fn change_endpoint(
         &self,
         endpoint: &EndpointRow,
         changes: Changes,
     ) -> Result<Option<EndpointRow>, CallbacksError> {
-        match self.table.update(&endpoint.key(), is_still(changes, endpoint)).await? {
+        match self.table.update(&endpoint.key(), if_same_endpoint(changes, endpoint)).await? {
             Update::Applied(item) => Ok(Some(self.table.read(item)?)),
             Update::Refused(_) => Ok(None),
         }
     }
 
-    /// The secrets as they are kept.
+    /// The secrets as the table stores them.
     pub(crate) fn secrets(&self, secrets: &[SigningSecret]) -> Result<AttributeValue, CallbacksError> {
         #[derive(Serialize)]
         struct Column<'a> {
@@ -207,7 +211,7 @@ impl CallbacksTable {
         Ok(item.remove("secrets").unwrap_or(AttributeValue::Null(true)))
     }
 
-    /// The policy as it is kept.
+    /// The policy as the table stores it.
     pub(crate) fn policy(&self, policy: &RetryPolicy) -> Result<AttributeValue, CallbacksError> {
         #[derive(Serialize)]
         struct Column<'a> {
@@ -219,7 +223,7 @@ impl CallbacksTable {
 
     pub(crate) async fn remove_endpoint(&self, endpoint: &EndpointRow) -> Result<(), CallbacksError> {
         let writes = vec![
-            Write::Delete(endpoint.key(), is_still(Changes::new(), endpoint)),
+            Write::Delete(endpoint.key(), if_same_endpoint(Changes::new(), endpoint)),
             Write::Delete(lookup_key(&endpoint.id), Changes::new()),
             Write::Delete(pace_key(&endpoint.id), Changes::new()),
             Write::Update(count_key(endpoint), Changes::new().add("endpoints", -1)),
@@ -228,8 +232,8 @@ impl CallbacksTable {
         Ok(())
     }
 
-    /// Reserves the endpoint's next free place in time, of `rate` in a second; returns when that is, or `None` when it lies
-    /// beyond the `horizon`.
+    /// Reserves the endpoint's next free slot at `rate` requests a second. Returns the slot's time, or `None` when that is
+    /// beyond `horizon`.
     pub(crate) async fn reserve(
         &self,
         endpoint_id: &EndpointId,
@@ -242,7 +246,7 @@ impl CallbacksTable {
     }
 }
 
-/// `changes` for this endpoint only, and not for one that was registered at its address since.
-fn is_still(changes: Changes, endpoint: &EndpointRow) -> Changes {
+/// Adds the condition that the row is still this endpoint's, and not of one registered later at its address.
+fn if_same_endpoint(changes: Changes, endpoint: &EndpointRow) -> Changes {
     changes.only_if("#id = ?", [endpoint.id.as_str().into_attribute()])
 }

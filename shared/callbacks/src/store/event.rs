@@ -9,8 +9,8 @@ use std::time::Duration;
 use switchyard_core::OrganizationId;
 use switchyard_io::dynamo::{Key, Transact, Write};
 
-/// Events and their deliveries outlive the longest policy of an endpoint's own, which waits for 72 days at most.
-pub(super) const EVENT_KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
+/// How long events and deliveries are kept: longer than the longest custom policy, which takes 72 days with jitter.
+pub(super) const EVENT_RETENTION: Duration = Duration::from_secs(90 * 86_400);
 
 /// An event's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl EventRow {
             subject: published.subject.clone(),
             payload: published.payload.clone(),
             created_at: now,
-            expires_at: (now + EVENT_KEPT_FOR).as_second(),
+            expires_at: (now + EVENT_RETENTION).as_second(),
         }
     }
 }
@@ -51,7 +51,7 @@ fn event_key(event_id: &EventId) -> Key {
     Key { pk: event_partition(event_id), sk: "META".into() }
 }
 
-/// Everything known of an event.
+/// An event with all its deliveries and attempts.
 pub(crate) struct History {
     pub(crate) event: EventRow,
     pub(crate) deliveries: Vec<DeliveryRow>,
@@ -59,7 +59,7 @@ pub(crate) struct History {
 }
 
 impl CallbacksTable {
-    /// Writes an event with its deliveries, unless it is known.
+    /// Writes an event with its deliveries. Returns `false` when the event exists already.
     pub(crate) async fn record(&self, event: &EventRow, deliveries: &[DeliveryRow]) -> Result<bool, CallbacksError> {
         let mut writes = vec![Write::Create(self.table.to_item(event)?)];
         for delivery in deliveries {
@@ -73,7 +73,7 @@ impl CallbacksTable {
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
 
-    /// An event with all that became of it, in one query.
+    /// An event with its deliveries and attempts, in one query.
     pub(crate) async fn history(&self, event_id: &EventId) -> Result<Option<History>, CallbacksError> {
         let (mut event, mut deliveries, mut attempts) = (None, Vec::new(), Vec::new());
         for item in self.table.rows(&event_partition(event_id), "").await? {
@@ -90,13 +90,13 @@ impl CallbacksTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{CUSTOM_WAITS, LONGEST_CUSTOM_WAIT, next_wait};
+    use crate::decide::{MAX_CUSTOM_WAIT_S, MAX_CUSTOM_WAITS, next_wait};
     use crate::model::RetryPolicy;
 
     #[test]
     fn events_outlive_the_longest_policy() {
-        let policy = RetryPolicy::Custom(vec![LONGEST_CUSTOM_WAIT; CUSTOM_WAITS]);
+        let policy = RetryPolicy::Custom(vec![MAX_CUSTOM_WAIT_S; MAX_CUSTOM_WAITS]);
         let longest: Duration = (1..).map_while(|made| next_wait(&policy, made, None, 1.0)).sum();
-        assert!(longest < EVENT_KEPT_FOR, "{longest:?}");
+        assert!(longest < EVENT_RETENTION, "{longest:?}");
     }
 }

@@ -2,20 +2,20 @@
 //!
 //! | Row | `pk` | `sk` | Lives |
 //! |---|---|---|---|
-//! | endpoint | `O#<organisation>` | `W#<event>#<digest of the address>` | until removed |
-//! | count of endpoints | `O#<organisation>` | `N#<event>` | no expiry |
+//! | endpoint | `O#<organization>` | `W#<event>#<digest of the address>` | until removed |
+//! | count of endpoints | `O#<organization>` | `N#<event>` | no expiry |
 //! | endpoint by its id | `W#<endpoint id>` | `META` | until removed |
 //! | pace of an endpoint | `W#<endpoint id>` | `PACE` | until removed |
 //! | event | `E#<event id>` | `META` | 90 days |
 //! | delivery | `E#<event id>` | `D#<endpoint id>` | 90 days |
 //! | attempt | `E#<event id>` | `A#<endpoint id>#<number>` | 30 days |
 //!
-//! | Question | Answered by |
+//! | Question | Query |
 //! |---|---|
-//! | whom does an event go to? | key prefix `W#<event>#` |
-//! | how did an event fare? | one query of `E#<event id>` |
+//! | which endpoints receive an event? | key prefix `W#<event>#` |
+//! | what is the state of an event? | one query of `E#<event id>` |
 //! | an endpoint's deliveries, newest first | index `endpoint` (`endpoint_pk` = id, `endpoint_sk` = event id) |
-//! | which deliveries are overdue? | index `due`, marked rows only |
+//! | which deliveries are due? | index `due`, marked rows only |
 
 mod attempt;
 mod delivery;
@@ -23,9 +23,9 @@ mod endpoint;
 mod event;
 
 pub(crate) use attempt::AttemptRow;
-pub(crate) use delivery::{DeliveryRow, Next};
+pub(crate) use delivery::{DeliveryRow, Resolution};
 pub use endpoint::SEALED;
-pub(crate) use endpoint::{Added, EndpointRow, SigningSecret};
+pub(crate) use endpoint::{EndpointAdded, EndpointRow, SigningSecret};
 pub(crate) use event::EventRow;
 
 use switchyard_io::Table;
