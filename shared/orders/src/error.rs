@@ -8,47 +8,47 @@ use switchyard_io::http::HttpError;
 use switchyard_io::vault::VaultError;
 use switchyard_io::{QueueError, SecretError};
 
-/// Why stores and orders could not be dealt with.
+/// Why stores and orders could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OrdersError {
-    /// The queue message is none of ours. Permanent.
+    /// The queue message is not one of this workflow. Permanent.
     #[error("reading the queue message")]
     Envelope(#[source] EnvelopeError),
-    /// Another process kept changing the same store. Retried.
-    #[error("store {store} was changed too often by others")]
+    /// Other processes kept changing the same store. Retried.
+    #[error("store {store} was changed too often by other processes")]
     Contended {
         /// The store's id.
         store: StoreId,
     },
-    /// The lease on a store was lost to another worker. Retried, after that one.
+    /// The lease on a store was lost to another worker. Retried later.
     #[error("the lease on store {store} was lost")]
     LeaseLost {
         /// The store's id.
         store: StoreId,
     },
-    /// Some due rows could not be dealt with; the log says why. They are due again later.
-    #[error("{failed} due rows could not be dealt with")]
+    /// Some due rows could not be processed; the log has the reasons. They are due again later.
+    #[error("{failed} due rows could not be processed")]
     Sweep {
-        /// How many.
+        /// The number of rows.
         failed: u64,
     },
-    /// A marketplace's token endpoint did not answer. Retried.
-    #[error("replacing a store's token")]
+    /// A marketplace's token endpoint could not be reached or refused the request. Retried.
+    #[error("refreshing a store's token")]
     Token(#[source] HttpError),
-    /// Our own secrets at the marketplaces could not be fetched.
-    #[error("fetching our own secrets at the marketplaces")]
+    /// The platform's own secrets at the marketplaces could not be fetched.
+    #[error("fetching the platform's secrets at the marketplaces")]
     Secret(#[source] SecretError),
-    /// One of our own credentials at the marketplaces is not set. Retried: somebody will set it.
-    #[error("reading our own credentials at the marketplaces")]
+    /// One of the platform's own credentials at the marketplaces is not set. Retried until an operator sets it.
+    #[error("reading the platform's credentials at the marketplaces")]
     Unset(#[source] EnvError),
     /// A store's token could not be sealed or opened.
-    #[error("keeping a store's token")]
+    #[error("sealing or opening a store's token")]
     Vault(#[source] VaultError),
     /// DynamoDB.
-    #[error("keeping stores and orders")]
+    #[error("reading or writing stores and orders")]
     Dynamo(#[source] DynamoError),
     /// SQS.
-    #[error("queueing")]
+    #[error("sending to the queue")]
     Queue(#[source] QueueError),
     /// A value could not be written as JSON. Permanent.
     #[error("writing JSON")]

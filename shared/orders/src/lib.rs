@@ -1,10 +1,9 @@
-//! Orders: sellers' stores on marketplaces, and the orders imported from them receipt by receipt.
+//! Orders: sellers' stores on marketplaces, and the orders imported from them, receipt by receipt.
 //!
-//! Read in this order: [`register`] makes a store; [`import`] asks its marketplace about one receipt, once; [`sweep`]
-//! finds the stores whose unfinished receipts are due and queues a job for each; [`sync`] runs such a job and
-//! announces it to the callbacks. [`receive`] takes what a
-//! marketplace tells of its own accord. `decide` holds the rules; `store` every row, key and condition; `marketplace` the
-//! marketplaces. The contract is `docs/orders.md`.
+//! Read in this order: [`register`] registers a store; [`import`] asks its marketplace about one receipt, once; [`sweep`]
+//! finds the stores with due receipts and queues a job for each; [`sync`] runs such a job and publishes its start and end
+//! as events; [`receive`] accepts the marketplaces' own webhooks. `decide` holds the rules, `store` every row, key and
+//! condition, `marketplace` the marketplaces' APIs. The contract is `docs/orders.md`.
 
 mod decide;
 mod error;

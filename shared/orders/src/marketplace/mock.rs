@@ -1,10 +1,10 @@
-//! The mock marketplace's rules: what becomes of a receipt follows from how it ends.
+//! The mock marketplace: a receipt's last characters decide its verdict.
 //!
-//! Everything counts UTF-16 units, as the service this one replaces does, so that both give a receipt the same order.
+//! All arithmetic is over UTF-16 units, as in the replaced service, so that both return the same order for a receipt.
 
 use crate::model::{Amount, ReceiptId, Verdict};
 
-/// What the mock marketplace makes of `receipt`.
+/// The mock marketplace's verdict about `receipt`.
 pub fn verdict(receipt: &ReceiptId, currency: &str) -> Verdict {
     let units: Vec<u16> = receipt.as_str().encode_utf16().collect();
     let digit = |unit: Option<&u16>| {
@@ -34,7 +34,7 @@ fn amount(units: &[u16]) -> Amount {
     Amount::whole(sum % 1000 + 10)
 }
 
-/// Looks like a UUID and is none: multiples of a hash, whose segments may be longer than a UUID's.
+/// An id in the form of a UUID, of multiples of a hash; its segments can be longer than a UUID's.
 fn order_id(units: &[u16]) -> String {
     // Only the shifted part wraps to 32 bits, as JavaScript's `<<` does; the hash itself does not.
     #[expect(clippy::cast_possible_truncation, reason = "that is what `<<` does to its operand there")]

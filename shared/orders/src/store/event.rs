@@ -1,6 +1,6 @@
 //! Events for the callbacks, which a store's changes are announced with.
 
-use super::{ATTEMPTS, OrdersTable, StoreRow, WORKFLOW, partition};
+use super::{MAX_CHANGE_ATTEMPTS, OrdersTable, StoreRow, WORKFLOW, partition};
 use crate::error::OrdersError;
 use crate::model::{EventId, StoreId};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use switchyard_work::outbox::{self, Due, DueRow};
 
 const EVENT_TTL: Duration = Duration::from_secs(30 * 86_400);
 
-/// An event for the callbacks, written with the change it tells of.
+/// An event for the callbacks, written in one transaction with the change that it reports.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct EventRow {
     pk: String,
@@ -24,7 +24,7 @@ pub(crate) struct EventRow {
     /// The body to deliver, byte for byte.
     pub(crate) payload: String,
     expires_at: i64,
-    /// Absent once sent.
+    /// The unsent mark; absent once sent.
     #[serde(flatten)]
     due: Option<Due>,
 }
@@ -51,7 +51,7 @@ impl EventRow {
     }
 }
 
-/// Whether a due row is an event; else it is a store.
+/// Whether a due row is an event; otherwise it is a store.
 pub(crate) fn is_event(row: &DueRow) -> bool {
     row.sk.starts_with(EVENT_PREFIX)
 }
@@ -59,7 +59,7 @@ pub(crate) fn is_event(row: &DueRow) -> bool {
 const EVENT_PREFIX: &str = "B#";
 
 impl OrdersTable {
-    /// Changes a store together with an event that tells of it.
+    /// Changes a store and writes an event about the change, in one transaction.
     pub(crate) async fn announce(
         &self,
         store: &StoreRow,
@@ -68,7 +68,7 @@ impl OrdersTable {
         event: impl Fn(&StoreRow) -> Result<EventRow, OrdersError>,
     ) -> Result<(StoreRow, EventRow), OrdersError> {
         let mut store = store.clone();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_CHANGE_ATTEMPTS {
             let next = store.next(now, &edit);
             let event = event(&next)?;
             let writes = vec![self.replace(&store, &next)?, Write::Create(self.table.to_item(&event)?)];
@@ -81,7 +81,7 @@ impl OrdersTable {
         Err(OrdersError::Contended { store: store.id })
     }
 
-    /// Takes the unsent mark off an event.
+    /// Removes an event's unsent mark.
     pub(crate) async fn sent(&self, event: &EventRow) -> Result<(), OrdersError> {
         let key = Key { pk: event.pk.clone(), sk: event.sk.clone() };
         let changes = outbox::settled(Changes::new()).only_if("attribute_exists(#pk)", []);

@@ -1,7 +1,7 @@
 //! Receipts: the guard that makes one import of each, and the log of its order.
 
-use super::lease::CLAIMED_FOR;
-use super::{ATTEMPTS, OrdersTable, StoreRow, partition};
+use super::lease::CLAIM_DURATION;
+use super::{MAX_CHANGE_ATTEMPTS, OrdersTable, StoreRow, partition};
 use crate::error::OrdersError;
 use crate::model::{LogId, LogState, LogStatus, ReceiptId, StoreId};
 use jiff::Timestamp;
@@ -14,13 +14,13 @@ use switchyard_io::dynamo::{
 use switchyard_io::vault::Sealed;
 use switchyard_work::lease::{CLAIM, Holder};
 
-/// A receipt's guard.
+/// The row that makes one import of each receipt, and holds the claim of an import.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct GuardRow {
     pk: String,
     sk: String,
     pub(crate) log_id: LogId,
-    /// Whose claim it is; absent once the log is written.
+    /// The claim's holder; absent once the log is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) claim: Option<String>,
     /// Epoch milliseconds.
@@ -28,7 +28,7 @@ pub(crate) struct GuardRow {
     pub(crate) claim_until: Option<i64>,
 }
 
-/// A receipt's row.
+/// The log of a receipt: its state and its place in the index `unfinished`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LogRow {
     pk: String,
@@ -41,7 +41,7 @@ pub(crate) struct LogRow {
     pub(crate) state: LogState,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    /// Keys of the index `unfinished`; absent once imported. Receipts that the sync gave up have a hash of their own.
+    /// Keys of the index `unfinished`; absent once imported. Receipts that the sync gave up have another hash key.
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished_pk: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ impl LogRow {
         row
     }
 
-    /// Where the row stands in the index: never scheduled rows first, each kind in order of creation.
+    /// The row's sort key in the index: rows without a planned retry first, then by time, each in order of creation.
     pub(crate) fn unfinished_at(&self) -> Option<&str> {
         self.unfinished_sk.as_deref()
     }
@@ -89,7 +89,7 @@ impl LogRow {
     }
 }
 
-/// Where the index `unfinished` keeps the receipts that the sync gave up.
+/// The hash key of the receipts that the sync gave up, in the index `unfinished`.
 fn exhausted(store_id: &StoreId) -> String {
     format!("exhausted#{store_id}")
 }
@@ -110,9 +110,9 @@ fn sortable(at_ms: i64) -> String {
 
 /// Result of [`OrdersTable::claim_receipt`].
 pub(crate) enum ReceiptClaim {
-    /// Claimed, to be recorded under this log id.
+    /// The caller holds the claim, and records the receipt under this log id.
     Mine { log_id: LogId },
-    /// Imported or refused before; here is its row.
+    /// The receipt was recorded before.
     Known(Box<LogRow>),
     /// Another import holds the claim.
     Busy,
@@ -129,7 +129,7 @@ impl OrdersTable {
         now: Timestamp,
     ) -> Result<ReceiptClaim, OrdersError> {
         let key = guard_key(store_id, receipt);
-        let (now_ms, until) = (now.as_millisecond(), (now + CLAIMED_FOR).as_millisecond());
+        let (now_ms, until) = (now.as_millisecond(), (now + CLAIM_DURATION).as_millisecond());
         let guard = GuardRow {
             pk: key.pk.clone(),
             sk: key.sk.clone(),
@@ -148,14 +148,14 @@ impl OrdersTable {
                 None => ReceiptClaim::Busy,
             });
         };
-        // The SDK repeats a call whose response was lost: the refusal then comes from our own claim.
+        // The SDK repeats a call whose response was lost: the row in the way is then this call's own.
         if known.claim.as_ref() == Some(&claim.message_id) {
             return Ok(ReceiptClaim::Mine { log_id: known.log_id });
         }
         if known_until >= now_ms {
             return Ok(ReceiptClaim::Busy);
         }
-        // A guard without a claim is that of a receipt that was recorded since.
+        // A guard without a claim belongs to a receipt that was recorded in the meantime.
         let claimed = CLAIM.acquire(Changes::new(), claim, now_ms, until).only_if("attribute_exists(#claim_until)", []);
         Ok(match self.table.update(&key, claimed).await? {
             Update::Applied(_) => ReceiptClaim::Mine { log_id: known.log_id },
@@ -163,9 +163,8 @@ impl OrdersTable {
         })
     }
 
-    /// Records a claimed receipt, asked about or still to be asked about: guard, log and store in one transaction.
-    /// `refused` is the token that the marketplace refuses, if it does: the store waits for another. Returns `None` when
-    /// the claim was lost.
+    /// Records a claimed receipt, before or after the marketplace is asked: guard, log and store in one transaction. A
+    /// `refused` token pauses the store until it has another. Returns `None` when the claim was lost.
     pub(crate) async fn record(
         &self,
         store: &StoreRow,
@@ -176,7 +175,7 @@ impl OrdersTable {
         refused: Option<&Sealed>,
     ) -> Result<Option<LogRow>, OrdersError> {
         let mut store = store.clone();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_CHANGE_ATTEMPTS {
             let guard = CLAIM.release(Changes::new(), Holder::Owner(claim));
             let next = store.next(now, |row| {
                 row.count(&log.id, None, &log.state);
@@ -204,7 +203,7 @@ impl OrdersTable {
         Err(OrdersError::Contended { store: store.id })
     }
 
-    /// Unfinished receipts of a store that may be tried by `until`, from `after` on, at most `limit`.
+    /// Unfinished receipts of a store that are due at `until`, after the sort key `after`, at most `limit`.
     pub(crate) async fn unfinished(
         &self,
         store_id: &StoreId,
@@ -246,14 +245,14 @@ impl OrdersTable {
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
 
-    /// When the first unfinished receipt may be tried again.
+    /// When the next unfinished receipt is due.
     pub(crate) async fn next_retry(&self, store_id: &StoreId) -> Result<Option<Timestamp>, OrdersError> {
         let rows = self.unfinished(store_id, None, Timestamp::MAX, 1).await?;
         Ok(rows.first().and_then(|row| row.state.next_retry_at))
     }
 
-    /// Writes the outcomes of several receipts, with their store, in one transaction. Returns the store as it then is,
-    /// and drops from `changes` what another process changed before.
+    /// Writes the new states of several receipts and their store in one transaction. Returns the changed store, and removes
+    /// from `changes` the receipts that another process changed first.
     pub(crate) async fn apply(
         &self,
         store: &StoreRow,
@@ -262,7 +261,7 @@ impl OrdersTable {
         edit: impl Fn(&mut StoreRow),
     ) -> Result<StoreRow, OrdersError> {
         let mut store = store.clone();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_CHANGE_ATTEMPTS {
             if changes.is_empty() {
                 return Ok(store);
             }
@@ -296,7 +295,7 @@ impl OrdersTable {
         before: Option<&LogId>,
         limit: i32,
     ) -> Result<Vec<LogRow>, OrdersError> {
-        // `L#` up to the id, which is left out by ending just before it.
+        // The bound is inclusive; the row of the cursor itself is removed below.
         let to = before.map_or_else(|| "L#~".to_owned(), |id| format!("L#{id}"));
         let page = Page {
             index: Index::Table,
