@@ -7,7 +7,7 @@ use crate::{decide, model};
 use switchyard_core::{Clock, Env, EnvError, Envelope, metric};
 use switchyard_io::{Aws, Queue, Table};
 
-/// What accepting needs.
+/// Dependencies of accepting.
 #[derive(Clone)]
 pub struct AcceptDeps {
     pub(crate) table: AdtTable,
@@ -37,22 +37,22 @@ pub enum Accepted {
         /// The event's id.
         id: String,
     },
-    /// Stored and queued before.
+    /// A consumer has claimed the event already.
     Duplicate,
-    /// Stored; no event we act on.
+    /// Stored; events of this type have no effect.
     Ignored,
-    /// Stored; ALIS was trying the connection.
+    /// Stored; a test of the connection by ALIS.
     TestAcknowledged,
 }
 
 /// Accepts one notification: one conditional write, then one send.
 ///
-/// The row carries its unsent mark from that first write on. Should the process die, or the send fail, before the
-/// message is out, then a repeated delivery sends it again, and so does the sweeper after two minutes. A message sent
-/// twice is harmless: SQS drops it for five minutes, the consumer's claim drops it later too.
+/// The row has its unsent mark from that first write on. If the process dies or the send fails, a repeated webhook sends
+/// the message, and so does the sweep after two minutes. A message sent twice is harmless: SQS drops the duplicate for five
+/// minutes, and the consumer's claim later.
 ///
 /// # Errors
-/// DynamoDB or SQS could not be reached; the sender should deliver again.
+/// DynamoDB or SQS could not be reached; the sender should repeat the webhook.
 pub async fn accept(
     deps: &AcceptDeps,
     notification: &Notification,

@@ -44,7 +44,7 @@ impl Alis {
         self.get("basic info", &format!("residents/{id}/basicInfo"), auth, deadline).await
     }
 
-    /// One leave; `None` when ALIS does not know it.
+    /// One leave; `None` when ALIS has no such leave.
     pub(crate) async fn leave(
         &self,
         auth: &BasicCredentials,
@@ -92,7 +92,7 @@ impl Alis {
         Ok(resident_page(self.get("list of residents", &path, auth, deadline).await?, page_size))
     }
 
-    /// Whether the API answers with these credentials; one attempt.
+    /// Checks that the API accepts these credentials, in one attempt.
     pub(crate) async fn ping(&self, auth: &BasicCredentials) -> Result<(), AdtError> {
         self.attempt::<Value>("communities", "communities", auth).await.map(drop)
     }

@@ -7,13 +7,13 @@
 //! | resident | `C#<company>` | `R#<resident id>` | until `RESIDENT_RETENTION_DAYS` after move-out, if set |
 //! | issue | `C#<company>` | `I#<uuid v7>` | 90 days |
 //!
-//! | Question | Answered by |
+//! | Question | Query |
 //! |---|---|
-//! | was this delivery seen before? | the create's own condition |
-//! | what is still to be sent, whose payload is to be removed? | index `due` (`due_shard`, `due_at`), marked rows only |
+//! | was this event recorded before? | the condition of its create |
+//! | which events are unsent, which payloads have expired? | index `due` (`due_shard`, `due_at`), marked rows only |
 //! | a resident's state, a company's issues | key, key prefix |
 //!
-//! Event status: `received` → `queued` (a consumer took it) → `processed` or `failed`; `received` → `ignored`.
+//! Event status: `received` → `queued` (a consumer claimed it) → `processed` or `failed`; `received` → `ignored`.
 //! A failed event may be processed by a later delivery.
 
 use crate::error::AdtError;
@@ -34,17 +34,17 @@ const EVENT_TTL: Duration = Duration::from_secs(400 * 86_400);
 const PAYLOAD_TTL: Duration = Duration::from_secs(30 * 86_400);
 const ISSUE_TTL: Duration = Duration::from_secs(90 * 86_400);
 
-/// A payload up to this size sits in the event's row; DynamoDB takes 400 KB a row. Larger ones are written in parts.
-const INLINE_BYTES: usize = 300_000;
+/// A payload up to this size is stored in the event's row, and a larger one in parts: a row of DynamoDB holds 400 KB.
+const MAX_INLINE_BYTES: usize = 300_000;
 
 /// The event log's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct EventRow {
     pub(crate) pk: String,
     pub(crate) sk: String,
-    /// Version of this shape.
+    /// Version of the row's schema.
     pub(crate) v: u8,
-    /// Opaque id, given to the sender.
+    /// Opaque id, returned to the sender.
     pub(crate) id: String,
     pub(crate) status: String,
     pub(crate) company_key: CompanyKey,
@@ -67,7 +67,7 @@ pub(crate) struct EventRow {
     pub(crate) payload_parts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// Absent once there is nothing left to send or remove.
+    /// The due mark; absent when there is nothing left to send or remove.
     #[serde(flatten)]
     pub(crate) due: Option<Due>,
     /// TTL, epoch seconds.
@@ -135,33 +135,33 @@ impl EventRow {
         QueuedEvent { event_type: self.event_type.clone(), event_message_id: self.event_message_id.clone() }
     }
 
-    /// Accepted, but no consumer has taken it yet: its message may never have been sent.
+    /// Whether no consumer has claimed the event: its message may not have been sent.
     pub(crate) fn is_unsent(&self) -> bool {
         self.status == "received"
     }
 }
 
-/// What an event that comes in order means for how long its resident is kept.
+/// How an event that is in order changes the retention of its resident's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retention {
-    /// Nothing.
+    /// Not at all.
     AsIs,
-    /// The resident is here (again).
+    /// The resident moved in: the row never expires.
     Forever,
-    /// The resident has left.
+    /// The resident moved out: the row expires after this time.
     DeleteAfter(Duration),
 }
 
 /// Outcome of [`AdtTable::record`].
 #[derive(Debug)]
 pub(crate) enum Recorded {
-    /// First delivery.
+    /// The event is new.
     New(EventRow),
-    /// Seen before; as it is now.
+    /// The event was recorded before; its row as it is now.
     Known(EventRow),
 }
 
-/// The ADT table.
+/// The handle on the workflow's table.
 #[derive(Clone)]
 pub(crate) struct AdtTable {
     table: Table,
@@ -185,13 +185,14 @@ impl AdtTable {
             Create::Created => Ok(Recorded::New(row)),
             Create::Exists(old) => {
                 let old: EventRow = self.table.read(old).map_err(AdtError::Dynamo)?;
-                // The SDK repeats a call whose answer was lost: the row that stands in the way is then our own.
+                // The SDK repeats a call whose response was lost: the row in the way is then this call's own.
                 Ok(if old.id == row.id { Recorded::New(row) } else { Recorded::Known(old) })
             }
         }
     }
 
-    /// Takes an event for one delivery, as `queued`. From here on only its payload's removal is due.
+    /// Claims an event for one delivery of its message and marks it as `queued`. From now on only the removal of its payload
+    /// is due.
     pub(crate) async fn claim(
         &self,
         key: &Key,
@@ -220,7 +221,7 @@ impl AdtTable {
         once::release(&self.table, key, owner, changes).await.map_err(AdtError::Dynamo)
     }
 
-    /// NotificationData of an event, put together again when it was written in parts.
+    /// NotificationData of an event, joined if it was written in parts.
     pub(crate) async fn payload(&self, row: &EventRow) -> Result<String, AdtError> {
         if let Some(text) = &row.payload {
             return Ok(text.clone());
@@ -233,14 +234,14 @@ impl AdtTable {
         parts.into_iter().map(read).collect::<Result<String, _>>().map_err(AdtError::Dynamo)
     }
 
-    /// Takes a due event's payload away; parts expire by themselves.
+    /// Removes an event's payload; parts expire by themselves.
     pub(crate) async fn remove_payload(&self, row: &EventRow) -> Result<(), AdtError> {
         let changes = outbox::settled(Changes::new().remove("payload"));
         self.table.update(&row.key(), changes).await.map(drop).map_err(AdtError::Dynamo)
     }
 
-    /// Writes the resident's state. `false` when an event later than `event_ms` was applied before: then the state is
-    /// written all the same, for it was read from ALIS just now, but the event's own facts must not be.
+    /// Writes the resident's state. Returns `false` when an event later than `event_ms` was applied before: the state is
+    /// still written, since it was just read from ALIS, but the event's own facts must not be.
     pub(crate) async fn save_resident(
         &self,
         company_key: &CompanyKey,
@@ -297,7 +298,7 @@ impl AdtTable {
     }
 }
 
-/// One thing that went wrong or was skipped while processing an event.
+/// An issue: something that failed while an event was processed.
 #[derive(Debug, Serialize)]
 pub(crate) struct IssueRow {
     pk: String,
@@ -319,8 +320,8 @@ pub(crate) struct IssueRow {
     expires_at: i64,
 }
 
-/// What an issue says beside naming its event.
-pub(crate) struct Issue {
+/// A new issue, without its event.
+pub(crate) struct NewIssue {
     pub(crate) stage: &'static str,
     pub(crate) message: String,
     pub(crate) retryable: bool,
@@ -329,7 +330,7 @@ pub(crate) struct Issue {
 }
 
 impl IssueRow {
-    pub(crate) fn new(event: &EventRow, resident_id: Option<i64>, id: String, issue: Issue, now: Timestamp) -> Self {
+    pub(crate) fn new(event: &EventRow, resident_id: Option<i64>, id: String, issue: NewIssue, now: Timestamp) -> Self {
         Self {
             pk: event.pk.clone(),
             sk: format!("I#{id}"),
@@ -379,11 +380,11 @@ fn escaped(part: &str) -> String {
 
 /// Moves a large payload out of the row into parts.
 fn split_payload(row: &mut EventRow) -> Vec<PayloadPart> {
-    let Some(text) = row.payload.take_if(|text| text.len() > INLINE_BYTES) else { return Vec::new() };
+    let Some(text) = row.payload.take_if(|text| text.len() > MAX_INLINE_BYTES) else { return Vec::new() };
     let mut parts = Vec::new();
     let mut rest = text.as_str();
     while !rest.is_empty() {
-        let (head, tail) = rest.split_at(rest.floor_char_boundary(INLINE_BYTES));
+        let (head, tail) = rest.split_at(rest.floor_char_boundary(MAX_INLINE_BYTES));
         // Two digits: a body is at most 1 MB, so there are four parts at most, and they sort.
         let sk = format!("{}{:02}", part_prefix(&row.sk), parts.len());
         let expires_at = row.expires_at - i64::try_from((EVENT_TTL - PAYLOAD_TTL).as_secs()).unwrap_or_default();
