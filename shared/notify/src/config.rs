@@ -1,7 +1,7 @@
-//! What a tenant sets up once for each way to reach somebody.
+//! Notification configs: a tenant's settings for each channel.
 //!
-//! A config is JSON, as tenants write it and rows keep it; [`Config`] is the same, checked. Its secrets travel apart:
-//! [`split`] takes them out for sealing, [`merge`] puts them back, [`masked`] is what a reader sees.
+//! A config is JSON, as tenants write it and rows store it; [`Config`] is its validated form. Secrets are stored apart:
+//! [`split`] takes them out for sealing, [`merge`] puts them back, [`masked`] is the config as readers see it.
 
 mod email;
 mod parse;
@@ -18,11 +18,11 @@ pub use shape::{
 
 use serde::Serialize;
 
-/// One mistake in a config.
+/// One error in a config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Issue {
     /// JSON Pointer from the config's root, such as `/smtp/port`.
     pub pointer: String,
-    /// What is wrong, without the value.
+    /// What is wrong; the value is not repeated.
     pub message: String,
 }

@@ -1,7 +1,7 @@
 //! Checks a config of email: its sender, and the settings of SES, SMTP and HTTP.
 
 use super::parse::{destinations, guarded_url, header_secret, secret};
-use super::read::{self, Reader, Wrong, child, section};
+use super::read::{self, Problem, Reader, child, section};
 use super::shape::{EmailConfig, HttpMailConfig, Security, SesConfig, SmtpConfig, Transport};
 use crate::Channel;
 use crate::recipient::normalise;
@@ -22,7 +22,7 @@ pub(super) fn parse(reader: &mut Reader, config: &Value, guard: &Guard) -> Optio
     let from = reader.required(members, "", "from", mailbox);
     let reply_to = reader.optional(members, "", "replyTo", mailbox);
     let destination = destinations(reader, members, Channel::Email);
-    // All that is there is checked, whichever is in use: a switch from one to another then finds no surprises.
+    // Unused sections are validated too, so that changing the transport finds no errors.
     let ses = section(members, "ses").and_then(|section| ses(reader, section));
     let smtp = section(members, "smtp").and_then(|section| smtp(reader, section));
     let http = section(members, "http").and_then(|section| http_mail(reader, section, guard));
@@ -40,7 +40,7 @@ pub(super) fn parse(reader: &mut Reader, config: &Value, guard: &Guard) -> Optio
 fn ses(reader: &mut Reader, config: &Value) -> Option<SesConfig> {
     let at = "/ses";
     let members = reader.object(at, config, &["region", "configurationSet"])?;
-    // The region becomes part of a host's name.
+    // The region becomes part of a host's name: no other characters are allowed.
     let region = reader.required(members, at, "region", |value| {
         let region = read::text(value)?;
         let is_plain = region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -91,8 +91,8 @@ fn http_mail(reader: &mut Reader, config: &Value, guard: &Guard) -> Option<HttpM
     Some(HttpMailConfig { url: url?, token: token? })
 }
 
-fn mailbox(value: &Value) -> Result<Mailbox, Wrong> {
-    let wanted = || Wrong::from("an email address is required, or a name and <address>");
+fn mailbox(value: &Value) -> Result<Mailbox, Problem> {
+    let wanted = || Problem::from("an email address is required, or a name and <address>");
     let mailbox: Mailbox = read::text(value)?.trim().parse().map_err(|_| wanted())?;
     let address = normalise(Channel::Email, mailbox.email.as_ref()).map_err(|_| wanted())?;
     let name = mailbox.name.filter(|name| !name.trim().is_empty());

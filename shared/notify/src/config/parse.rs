@@ -1,6 +1,6 @@
 //! Checks a channel's config as JSON, field by field.
 
-use super::read::{self, Reader, Wrong, child, section};
+use super::read::{self, Problem, Reader, child, section};
 use super::shape::{Config, ParseMode, SlackConfig, TelegramConfig, WebhookConfig, WhatsappConfig};
 use super::{Issue, email};
 use crate::recipient::normalise;
@@ -12,16 +12,16 @@ use std::collections::HashSet;
 use switchyard_core::Secret;
 use switchyard_io::http::{Guard, Url};
 
-/// The most recipients that a config names.
+/// The most recipients of a config.
 const MAX_DESTINATIONS: usize = 20;
 
-/// The most headers that a webhook's config adds.
+/// The most additional headers of a webhook.
 const MAX_HEADERS: usize = 20;
 
 const SLACK_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 
-/// Headers that are not a tenant's to set; so is everything that begins with `webhook-`.
-const OUR_HEADERS: [&str; 9] = [
+/// Headers that a tenant cannot set, besides those that begin with `webhook-`.
+const RESERVED_HEADERS: [&str; 9] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -34,11 +34,11 @@ const OUR_HEADERS: [&str; 9] = [
 ];
 
 impl Config {
-    /// Checks a channel's config, secrets included. `guard` says where URLs may lead as they are written; where their
-    /// names lead is checked on each attempt.
+    /// Validates a channel's config, with its secrets. `guard` checks URLs as they are written; the addresses that their
+    /// names resolve to are checked on each attempt.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at once.
+    /// All errors of the config.
     pub fn parse(channel: Channel, config: &Value, guard: &Guard) -> Result<Self, Vec<Issue>> {
         let mut reader = Reader::default();
         let parsed = match channel {
@@ -54,7 +54,7 @@ impl Config {
 
 fn telegram(reader: &mut Reader, config: &Value) -> Option<TelegramConfig> {
     let members = reader.object("", config, &["botToken", "destination", "parseMode", "threadId", "silent"])?;
-    // The token becomes part of a path.
+    // The token becomes part of a path: no other characters are allowed.
     let bot_token = reader.required(members, "", "botToken", |value| {
         let token = read::text(value)?;
         let is_token = token.split_once(':').is_some_and(|(id, secret)| {
@@ -106,7 +106,7 @@ fn whatsapp(reader: &mut Reader, config: &Value) -> Option<WhatsappConfig> {
     })
 }
 
-/// Whether it is `v` and two numbers, as in `v23.0`.
+/// Whether it is a version of Meta's Graph API, such as `v23.0`.
 pub(crate) fn is_graph_version(version: &str) -> bool {
     let is_number = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     version
@@ -172,9 +172,9 @@ fn webhook(reader: &mut Reader, config: &Value, guard: &Guard) -> Option<Webhook
     Some(WebhookConfig { url: url?, secrets: [Some(secret?), previous].into_iter().flatten().collect(), headers })
 }
 
-fn header(name: &str, value: &Value) -> Result<(String, String), Wrong> {
+fn header(name: &str, value: &Value) -> Result<(String, String), Problem> {
     let lower = name.to_ascii_lowercase();
-    if OUR_HEADERS.contains(&&*lower) || lower.starts_with("webhook-") {
+    if RESERVED_HEADERS.contains(&&*lower) || lower.starts_with("webhook-") {
         return Err("this header cannot be set".into());
     }
     if http::HeaderName::from_bytes(lower.as_bytes()).is_err() {
@@ -187,7 +187,7 @@ fn header(name: &str, value: &Value) -> Result<(String, String), Wrong> {
     Ok((lower, value.to_owned()))
 }
 
-fn signing_secret(value: &Value) -> Result<Secret<String>, Wrong> {
+fn signing_secret(value: &Value) -> Result<Secret<String>, Problem> {
     let secret = read::text(value)?;
     let key = secret.strip_prefix("whsec_").and_then(|rest| STANDARD.decode(rest).ok());
     match key {
@@ -196,27 +196,27 @@ fn signing_secret(value: &Value) -> Result<Secret<String>, Wrong> {
     }
 }
 
-pub(super) fn guarded_url(value: &Value, guard: &Guard) -> Result<Url, Wrong> {
+pub(super) fn guarded_url(value: &Value, guard: &Guard) -> Result<Url, Problem> {
     let url = Url::parse(read::text(value)?).ok().filter(|url| url.as_str().len() <= 2_048);
     let wanted = if guard.allow_http { "an http or https" } else { "an https" };
     url.filter(|url| guard.admits(url))
         .ok_or_else(|| format!("{wanted} address on the public internet is required").into())
 }
 
-pub(super) fn secret(value: &Value) -> Result<Secret<String>, Wrong> {
+pub(super) fn secret(value: &Value) -> Result<Secret<String>, Problem> {
     let secret = read::text(value)?;
     let is_sound = (1..=4_096).contains(&secret.len()) && !secret.chars().any(char::is_control);
     is_sound.then(|| Secret::new(secret.to_owned())).ok_or_else(|| "1 to 4096 characters are wanted".into())
 }
 
-/// A secret that is sent in a header.
-pub(super) fn header_secret(value: &Value) -> Result<Secret<String>, Wrong> {
+/// A secret that is sent in a header: without blanks.
+pub(super) fn header_secret(value: &Value) -> Result<Secret<String>, Problem> {
     let token = secret(value)?;
     let is_visible = token.expose().bytes().all(|b| b.is_ascii_graphic());
     is_visible.then_some(token).ok_or_else(|| "a token without blanks is required".into())
 }
 
-/// One recipient or a list of them: a text, for Telegram also a number.
+/// One recipient or a list of recipients: text, and for Telegram also numbers.
 pub(super) fn destinations(reader: &mut Reader, members: &Map<String, Value>, channel: Channel) -> Vec<String> {
     let Some(given) = section(members, "destination") else { return Vec::new() };
     let mut read_one = |at: &str, value: &Value| {
@@ -239,7 +239,7 @@ pub(super) fn destinations(reader: &mut Reader, members: &Map<String, Value>, ch
         }
         value => read_one("/destination", value).into_iter().collect(),
     };
-    // One named twice would be told twice.
+    // A recipient that is listed twice gets one message.
     let mut seen = HashSet::new();
     found.retain(|recipient| seen.insert(recipient.clone()));
     found

@@ -1,10 +1,10 @@
-//! The secrets of a config: where they are, how they are taken out for sealing and put back, and what a reader sees of them.
+//! The secrets of a config: where they are, how they are taken out for sealing and put back, and how they are masked.
 
 use crate::Channel;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// JSON Pointers of the fields that are secret.
+/// JSON Pointers of a channel's secret fields.
 pub fn secret_fields(channel: Channel) -> &'static [&'static str] {
     match channel {
         Channel::Email => &["/smtp/username", "/smtp/password", "/http/token"],
@@ -15,7 +15,7 @@ pub fn secret_fields(channel: Channel) -> &'static [&'static str] {
     }
 }
 
-/// Takes the secrets out of a checked config: what may lie open, and the secrets by JSON Pointer.
+/// Takes the secrets out of a validated config. Returns the rest, and the secrets by JSON Pointer.
 pub fn split(channel: Channel, config: &Value) -> (Value, BTreeMap<String, String>) {
     let (mut open, mut secrets) = (config.clone(), BTreeMap::new());
     for pointer in secret_fields(channel) {
@@ -37,7 +37,7 @@ pub fn merge(open: &Value, secrets: &BTreeMap<String, String>) -> Value {
     config
 }
 
-/// The config as its readers see it: of each secret only the last four characters, and of short ones none.
+/// The config with masked secrets: only their last four characters are shown, and none of short ones.
 pub fn masked(channel: Channel, config: &Value) -> Value {
     let mut shown = config.clone();
     for pointer in secret_fields(channel) {
@@ -48,7 +48,7 @@ pub fn masked(channel: Channel, config: &Value) -> Value {
     shown
 }
 
-/// Where a secret is sent, if the config says so.
+/// The fields that decide where a secret is sent.
 fn destination_of(pointer: &str) -> &'static [&'static str] {
     match pointer {
         "/http/token" => &["/http/url"],
@@ -57,24 +57,24 @@ fn destination_of(pointer: &str) -> &'static [&'static str] {
     }
 }
 
-/// `new` with the secrets of `old` where it repeats what [`masked`] showed of them, so that a config can be read, edited
-/// and written back. One that would be sent elsewhere than so far becomes null, which is refused: anyone who may change the
-/// address need not know the secret.
+/// `new` with the secrets of `old` where it repeats their masked form, so that a config can be read, edited and written
+/// back. A secret whose destination changed becomes null, which is refused: a client that changes the destination must know
+/// the secret.
 pub fn unmasked(channel: Channel, new: &Value, old: &Value) -> Value {
     let mut config = new.clone();
     for pointer in secret_fields(channel) {
         if let (Some(given), Some(Value::String(kept))) = (config.pointer_mut(pointer), old.pointer(pointer))
             && given.as_str() == Some(&*mask(kept))
         {
-            let goes_where_it_went = destination_of(pointer).iter().all(|at| new.pointer(at) == old.pointer(at));
-            *given = if goes_where_it_went { Value::String(kept.clone()) } else { Value::Null };
+            let has_same_destination = destination_of(pointer).iter().all(|at| new.pointer(at) == old.pointer(at));
+            *given = if has_same_destination { Value::String(kept.clone()) } else { Value::Null };
         }
     }
     config
 }
 
 fn mask(secret: &str) -> String {
-    // The last four of eight would be half of it.
+    // Four of eight characters would be half of the secret.
     let shown = if secret.chars().count() > 8 { secret.char_indices().rev().nth(3) } else { None };
     format!("***{}", shown.map_or("", |(at, _)| &secret[at..]))
 }

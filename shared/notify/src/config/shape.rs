@@ -1,4 +1,4 @@
-//! What each channel's config holds once it is checked.
+//! The validated config of each channel.
 
 use crate::{Channel, Template};
 use lettre::message::Mailbox;
@@ -6,7 +6,7 @@ use std::fmt;
 use switchyard_core::Secret;
 use switchyard_io::http::Url;
 
-/// A config that can be used. Its `Debug` names the channel and nothing else.
+/// A validated config. Its `Debug` shows the channel only.
 #[derive(Clone)]
 pub enum Config {
     /// Email.
@@ -21,23 +21,23 @@ pub enum Config {
     Webhook(WebhookConfig),
 }
 
-/// `{transport, from, replyTo?, destination?, ses?, smtp?, http?}`; what the transport names has to be there.
+/// `{transport, from, replyTo?, destination?, ses?, smtp?, http?}`; the section that `transport` names is required.
 #[derive(Clone)]
 pub struct EmailConfig {
-    /// How it leaves.
+    /// How emails are sent.
     pub transport: Transport,
-    /// Who writes.
+    /// The sender.
     pub from: Mailbox,
-    /// Who is to be answered.
+    /// The address for replies.
     pub reply_to: Option<Mailbox>,
-    /// Who receives unless an action says otherwise.
+    /// The recipients, unless an action has its own.
     pub destination: Vec<String>,
 }
 
-/// How an email leaves.
+/// How emails are sent.
 #[derive(Clone)]
 pub enum Transport {
-    /// SES, in the account this runs in.
+    /// SES, in the platform's account.
     Ses(SesConfig),
     /// A mail server.
     Smtp(SmtpConfig),
@@ -50,29 +50,29 @@ pub enum Transport {
 pub struct SesConfig {
     /// AWS region, such as `eu-central-1`.
     pub region: String,
-    /// What reports deliveries, bounces and complaints.
+    /// The configuration set that reports deliveries, bounces and complaints.
     pub configuration_set: Option<String>,
 }
 
 /// `{host, port? (587), security? (starttls), username*, password*}`
 #[derive(Clone)]
 pub struct SmtpConfig {
-    /// Name or address of the server; its certificate has to name it.
+    /// Name or address of the server, which its certificate must contain.
     pub host: String,
-    /// Never 25, which Lambda cannot reach.
+    /// Never 25: Lambda blocks it.
     pub port: u16,
     /// When TLS begins.
     pub security: Security,
-    /// Who logs in.
+    /// The user name.
     pub username: Secret<String>,
-    /// With what.
+    /// The password.
     pub password: Secret<String>,
 }
 
-/// When TLS begins on an SMTP connection. There is no way without it.
+/// When TLS begins on an SMTP connection; connections without TLS are not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// After a greeting in the clear; a server that does not offer it gets no message.
+    /// After a plaintext greeting; nothing is sent to a server that does not offer it.
     Starttls,
     /// At once, as on port 465.
     Tls,
@@ -81,7 +81,7 @@ pub enum Security {
 /// `{url, token*}`
 #[derive(Clone)]
 pub struct HttpMailConfig {
-    /// Where it is posted to.
+    /// The URL of requests.
     pub url: Url,
     /// Sent as `Authorization: Bearer`.
     pub token: Secret<String>,
@@ -92,27 +92,27 @@ pub struct HttpMailConfig {
 pub struct TelegramConfig {
     /// `<bot id>:<secret>`.
     pub bot_token: Secret<String>,
-    /// Chats that receive unless an action says otherwise.
+    /// The chats that receive messages, unless an action has its own.
     pub destination: Vec<String>,
-    /// How texts are marked up.
+    /// The mark-up of texts.
     pub parse_mode: Option<ParseMode>,
     /// The topic of a forum.
     pub thread_id: Option<i64>,
-    /// Whether receivers' devices stay quiet.
+    /// Whether messages arrive without a sound.
     pub silent: bool,
 }
 
-/// How a Telegram text is marked up.
+/// The mark-up of a Telegram text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseMode {
     /// `<b>`, `<a href>` and the like.
     Html,
-    /// `*bold*` and the like; everything else that is punctuation wants a `\` before it.
+    /// `*bold*` and the like; other punctuation is escaped with `\`.
     MarkdownV2,
 }
 
 impl ParseMode {
-    /// Its name on the wire.
+    /// The name in requests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Html => "HTML",
@@ -124,33 +124,33 @@ impl ParseMode {
 /// `{phoneNumberId, accessToken*, apiVersion?, destination?, fallbackTemplate?: {name, language, params?}}`
 #[derive(Clone)]
 pub struct WhatsappConfig {
-    /// Meta's id of the number that writes.
+    /// Meta's id of the sending number.
     pub phone_number_id: String,
     /// Sent as `Authorization: Bearer`.
     pub access_token: Secret<String>,
     /// Such as `v23.0`; `None` for the one that [`crate::Senders`] is set to.
     pub api_version: Option<String>,
-    /// Numbers that receive unless an action says otherwise.
+    /// The numbers that receive messages, unless an action has its own.
     pub destination: Vec<String>,
-    /// Sent in place of a text that may not be sent.
+    /// Sent in place of a text outside the window of a day.
     pub fallback_template: Option<Template>,
 }
 
 /// `{webhookUrl*}`
 #[derive(Clone)]
 pub struct SlackConfig {
-    /// On `hooks.slack.com` or `hooks.slack-gov.com`. Anyone who has it can write to the channel.
+    /// On `hooks.slack.com` or `hooks.slack-gov.com`. Everyone who has it can write to the channel.
     pub webhook_url: Secret<Url>,
 }
 
 /// `{url, secret*, previousSecret*?, headers?}`
 #[derive(Clone)]
 pub struct WebhookConfig {
-    /// Where it is posted to.
+    /// The URL of requests.
     pub url: Url,
-    /// `whsec_` and base64: those in force, newest first.
+    /// The current secret and the previous one, if there is one: `whsec_` and base64.
     pub secrets: Vec<Secret<String>>,
-    /// Sent as they are.
+    /// Additional headers.
     pub headers: Vec<(String, String)>,
 }
 
@@ -161,7 +161,7 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Which channel it is of.
+    /// The config's channel.
     pub fn channel(&self) -> Channel {
         match self {
             Self::Email(_) => Channel::Email,
@@ -172,7 +172,7 @@ impl Config {
         }
     }
 
-    /// Who receives unless an action says otherwise, normalised; each gets a delivery of its own.
+    /// The recipients, normalised, unless an action has its own; each gets a delivery of its own.
     pub fn destination(&self) -> &[String] {
         match self {
             Self::Email(config) => &config.destination,
