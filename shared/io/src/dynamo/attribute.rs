@@ -1,4 +1,4 @@
-//! Values of attributes: plain Rust values to DynamoDB's, and numbers back.
+//! Attribute values: conversions from plain Rust values, and back to numbers.
 
 use super::Item;
 use std::str::FromStr;
@@ -41,7 +41,7 @@ impl IntoAttribute for i64 {
     }
 }
 
-/// A number in a row; `None` when there is none that fits.
+/// A number in a row; `None` when it is absent or out of range.
 pub fn number<T: FromStr>(row: &Item, attribute: &str) -> Option<T> {
     row.get(attribute)?.as_n().ok()?.parse().ok()
 }

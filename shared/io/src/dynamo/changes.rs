@@ -3,9 +3,9 @@
 use super::{AttributeValue, IntoAttribute, Item};
 use std::collections::HashMap;
 
-/// `SET` and `REMOVE` clauses with a condition, collected by attribute name.
+/// `SET`, `ADD` and `REMOVE` clauses with a condition.
 ///
-/// Names and values always travel as placeholders, so reserved words need no care.
+/// Names and values are always sent as placeholders, so that attributes may be reserved words.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     sets: Vec<String>,
@@ -14,7 +14,7 @@ pub struct Changes {
     conditions: Vec<String>,
     pub(super) names: HashMap<String, String>,
     pub(super) values: Item,
-    pub(super) is_rest_left_out: bool,
+    pub(super) returns_updated_only: bool,
 }
 
 impl Changes {
@@ -56,11 +56,11 @@ impl Changes {
         self
     }
 
-    /// [`Update::Applied`] holds only the attributes that were set or added to: a counter's row can be long. Transactions answer
-    /// no rows in any case.
+    /// Makes [`Update::Applied`] hold only the attributes that were set or added to, for long rows. Transactions never return
+    /// rows.
     #[must_use]
     pub fn without_the_rest(mut self) -> Self {
-        self.is_rest_left_out = true;
+        self.returns_updated_only = true;
         self
     }
 

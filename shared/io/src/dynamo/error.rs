@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use std::fmt::Debug;
 use switchyard_core::{Classify, Disposition, error_chain};
 
-/// A call to DynamoDB that brought no usable answer.
+/// A call to DynamoDB that failed, or a row that could not be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum DynamoError {
     /// The call failed, after the SDK's own retries.
@@ -20,24 +20,23 @@ pub enum DynamoError {
         /// Throttled, timed out, or a fault of the service.
         transient: bool,
     },
-    /// A row that does not read as the type it should hold, or a value that does not write as one.
+    /// A row could not be deserialized, or a value not serialized.
     #[error("converting a row of {table}")]
     Shape {
         /// The table.
         table: String,
-        /// What did not fit.
+        /// The error of the conversion.
         #[source]
         source: serde_dynamo::Error,
     },
 }
 
-/// The SDK's failure as text: code and message, without request or row.
+/// The SDK's error as text: code and message, without request or row.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct CallError(pub(crate) String);
 
-/// Error codes that blame the request itself; it will not fare better when repeated. A right that is missing is not
-/// among them: somebody will grant it.
+/// Error codes of invalid requests, which are not retried. A missing permission is retried: it may be granted.
 const PERMANENT: [&str; 2] = ["InvalidParameterException", "ValidationException"];
 
 impl CallError {
@@ -52,7 +51,7 @@ impl CallError {
                 let transient = !PERMANENT.contains(&code);
                 (Self(format!("{code}: {}", service.err().message().unwrap_or_default())), transient)
             }
-            // Its sources by `Display` only: the debug form can show the raw answer.
+            // `Display` only: the debug form can show the raw response.
             other => (Self(error_chain(other)), true),
         }
     }

@@ -1,7 +1,7 @@
-//! DynamoDB as this project uses it: one table per workflow, `pk` and `sk`, and writes whose refusal is an answer.
+//! DynamoDB: one table per workflow with the keys `pk` and `sk`, and conditional writes with outcomes.
 //!
-//! A condition that fails is an outcome ([`Create::Exists`], [`Update::Refused`]) and brings the old row with it
-//! (`ALL_OLD`), so that nothing has to be read before it is written.
+//! A condition that fails is an outcome ([`Create::Exists`], [`Update::Refused`]) with the old row (`ALL_OLD`), so that no
+//! row has to be read before it is written.
 
 mod attribute;
 mod changes;

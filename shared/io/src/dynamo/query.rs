@@ -1,14 +1,14 @@
-//! Reads of several rows: a partition, a page of an index, the rows that are due.
+//! Reads of several rows: a partition, a page of an index, the due rows.
 
 use super::{AttributeValue, DynamoError, Item, Table};
 use std::collections::HashMap;
 
-/// What a query walks: the table itself, strongly consistent, or an index `<name>` over `<name>_pk` and `<name>_sk`.
+/// The source of a query: the table itself, strongly consistent, or an index `<name>` over `<name>_pk` and `<name>_sk`.
 #[derive(Clone, Copy, Debug)]
 pub enum Index {
     /// The table, by `pk` and `sk`.
     Table,
-    /// A global secondary index; its rows lag behind the table's.
+    /// A global secondary index, which lags behind the table.
     Named(&'static str),
 }
 
@@ -32,17 +32,17 @@ impl Index {
 /// A query for one page.
 #[derive(Debug)]
 pub struct Page {
-    /// Where to look.
+    /// The table or an index.
     pub index: Index,
     /// The partition.
     pub hash: String,
-    /// First and last sort key wanted, both included; all without.
+    /// The first and the last sort key, both included; `None` for all.
     pub range: Option<(AttributeValue, AttributeValue)>,
     /// Whether the highest sort key comes first.
     pub newest_first: bool,
-    /// Most rows wanted.
+    /// The most rows.
     pub limit: i32,
-    /// Where the page before ended.
+    /// The last key of the previous page.
     pub after: Option<Item>,
 }
 
@@ -54,7 +54,7 @@ impl Table {
     pub async fn rows(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, DynamoError> {
         let call = self.client.query().table_name(&self.name).consistent_read(true);
         let call = call.expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
-        // An empty text is no value that a key can be compared with.
+        // DynamoDB refuses an empty prefix.
         let call = match prefix {
             "" => call.key_condition_expression("pk = :pk"),
             prefix => call
@@ -69,11 +69,11 @@ impl Table {
         Ok(rows)
     }
 
-    /// One page of the whole table, strongly consistent: the rows that have one of these `attributes`, and where the next page
-    /// starts unless this was the last. For [`crate::reseal`] alone: no function's role may call it.
+    /// One page of the whole table, strongly consistent: the rows that have one of these `attributes`, and the key that the
+    /// next page starts after. Only for [`crate::reseal`]: no function's role allows it.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB, or a role that may not scan.
+    /// Transient faults of DynamoDB, or a role without the right to scan.
     pub(crate) async fn scan_page(
         &self,
         attributes: &[&str],
@@ -96,7 +96,7 @@ impl Table {
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key.filter(|key| !key.is_empty())))
     }
 
-    /// One page of [`Page`]: its rows, and where the next page starts unless this was the last.
+    /// One page: its rows, and the key that the next page starts after.
     ///
     /// # Errors
     /// Transient faults of DynamoDB.
@@ -104,7 +104,8 @@ impl Table {
         self.page_of(page, &[]).await
     }
 
-    /// The same with only these `attributes` (letters, digits, `_`) of each row: reading costs the same, but less is sent.
+    /// One page with only these `attributes` (letters, digits, `_`) of each row. The read costs the same, but less is
+    /// transferred.
     ///
     /// # Errors
     /// Transient faults of DynamoDB.

@@ -18,22 +18,22 @@ use switchyard_core::{Env, EnvError, random};
 pub enum Create {
     /// The row is new.
     Created,
-    /// A row with this key was there; here it is.
+    /// A row with this key exists.
     Exists(Item),
 }
 
 /// Outcome of [`Table::update`].
 #[derive(Debug)]
 pub enum Update {
-    /// The changes are in; here is the row as it now is.
+    /// The changes were applied; the row after them.
     Applied(Item),
-    /// The condition did not hold; here is the row, if there is one.
+    /// The condition did not hold; the row, if it exists.
     Refused(Option<Item>),
 }
 
 /// Attempts at a write that conflicts with a transaction.
 pub(super) const CONFLICT_ATTEMPTS: u32 = 8;
-/// Waits between them.
+/// The waits between those attempts.
 const CONFLICT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(100));
 
 /// One DynamoDB table with string keys `pk` and `sk`.
@@ -52,10 +52,10 @@ impl Table {
         Ok(Self { client: Client::new(&aws.0), name: env.required(variable)? })
     }
 
-    /// Writes `row` unless its key is taken.
+    /// Writes `row` unless a row with its key exists.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB, or a row it refuses.
+    /// Transient faults of DynamoDB, or a row that it refuses.
     pub async fn create<T: Serialize>(&self, row: &T) -> Result<Create, DynamoError> {
         let answer = self
             .client
@@ -76,7 +76,7 @@ impl Table {
         }
     }
 
-    /// Writes `row` and `more` in one transaction, unless `row`'s key is taken.
+    /// Writes `row` and `more` in one transaction, unless a row with `row`'s key exists.
     ///
     /// # Errors
     /// As [`Table::create`] and [`Table::transact`].
@@ -91,7 +91,7 @@ impl Table {
         })
     }
 
-    /// Removes a row; a row that is not there is no error.
+    /// Removes a row, if it exists.
     ///
     /// # Errors
     /// Transient faults of DynamoDB.
@@ -100,12 +100,13 @@ impl Table {
         call.send().await.map(drop).map_err(|error| self.failed("removing a row from", &error))
     }
 
-    /// Changes one row; without a condition it is created when absent. A transaction on the row is waited for, a few times.
+    /// Changes one row; without a condition it is created when absent. Retried a few times while a transaction changes the
+    /// row.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB, a conflict that does not pass, or changes it refuses.
+    /// Transient faults of DynamoDB, a conflict that lasts too long, or changes that it refuses.
     pub async fn update(&self, key: &Key, changes: Changes) -> Result<Update, DynamoError> {
-        let returned = if changes.is_rest_left_out { ReturnValue::UpdatedNew } else { ReturnValue::AllNew };
+        let returned = if changes.returns_updated_only { ReturnValue::UpdatedNew } else { ReturnValue::AllNew };
         let call = self
             .client
             .update_item()
@@ -129,14 +130,14 @@ impl Table {
                     return Ok(Update::Refused(refused_item(error).filter(|item| !item.is_empty())));
                 }
                 Some(service) if service.is_transaction_conflict_exception() && attempt < CONFLICT_ATTEMPTS => {
-                    conflict_passes(attempt).await;
+                    wait_for_conflict(attempt).await;
                 }
                 _ => return Err(self.failed("updating a row in", &error)),
             }
         }
     }
 
-    /// One row, strongly consistent.
+    /// Reads one row, strongly consistent.
     ///
     /// # Errors
     /// Transient faults of DynamoDB.
@@ -153,10 +154,10 @@ impl Table {
         Ok(answer.item)
     }
 
-    /// Writes `row`, replacing whatever was there.
+    /// Writes `row`; replaces an existing one.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB, or a row it refuses.
+    /// Transient faults of DynamoDB, or a row that it refuses.
     pub async fn put<T: Serialize>(&self, row: &T) -> Result<(), DynamoError> {
         self.client
             .put_item()
@@ -168,34 +169,34 @@ impl Table {
         Ok(())
     }
 
-    /// Whether the table answers: reads one key that is never written.
+    /// Checks that the table can be read, with a key that is never written.
     ///
     /// # Errors
-    /// It does not.
+    /// The table cannot be read.
     pub async fn ping(&self) -> Result<(), DynamoError> {
         self.get(&Key { pk: "PING".into(), sk: "PING".into() }).await.map(drop)
     }
 
-    /// Reads a row as `T`.
+    /// Deserializes a row.
     ///
     /// # Errors
-    /// The row does not hold one.
+    /// The row is not a `T`.
     pub fn read<T: DeserializeOwned>(&self, item: Item) -> Result<T, DynamoError> {
         serde_dynamo::from_item(item).map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
     }
 
-    /// Writes a row as an item, for [`Write`].
+    /// Serializes a row, for [`Write`].
     ///
     /// # Errors
-    /// `row` is nothing that DynamoDB can hold.
+    /// DynamoDB has no form for `row`.
     pub fn to_item<T: Serialize>(&self, row: &T) -> Result<Item, DynamoError> {
         serde_dynamo::to_item(row).map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
     }
 
-    /// Writes any value, lists and maps too, as an attribute of a row.
+    /// Serializes any value, also lists and maps, as an attribute.
     ///
     /// # Errors
-    /// `value` is nothing that DynamoDB can hold.
+    /// DynamoDB has no form for `value`.
     pub fn to_attribute<T: Serialize>(&self, value: &T) -> Result<AttributeValue, DynamoError> {
         serde_dynamo::to_attribute_value(value)
             .map_err(|source| DynamoError::Shape { table: self.name.clone(), source })
@@ -212,11 +213,11 @@ impl Table {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a conflict lasts milliseconds; a redelivery costs seconds")]
-pub(super) async fn conflict_passes(attempt: u32) {
+pub(super) async fn wait_for_conflict(attempt: u32) {
     tokio::time::sleep(CONFLICT_BACKOFF.wait(attempt - 1, None, random::fraction())).await;
 }
 
-/// The old row that came with a refusal.
+/// The old row in a refusal.
 fn refused_item<E: HasRefusedItem, R>(error: SdkError<E, R>) -> Option<Item> {
     match error {
         SdkError::ServiceError(service) => service.into_err().refused_item(),

@@ -1,7 +1,7 @@
 //! Transactions: several writes that take effect together or not at all.
 
 use super::error::CallError;
-use super::table::{CONFLICT_ATTEMPTS, conflict_passes};
+use super::table::{CONFLICT_ATTEMPTS, wait_for_conflict};
 use super::{Changes, DynamoError, Item, Key, Table};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
@@ -9,38 +9,38 @@ use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, Transact
 /// One write of a transaction; see [`Table::transact`].
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Writes a row unless its key is taken.
+    /// Writes a row unless one with its key exists.
     Create(Item),
-    /// Writes a row, replacing whatever was there.
+    /// Writes a row; replaces an existing one.
     Put(Item),
-    /// Replaces a row, on the changes' condition; what they would set is ignored.
+    /// Replaces a row under the condition of the changes, which are otherwise ignored.
     PutIf(Item, Changes),
-    /// Changes a row, on the changes' own condition.
+    /// Changes a row, under the condition of the changes.
     Update(Key, Changes),
-    /// Removes a row, on the changes' condition; what they would set is ignored.
+    /// Removes a row under the condition of the changes, which are otherwise ignored.
     Delete(Key, Changes),
 }
 
 /// Outcome of [`Table::transact`].
 #[derive(Debug)]
 pub enum Transact {
-    /// Every write is in.
+    /// All writes were applied.
     Done,
-    /// Nothing is: the condition of the write at `index` did not hold; here is its row, if there is one.
+    /// No write was applied: the condition of the write at `index` did not hold.
     Refused {
         /// Position of the first write whose condition failed.
         index: usize,
-        /// Its row as it is.
+        /// Its current row, if it exists.
         row: Option<Item>,
     },
 }
 impl Table {
-    /// All of `writes` (at most 100, each on another row) or none of them.
+    /// Applies all `writes` (at most 100, each of another row) or none.
     ///
-    /// Another transaction on the same rows is waited for, a few times: such conflicts pass in milliseconds.
+    /// Retried a few times while another transaction changes the same rows: such conflicts last milliseconds.
     ///
     /// # Errors
-    /// Transient faults of DynamoDB, a conflict that does not pass, or a row it refuses.
+    /// Transient faults of DynamoDB, a conflict that lasts too long, or a row that it refuses.
     pub async fn transact(&self, writes: Vec<Write>) -> Result<Transact, DynamoError> {
         let items = writes.into_iter().map(|write| self.transact_item(write)).collect::<Result<Vec<_>, _>>()?;
         let mut attempt = 0;
@@ -61,7 +61,7 @@ impl Table {
                 return Ok(Transact::Refused { index, row });
             }
             if reasons.iter().any(|reason| reason.code() == Some("ValidationError")) {
-                // The transaction as a whole is called cancelled; a row of it will never be taken.
+                // The error's code is that of a cancelled transaction, but one of its rows is invalid: never retried.
                 let source = CallError("ValidationError in a transaction".to_owned());
                 let action = "writing a transaction to";
                 return Err(DynamoError::Call { action, table: self.name.clone(), source, transient: false });
@@ -71,7 +71,7 @@ impl Table {
             if !conflict || attempt == CONFLICT_ATTEMPTS {
                 return Err(self.failed("writing a transaction to", &error));
             }
-            conflict_passes(attempt).await;
+            wait_for_conflict(attempt).await;
         }
     }
 
