@@ -1,3 +1,5 @@
+//! Errors of the engine, with the codes and texts of Amazon SQS.
+
 use std::path::PathBuf;
 
 /// Why a call was refused. Apart from [`Error::Open`] and [`Error::Database`], each is one of Amazon SQS's own errors.

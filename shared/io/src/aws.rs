@@ -1,4 +1,4 @@
-//! The shared configuration of AWS clients.
+//! The AWS configuration that all clients share.
 
 use crate::secrets::KnownSecrets;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};

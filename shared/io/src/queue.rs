@@ -1,4 +1,4 @@
-//! SQS queues: send, return, check.
+//! SQS queues: sending messages, and changing when they return.
 
 use crate::Aws;
 use crate::dynamo::CallError;

@@ -1,4 +1,4 @@
-//! Secrets Manager: values by name, cached.
+//! Secrets Manager, with a cache.
 
 use crate::Aws;
 use crate::dynamo::CallError;

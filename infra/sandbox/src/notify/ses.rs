@@ -1,3 +1,5 @@
+//! Amazon SES, its v2 API for sending.
+
 use super::{Notify, object, text};
 use crate::answer::Refusal;
 use crate::traffic::Answered;

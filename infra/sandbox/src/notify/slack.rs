@@ -1,3 +1,5 @@
+//! Slack's incoming webhooks, with the errors that Slack documents.
+
 use super::{Notify, object, text};
 use crate::answer::Refusal;
 use crate::traffic::Answered;

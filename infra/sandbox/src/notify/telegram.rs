@@ -1,3 +1,5 @@
+//! Telegram's Bot API: `sendMessage`, with its checks of chats, texts and mark-up.
+
 use super::{Notify, object, text};
 use crate::answer::{Object, Refusal};
 use crate::traffic::Answered;

@@ -1,3 +1,5 @@
+//! Standard queues: visibility, delays, receipts and attributes.
+
 use crate::{World, map};
 use switchyard_sqs::{Error, MessageAttribute, NewMessage, TextMap};
 

@@ -1,3 +1,5 @@
+//! Long polling.
+
 use crate::World;
 use std::time::{Duration, Instant};
 use switchyard_sqs::{Error, NewMessage, Sqs};

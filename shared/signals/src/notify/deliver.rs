@@ -22,7 +22,7 @@ use switchyard_core::{
 use switchyard_io::dynamo::Write;
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, Queue, Secrets, Table};
-use switchyard_notify::schedule::{self, Next as Then};
+use switchyard_notify::schedule::{self, NextAttempt as Then};
 use switchyard_notify::{
     Attempt, Channel, Config, DeliveryMeta, Message, Outcome, Senders, Template, config, pace, webhook,
 };
