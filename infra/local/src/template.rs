@@ -21,14 +21,14 @@ pub struct Template {
     conditions: Map<String, Value>,
     globals: Value,
     resources: Map<String, Value>,
-    /// Where queue URLs point; known once the AWS endpoint listens.
+    /// The base of queue URLs: the AWS endpoint.
     aws_url: String,
 }
 
 /// The stack's name on this machine.
 const STACK: &str = "switchyard";
 
-/// Invocations that a function runs at a time on this machine, where the template sets no limit to it or its queue.
+/// A function's concurrent invocations on this machine, unless the template limits it or its queue.
 const DEFAULT_CONCURRENCY: usize = 8;
 
 impl Template {
@@ -41,7 +41,7 @@ impl Template {
         Self::parse(&text, aws_url).with_context(|| format!("in {}", path.display()))
     }
 
-    /// Reads a template's text.
+    /// Parses a template's text.
     ///
     /// # Errors
     /// It is not a template.
@@ -93,7 +93,7 @@ pub(crate) fn secret_arn(name: &str) -> String {
     format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}")
 }
 
-/// S3 takes no upper-case letters.
+/// The name of a bucket: lower case, as S3 requires.
 fn bucket_name(id: &str) -> String {
     id.to_lowercase()
 }

@@ -43,7 +43,7 @@ pub enum Code {
     BadTimezone,
     /// An unknown channel.
     UnknownChannel,
-    /// An unknown notification config; reported by the caller, who knows the configs.
+    /// An unknown notification config.
     UnknownConfig,
     /// A legacy condition other than `equals`.
     UnknownCondition,
@@ -53,7 +53,7 @@ pub enum Code {
     LegacyNonScalar,
     /// Warning: the condition holds for every event.
     AlwaysTrue,
-    /// Warning: no active config of the channel; reported by the caller, who knows the configs.
+    /// Warning: the channel has no active config.
     NoActiveConfig,
     /// Warning: this part cannot change the result.
     UnreachableBranch,

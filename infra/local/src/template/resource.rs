@@ -15,9 +15,9 @@ pub struct FunctionSpec {
     pub binary: String,
     /// Seconds an invocation may take.
     pub timeout_s: u64,
-    /// Megabytes; told to the function, not enforced.
+    /// Megabytes; passed to the function, not enforced.
     pub memory_mb: u64,
-    /// Most invocations at a time.
+    /// The most concurrent invocations.
     pub concurrency: usize,
     /// Environment variables; those that name a resource are marked, and no setting may change them.
     pub variables: BTreeMap<String, Variable>,
@@ -52,11 +52,11 @@ pub struct Mapping {
     pub queue: String,
     /// The function's name.
     pub function: String,
-    /// Most records a batch.
+    /// The most records of a batch.
     pub batch_size: usize,
     /// Seconds to wait for a batch to fill.
     pub window_s: u64,
-    /// Most batches at a time.
+    /// The most concurrent batches.
     pub concurrency: usize,
     /// Whether the function may report single records as failed.
     pub partial: bool,
@@ -65,7 +65,7 @@ pub struct Mapping {
 /// One schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// `<function>-<event>`, in the template's words.
+    /// `<function>-<event>`, with the template's name of the event.
     pub name: String,
     /// The function's name.
     pub function: String,
@@ -115,7 +115,7 @@ impl Template {
             binary: binary.to_owned(),
             timeout_s: setting("Timeout").as_u64().unwrap_or(3),
             memory_mb: setting("MemorySize").as_u64().unwrap_or(128),
-            // Without a reservation, as many as its queue is allowed to feed.
+            // Without a reservation, the maximum concurrency of its queue's mapping.
             concurrency: count(&setting("ReservedConcurrentExecutions"))
                 .or_else(|| {
                     let events = properties["Events"].as_object()?.values();
