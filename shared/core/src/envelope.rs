@@ -22,7 +22,7 @@ pub struct Envelope<T> {
     pub body: T,
 }
 
-/// A queue message that is no envelope of the expected kind. Permanent: the bytes will not change.
+/// A queue message that is not an envelope of the expected kind. Permanent: the bytes will not change.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// Not JSON, or a field is missing or of the wrong type.

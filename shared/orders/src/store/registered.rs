@@ -10,8 +10,9 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use switchyard_core::{Classify as _, Clock, Disposition, OrganizationId, hex_sha256};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
-use switchyard_io::reseal::{KEPT_ANSWERS, SealedColumn, Shape, text};
+use switchyard_io::reseal::{SealedColumn, Shape, text};
 use switchyard_io::vault::{Sealed, Vault};
+use switchyard_work::idempotency;
 use switchyard_work::outbox::{Due, DueRow};
 
 /// An open store is synced this long after its last sync.
@@ -86,7 +87,7 @@ pub const SEALED: &[SealedColumn] = &[
         },
         lock: Some("version"),
     },
-    KEPT_ANSWERS,
+    idempotency::SEALED_RESPONSE,
 ];
 
 impl StoreRow {

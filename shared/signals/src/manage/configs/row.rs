@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
-use switchyard_io::reseal::{KEPT_ANSWERS, SealedColumn, Shape, text};
+use switchyard_io::reseal::{SealedColumn, Shape, text};
 use switchyard_io::vault::Sealed;
 use switchyard_notify::Channel;
 use switchyard_work::circuit::Circuit;
+use switchyard_work::idempotency;
 
 /// Whether anything is sent with a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,7 +51,7 @@ pub(crate) struct ConfigRow {
 /// What the signals table keeps sealed.
 pub const SEALED: &[SealedColumn] = &[
     SealedColumn { attribute: "sealed", shape: Shape::Map, context: |row| text(row, "id"), lock: Some("lock") },
-    KEPT_ANSWERS,
+    idempotency::SEALED_RESPONSE,
 ];
 
 impl ConfigRow {
