@@ -317,17 +317,19 @@ async fn a_poisoned_event_ends_in_the_dlq_and_is_processed_once_after_repair_and
     let id = if rule.is_array() { rule[0]["id"].clone() } else { rule["id"].clone() };
     let body = webhook(&company, "poison", json!({"NotificationData": {"ResidentId": resident}}));
     assert_eq!(client.webhook(&body).await.unwrap().status, 202);
-    let in_dlq = async || {
-        let request = json!({"QueueUrl": client.stack().adt_dlq, "AttributeNames": ["ApproximateNumberOfMessages"]});
-        let answer = client.aws("AmazonSQS.GetQueueAttributes", &request).await?;
-        Ok(answer["Attributes"]["ApproximateNumberOfMessages"] == "1")
+    let is_dead = async || {
+        let seen = client.dead_letters("adt").await?;
+        Ok(seen["messages"].as_array().unwrap().iter().any(|message| message["envelope"]["tenant"] == company.as_str()))
     };
-    wait_until(Duration::from_secs(90), in_dlq).await.unwrap();
+    wait_until(Duration::from_secs(90), is_dead).await.unwrap();
     assert_eq!(client.event(&company, "residents.move_in", "poison").await.unwrap().unwrap()["status"]["S"], "failed");
     client.sandbox("DELETE", &format!("/_sandbox/faults/{}", id.to_string().trim_matches('"')), None).await.unwrap();
-    let arn = "arn:aws:sqs:us-east-1:000000000000:AdtDlq.fifo";
-    client.aws("AmazonSQS.StartMessageMoveTask", &json!({"SourceArn": arn})).await.unwrap();
-    client.wait_for_status(&company, "residents.move_in", "poison", "processed", SOON).await.unwrap();
+    let is_processed = async || {
+        client.redrive("adt", "adt-sweep-EveryMinute").await?;
+        let event = client.event(&company, "residents.move_in", "poison").await?;
+        Ok(event.is_some_and(|event| event["status"]["S"] == "processed"))
+    };
+    wait_until(SOON, is_processed).await.unwrap();
     assert_eq!(client.effects(&company).await.unwrap().len(), 1);
 }
 

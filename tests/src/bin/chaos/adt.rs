@@ -87,8 +87,7 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
     let in_dlq = dlq(&client).await?;
     let before = judge(&client, &healthy).await?;
     client.sandbox("DELETE", "/_sandbox/faults", None).await?;
-    let arn = "arn:aws:sqs:us-east-1:000000000000:AdtDlq.fifo";
-    client.aws("AmazonSQS.StartMessageMoveTask", &json!({"SourceArn": arn})).await?;
+    client.redrive("adt", "adt-sweep-EveryMinute").await?;
     settle(&client, &all).await?;
     let poisoned: Vec<_> = events.iter().filter(|event| event.poison).collect();
     let after = judge(&client, &all).await?;
@@ -246,10 +245,10 @@ async fn waiting(client: &Client) -> Result<usize> {
     Ok(count("ApproximateNumberOfMessages")? + count("ApproximateNumberOfMessagesNotVisible")?)
 }
 
+/// Messages in the dead-letter queue, and archived ones that were not redriven.
 async fn dlq(client: &Client) -> Result<usize> {
-    let request = json!({"QueueUrl": client.stack().adt_dlq, "AttributeNames": ["ApproximateNumberOfMessages"]});
-    let answer = client.aws("AmazonSQS.GetQueueAttributes", &request).await?;
-    answer["Attributes"]["ApproximateNumberOfMessages"].as_str().and_then(|text| text.parse().ok()).context("a count")
+    let waiting = client.dead_letters("adt").await?["waiting"].as_u64().context("a count")?;
+    Ok(usize::try_from(waiting)?)
 }
 
 struct Verdict {
