@@ -57,6 +57,10 @@ fn consumer_settings_fit(function: &FunctionSpec, mapping: &Mapping, queue: &Val
     assert!((1..=batch).contains(&concurrency), "{name}: WORKER_CONCURRENCY is at least 1, at most BatchSize {batch}");
     let base_ms = setting("QUEUE_RETRY_BASE_MS");
     assert!((1..900_000).contains(&base_ms), "{name}: QUEUE_RETRY_BASE_MS is below the longest wait, 15 minutes");
+    let documented = std::fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let (id, seconds, at_once) = (mapping.queue.trim_end_matches(".fifo"), base_ms / 1000, mapping.concurrency);
+    let row = format!("| {id} | {name} | {receives} | {seconds} s | {at_once} |");
+    assert!(documented.contains(&row), "docs/operating.md lists: {row}");
     let main = std::fs::read_to_string(root().join("functions").join(name).join("src/main.rs")).unwrap();
     let read = main.split_once("BatchSettings::from_env(&aws, &env, \"").and_then(|(_, rest)| rest.split_once('"'));
     let (variable, _) = read.unwrap_or_else(|| panic!("{name} reads its queue's settings"));
