@@ -109,6 +109,11 @@ impl Actor {
         }
     }
 
+    /// Whether an operator calls.
+    pub(crate) fn is_operator(&self) -> bool {
+        matches!(*self.caller, Caller::Operator { .. })
+    }
+
     /// The caller's tenant. It comes from the credential and never from the request.
     pub(crate) fn tenant(&self) -> Result<&Tenant, Refusal> {
         self.tenant.as_deref().ok_or_else(|| Refusal::new(403, "no_tenant", "An operator has no tenant of its own"))

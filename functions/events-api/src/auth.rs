@@ -120,7 +120,9 @@ async fn change_password(
     let (current, new) = (Secret::new(current), new_password("new", new)?);
     let change = match actor.session()? {
         Session::User(session) => users::change_password(&state.0.users, session, &current, &new).await?,
-        Session::Operator(session) => state.0.operators.change_password(session, &current, &new).await?,
+        Session::Operator(_) => {
+            return Err(Refusal::forbidden("Operators change their password at POST /admin/auth/password").into());
+        }
     };
     match change {
         PasswordChange::Done => Ok(NoContent),

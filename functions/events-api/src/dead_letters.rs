@@ -10,7 +10,9 @@ use axum::extract;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_api::{Accepted, Authenticated, Cursor, Endpoint, Json, NoContent, Page, PageQuery, Path, Query};
+use switchyard_api::{
+    Accepted, Authenticated, Cursor, Endpoint, Json, NoContent, Page, PageQuery, Path, Query, Refusal,
+};
 use switchyard_identity::Access;
 use switchyard_signals::dead_letters;
 use switchyard_signals::view::{DeadLetterDetails, DeadLetterView};
@@ -86,8 +88,8 @@ struct DeadLettersQuery {
 }
 
 /// A tenant's own, or for an operator those of all tenants.
-fn scope(actor: &Actor) -> Scope<'_> {
-    actor.tenant_id().map_or(Scope::All, Scope::Tenant)
+fn scope(actor: &Actor) -> Result<Scope<'_>, Refusal> {
+    if actor.is_operator() { Ok(Scope::All) } else { Ok(Scope::Tenant(actor.tenant_id()?)) }
 }
 
 async fn list_dead_letters(
@@ -102,7 +104,7 @@ async fn list_dead_letters(
         is_given_up: query.kind.map(Kind::is_given_up),
         ..Filter::default()
     };
-    let (deps, scope) = (&state.0.queues, scope(&actor));
+    let (deps, scope) = (&state.0.queues, scope(&actor)?);
     let (items, next_cursor) = dead_letters::list(deps, scope, &filter, page.cursor(), page.limit).await?;
     Ok(Json(Page { items, next_cursor }))
 }
@@ -112,7 +114,7 @@ async fn get_dead_letter(
     Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Json<DeadLetterDetails>, Failure> {
-    let letter = dead_letters::get(&state.0.queues, scope(&actor), id.as_str()).await?;
+    let letter = dead_letters::get(&state.0.queues, scope(&actor)?, id.as_str()).await?;
     letter.map(Json).ok_or_else(not_found)
 }
 
@@ -121,7 +123,7 @@ async fn delete_dead_letter(
     Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<NoContent, Failure> {
-    match dead_letters::delete(&state.0.queues, &actor.name(), scope(&actor), id.as_str()).await? {
+    match dead_letters::delete(&state.0.queues, &actor.name(), scope(&actor)?, id.as_str()).await? {
         true => Ok(NoContent),
         false => Err(not_found()),
     }
@@ -132,7 +134,7 @@ async fn redrive_dead_letter(
     Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<DeadLetterId>,
 ) -> Result<Accepted<Enqueued>, Failure> {
-    let retried = dead_letters::redrive(&state.0.queues, &actor.name(), scope(&actor), id.as_str()).await?;
+    let retried = dead_letters::redrive(&state.0.queues, &actor.name(), scope(&actor)?, id.as_str()).await?;
     enqueued(retried, id.as_str())
 }
 
@@ -173,7 +175,7 @@ async fn redrive_dead_letters(
         return Err(field(format!("max must be 1 to {MAX_REDRIVEN}")));
     }
     let cursor = body.cursor.as_deref().map(str::parse::<Cursor>).transpose()?;
-    let scope = scope(&actor);
+    let scope = scope(&actor)?;
     let is_given_up = match (body.kind, scope) {
         // A tenant's undelivered notifications are for the tenant to redrive.
         (None, Scope::All) => Some(false),

@@ -86,7 +86,9 @@ impl State {
 
     async fn machine(&self, authorization: Option<&str>) -> Result<Actor, Refusal> {
         if !self.0.credentials.accepts(authorization).await.or_fault()? {
-            return Err(challenge(Refusal::unauthorized("The operator's credentials are required")));
+            return Err(challenge(Refusal::unauthorized(
+                "An operator's token or the stack's Basic credentials are required",
+            )));
         }
         let user = self.0.credentials.current().await.or_fault()?.user;
         Ok(Actor { caller: Caller::Basic { user }.into(), session: None })

@@ -193,7 +193,7 @@ struct RedriveStarted {
     waiting: u64,
     /// Archived messages that are sent within a minute.
     redriven: usize,
-    /// Whether all archived messages are redriven; if not, call again.
+    /// Whether all messages that were archived before the call are redriven; if not, call again.
     complete: bool,
 }
 
@@ -203,13 +203,11 @@ async fn redrive_dead_letter_queue(
     Path(name): Path<QueueName>,
 ) -> Result<Accepted<RedriveStarted>, Refusal> {
     let (queues, queue) = (&state.0.dead_letters, name.find(&state)?);
-    let progress = queues.progress(queue).await.or_fault()?;
-    // SQS runs one at a time.
-    if progress.is_some_and(|redrive| redrive.status == "RUNNING") {
-        return Err(Refusal::new(409, "redrive_running", "A redrive of this queue is running"));
-    }
     let redriven = queues.redrive(queue, &actor.name(), Instant::now() + REDRIVE_TIME).await.or_fault()?;
     let (waiting, archived) = (redriven.in_queue, redriven.archived);
+    if redriven.is_moving && archived == 0 {
+        return Err(Refusal::new(409, "redrive_running", "A redrive of this queue is running"));
+    }
     let found = waiting + archived as u64;
     tracing::info!(service = queue.dlq.name, caller = actor.name(), found, "redrive started");
     let queue = queue.dlq.name.clone();

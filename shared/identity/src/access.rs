@@ -5,7 +5,7 @@ use crate::{Role, Scope};
 /// Who may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody, without a credential.
+    /// Any caller, without a credential.
     Anyone,
     /// A third party, by a signature over the request that the handler verifies.
     Signature,

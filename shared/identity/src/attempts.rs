@@ -31,6 +31,11 @@ pub enum PasswordCheck {
     },
 }
 
+/// The account that a sign-in counts for: the address, whether or not an account has it, so that the count does not tell.
+pub fn account_of(email: &str) -> String {
+    format!("address {email}")
+}
+
 /// The counts of one table: `pk` `LOGIN#<digest of the account>`, `sk` `-`.
 #[derive(Clone)]
 pub struct Attempts {

@@ -10,7 +10,7 @@ use switchyard_io::dynamo::DynamoError;
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// DynamoDB.
-    #[error("reading or writing users")]
+    #[error("reading or writing identities")]
     Store(#[source] DynamoError),
     /// A password could not be hashed. Retried.
     #[error("hashing a password")]

@@ -22,7 +22,7 @@ pub mod users;
 
 pub use access::Access;
 pub use allowlist::IpAllowlist;
-pub use attempts::{Attempts, PasswordCheck};
+pub use attempts::{Attempts, PasswordCheck, account_of};
 pub use basic::{Basic, BasicCredentials, BasicError};
 pub use caller::{Caller, Denied};
 pub use error::IdentityError;

@@ -8,7 +8,7 @@
 //! | attempts at a password | `LOGIN#<digest of the account>` | `-` | a day |
 
 use crate::Role;
-use crate::attempts::{Attempts, PasswordCheck};
+use crate::attempts::{Attempts, PasswordCheck, account_of};
 use crate::error::IdentityError;
 use crate::password;
 use crate::token::{Claims, Token, Tokens};
@@ -237,13 +237,8 @@ impl Operators {
     /// DynamoDB or the secret could not be reached.
     pub async fn sign_in(&self, email: &str, password: &Secret<String>) -> Result<SignIn, IdentityError> {
         let operator = self.by_email(email).await?.filter(|operator| operator.disabled_at.is_none());
-        // The count of an account goes by its id, however its address is written; an unknown address has its own.
-        let account = match &operator {
-            Some(operator) => format!("operator {}", operator.id),
-            None => format!("operators#{email}"),
-        };
         let (hash, now) = (operator.as_ref().map(|operator| &*operator.password_hash), self.clock.now());
-        let operator = match (self.attempts.check(&account, password, hash, now).await?, operator) {
+        let operator = match (self.attempts.check(&account_of(email), password, hash, now).await?, operator) {
             (PasswordCheck::Throttled { retry_after }, _) => return Ok(SignIn::Throttled { retry_after }),
             (PasswordCheck::Match, Some(operator)) => operator,
             (PasswordCheck::Match | PasswordCheck::Mismatch, _) => return Ok(SignIn::Refused),

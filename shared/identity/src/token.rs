@@ -2,12 +2,12 @@
 
 use crate::Role;
 use crate::error::IdentityError;
-use crate::jwt::{self, Issuer, JwtKey};
+use crate::jwt::{self, BadToken, Issuer, JwtKey};
 use crate::operators::OPERATORS;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, error_chain};
-use switchyard_io::{Aws, Secrets};
+use switchyard_io::{Aws, SecretValues, Secrets};
 
 const ISSUER: Issuer = Issuer { name: "switchyard", audience: "api" };
 
@@ -106,18 +106,29 @@ impl Tokens {
     /// # Errors
     /// The secret could not be fetched.
     pub async fn verify(&self, token: &str) -> Result<Option<Claims>, IdentityError> {
-        let keys = self.keys().await?;
-        Ok(jwt::verify(token, ISSUER, &keys, self.clock.now()).ok())
+        let now = self.clock.now();
+        match jwt::verify(token, ISSUER, &self.keys().await?, now) {
+            Ok(claims) => Ok(Some(claims)),
+            // Another function may sign with a key that was rotated in since the secret was fetched here.
+            Err(BadToken::Refused(_)) => {
+                let fresh = self.secrets.refreshed(&self.secret_id).await.map_err(IdentityError::TokenSecret)?;
+                Ok(jwt::verify(token, ISSUER, &keys_of(&fresh)?, now).ok())
+            }
+            Err(BadToken::Untimely) => Ok(None),
+        }
     }
 
     /// The key that signs, then the one before it.
     async fn keys(&self) -> Result<Vec<JwtKey>, IdentityError> {
-        let values = self.secrets.get(&self.secret_id).await.map_err(IdentityError::TokenSecret)?;
-        let current = values.required("JWT_KEY").map_err(IdentityError::TokenSetting)?;
-        let mut keys = vec![JwtKey::new(current).map_err(IdentityError::WeakTokenSecret)?];
-        if let Ok(before) = values.required("JWT_KEY_BEFORE") {
-            keys.push(JwtKey::new(before).map_err(IdentityError::WeakTokenSecret)?);
-        }
-        Ok(keys)
+        keys_of(&*self.secrets.get(&self.secret_id).await.map_err(IdentityError::TokenSecret)?)
     }
+}
+
+fn keys_of(values: &SecretValues) -> Result<Vec<JwtKey>, IdentityError> {
+    let current = values.required("JWT_KEY").map_err(IdentityError::TokenSetting)?;
+    let mut keys = vec![JwtKey::new(current).map_err(IdentityError::WeakTokenSecret)?];
+    if let Ok(before) = values.required("JWT_KEY_BEFORE") {
+        keys.push(JwtKey::new(before).map_err(IdentityError::WeakTokenSecret)?);
+    }
+    Ok(keys)
 }

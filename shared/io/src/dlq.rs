@@ -39,6 +39,13 @@ pub struct Redrive {
     pub moved: i64,
 }
 
+impl Redrive {
+    /// Whether SQS still moves messages.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.status.as_str(), "RUNNING" | "CANCELLING")
+    }
+}
+
 /// The dead-letter queues of one stack.
 #[derive(Clone)]
 pub struct Dlqs {

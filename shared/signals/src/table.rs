@@ -29,7 +29,7 @@
 //! | API keys | see `switchyard_identity::api_keys` | | |
 //!
 //! Beside `due` there are two indexes: `by_id` finds a delivery or a dead letter by its id alone; `listed` holds a tenant's
-//! deliveries by their status, and everybody's dead letters, in the order of time.
+//! deliveries by their status, and all dead letters, in the order of time.
 //!
 //! Every key of a tenant's row begins with the tenant's id, which comes from its credential and never from a request.
 

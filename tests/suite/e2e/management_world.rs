@@ -23,6 +23,11 @@ pub(super) struct World {
     pub(super) owner: String,
 }
 
+/// An address of a tenant's own: attempts at an address are counted for all tenants together.
+pub(super) fn address(slug: &str, name: &str) -> String {
+    format!("{name}@{slug}.test")
+}
+
 pub(super) async fn log_in(client: &Client, slug: Option<&str>, email: &str, password: &str) -> Answer {
     let mut body = json!({"email": email, "password": password});
     if let Some(slug) = slug {
@@ -50,12 +55,12 @@ impl World {
         operators.create("test", &new).await.unwrap();
         let operator = token(&log_in(&client, None, &email, PASSWORD).await);
         let slug = format!("managed-{number}");
-        let owner = json!({"email": "owner@acme.test", "password": PASSWORD});
+        let owner = json!({"email": address(&slug, "owner"), "password": PASSWORD});
         let new = json!({"slug": slug, "name": "Acme", "owner": owner});
         let world = Self { client, users: deps, operator, tenant: Value::Null, slug, owner: String::new() };
         let made = world.call("POST", "/api/tenants", &world.operator, &new).await;
         assert_eq!(made.status, 201, "{}", made.body);
-        let owner = token(&log_in(&world.client, Some(&world.slug), "Owner@Acme.test", PASSWORD).await);
+        let owner = token(&log_in(&world.client, Some(&world.slug), &address(&world.slug, "OWNER"), PASSWORD).await);
         Self { tenant: made.body, owner, ..world }
     }
 
@@ -72,7 +77,7 @@ impl World {
 
     /// A user of the tenant who is logged in.
     pub(super) async fn user(&self, role: &str) -> (String, String) {
-        let email = format!("{role}@acme.test");
+        let email = address(&self.slug, role);
         let made = self.own("POST", "/api/users", &json!({"email": email, "password": PASSWORD, "role": role})).await;
         assert_eq!(made.status, 201, "{}", made.body);
         let token = token(&log_in(&self.client, Some(&self.slug), &email, PASSWORD).await);

@@ -47,7 +47,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_token_is_valid_in_every_function_until_signed_out() {
+async fn a_token_is_valid_for_operators_routes_until_signed_out() {
     let world = World::new().await;
     let (id, email) = world.create().await;
     let token = world.sign_in(&email.to_uppercase()).await;

@@ -92,7 +92,8 @@ async fn nothing_starts_with_a_secret_for_tokens_that_anybody_could_guess() {
         let name = format!("it-jwt-{}", unique());
         let secret = json!({"Name": name, "SecretString": values.to_string()});
         client.aws("secretsmanager.CreateSecret", &secret).await.unwrap();
-        let env = super::env(vec![("SIGNALS_TABLE", "SignalsTable".to_owned()), ("JWT_SECRET", name)]);
+        let tables = [("SIGNALS_TABLE", "SignalsTable".to_owned()), ("IDENTITY_TABLE", "IdentityTable".to_owned())];
+        let env = super::env([tables.to_vec(), vec![("JWT_SECRET", name)]].concat());
         let checked = UserDeps::from_env(&aws, &env).unwrap().tokens().warm_up().await;
         assert_eq!(checked.is_ok(), is_good, "{values}: {checked:?}");
     }

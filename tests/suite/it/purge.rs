@@ -25,7 +25,11 @@ async fn a_month_after_its_deletion_nothing_of_a_tenant_is_left() {
     keys.create(&new).await.unwrap();
     let hash = "$2b$04$abcdefghijklmnopqrstuuIIu6aMPRK8Jm3Ym8zn2mN3d4Qyq9bgK";
     assert!(keys.import_hashed(&new, "an_old_key_of_16", hash).await.unwrap());
-    let user_env = vec![("SIGNALS_TABLE", world.table.clone()), ("JWT_SECRET", "JwtSecret".to_owned())];
+    let user_env = vec![
+        ("SIGNALS_TABLE", world.table.clone()),
+        ("IDENTITY_TABLE", "IdentityTable".to_owned()),
+        ("JWT_SECRET", "JwtSecret".to_owned()),
+    ];
     let users = UserDeps::from_env(&world.aws, &env(user_env)).unwrap();
     let password = Secret::new("a long password".to_owned());
     let new = NewUser { email: "ann@acme.test".to_owned(), password: Password::Plain(password), role: Role::Owner };

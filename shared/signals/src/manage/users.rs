@@ -15,7 +15,7 @@ use switchyard_core::{Clock, Env, EnvError, Secret};
 use switchyard_identity::Operator;
 use switchyard_identity::operators::{PasswordChange, SignIn};
 use switchyard_identity::users::{UserWrite, is_email, is_importable};
-use switchyard_identity::{Attempts, Claims, NewUser, Password, PasswordCheck, Role, Tokens, User, Users};
+use switchyard_identity::{Attempts, Claims, NewUser, Password, PasswordCheck, Role, Tokens, User, Users, account_of};
 use switchyard_io::{Aws, Table};
 
 /// What managing users needs.
@@ -29,7 +29,8 @@ pub struct UserDeps {
 }
 
 impl UserDeps {
-    /// Reads `SIGNALS_TABLE`, and what [`Tokens::from_env`] does.
+    /// Reads `SIGNALS_TABLE`, `IDENTITY_TABLE` (attempts at passwords are counted beside those of operators), and what
+    /// [`Tokens::from_env`] does.
     ///
     /// # Errors
     /// A setting is missing or invalid.
@@ -37,7 +38,7 @@ impl UserDeps {
         let table = Table::from_env(aws, env, "SIGNALS_TABLE")?;
         Ok(Self {
             users: Users::new(table.clone()),
-            attempts: Attempts::new(table.clone()),
+            attempts: Attempts::new(Table::from_env(aws, env, "IDENTITY_TABLE")?),
             store: SignalsTable::new(table),
             tokens: Tokens::from_env(aws, env)?,
             clock: Clock::system(),
@@ -77,13 +78,8 @@ pub async fn sign_in(
 ) -> Result<SignIn, SignalsError> {
     let now = deps.clock.now();
     let user = find_user(deps, slug, email).await?;
-    // The count of an account goes by its id, however it is named. No id holds a `#`, so that no name counts for another.
-    let account = match &user {
-        Some(user) => format!("account {} {}", user.tenant, user.id),
-        None => format!("{}#{email}", slug.unwrap_or_default()),
-    };
     let hash = user.as_ref().map(User::password_hash);
-    let mut user = match (deps.attempts.check(&account, password, hash, now).await?, user) {
+    let mut user = match (deps.attempts.check(&account_of(email), password, hash, now).await?, user) {
         (PasswordCheck::Throttled { retry_after }, _) => return Ok(SignIn::Throttled { retry_after }),
         (PasswordCheck::Match, Some(user)) => user,
         (PasswordCheck::Match | PasswordCheck::Mismatch, _) => return Ok(SignIn::Refused),

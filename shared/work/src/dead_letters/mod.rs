@@ -106,7 +106,7 @@ impl DeadLetters {
         let fits = |row: &Item| filter.fits(row);
         let rows = match scope {
             Scope::Tenant(tenant) => Rows::Partition(partition(Some(tenant))),
-            Scope::All => Rows::Listed(row::list_partitions()),
+            Scope::All => Rows::Listed(row::list_partitions(filter)),
         };
         let (items, next) = listing::page(&self.table, &rows, cursor, limit, &fits).await?;
         let letters = match scope {
@@ -121,7 +121,7 @@ impl DeadLetters {
     /// # Errors
     /// DynamoDB could not be reached.
     pub async fn count(&self, filter: &Filter, limit: usize) -> Result<usize, DeadLetterError> {
-        let (rows, mut counted, mut cursor) = (Rows::Listed(row::list_partitions()), 0, None::<String>);
+        let (rows, mut counted, mut cursor) = (Rows::Listed(row::list_partitions(filter)), 0, None::<String>);
         let fits = |row: &Item| filter.fits(row);
         loop {
             let (items, next) = listing::page(&self.table, &rows, cursor.as_deref(), limit - counted, &fits).await?;
@@ -161,7 +161,8 @@ impl DeadLetters {
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
-    /// Marks a dead letter as redriven, with further writes in the same transaction; `false` when it was redriven before. The sweep
+    /// Marks a dead letter as redriven, with further writes in the same transaction; `false` when it was redriven before, or its body
+    /// was too long to be kept whole. The sweep
     /// sends its message from `due_at` on, until [`Self::sent`] says that it was sent.
     ///
     /// # Errors
@@ -175,7 +176,7 @@ impl DeadLetters {
         with: Vec<Write>,
     ) -> Result<bool, DynamoError> {
         let due = Due::at(&self.workflow, &hex_sha256(&[&letter.id]), (now + send_after).as_millisecond());
-        let changes = outbox::marked(redriven(actor, now), due);
+        let changes = outbox::marked(redriven(&letter.id, actor, now), due);
         let writes = [vec![Write::Update(letter.key(), changes)], with].concat();
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }

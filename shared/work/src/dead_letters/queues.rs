@@ -2,7 +2,7 @@
 
 use super::{DeadLetter, DeadLetterError, DeadLetters, Filter, Scope};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, Timestamp};
+use switchyard_core::{Clock, Env, EnvError};
 use switchyard_io::dlq::{DeadMessage, Dlq, Dlqs, Redrive};
 use switchyard_io::{Aws, Table};
 use tokio::time::Instant;
@@ -27,8 +27,10 @@ pub struct Redriven {
     pub in_queue: u64,
     /// Archived dead letters that the workflow's sweep sends within a minute.
     pub archived: usize,
-    /// Whether no archived dead letter is left.
+    /// Whether all messages that were archived before the call are redriven.
     pub is_complete: bool,
+    /// Whether SQS was moving messages of an earlier redrive.
+    pub is_moving: bool,
 }
 
 /// The dead-letter queues of the stack.
@@ -112,8 +114,8 @@ impl DeadLetterQueues {
         Ok(self.dlqs.progress(&queue.dlq).await?)
     }
 
-    /// Redrives the messages of a queue, in SQS and archived, until the `deadline`. Notifications that were given up are their
-    /// tenants' to redrive.
+    /// Redrives the messages of a queue that were archived before the call, until the `deadline`, then has SQS move those that are
+    /// not archived yet. Notifications that were given up are redriven by their tenants.
     ///
     /// # Errors
     /// SQS or DynamoDB could not be reached; those before are redriven.
@@ -123,34 +125,28 @@ impl DeadLetterQueues {
         actor: &str,
         deadline: Instant,
     ) -> Result<Redriven, DeadLetterError> {
-        let in_queue = self.dlqs.waiting(&queue.dlq).await?;
-        if in_queue > 0 {
-            self.dlqs.redrive(&queue.dlq).await?;
-        }
-        // What fails again after this call began is left for the next one.
+        // Messages that fail again after the call began are left for the next one.
         let now = self.clock.now();
         let open = Filter { is_open: true, older_than: Some(now), ..messages_of(queue) };
         let (mut archived, mut cursor) = (0, None::<String>);
-        loop {
+        let is_complete = loop {
             let page = queue.letters.list(Scope::All, &open, cursor.as_deref(), REDRIVE_BATCH).await?;
             for letter in &page.0 {
-                archived += usize::from(self.redrive_one(queue, letter, actor, now).await?);
+                let redriven = queue.letters.redrive(letter, actor, now, Duration::ZERO, Vec::new()).await?;
+                archived += usize::from(redriven);
             }
             cursor = page.1;
             if cursor.is_none() || Instant::now() >= deadline {
-                return Ok(Redriven { in_queue, archived, is_complete: cursor.is_none() });
+                break cursor.is_none();
             }
+        };
+        // SQS runs one move at a time.
+        let is_moving = self.dlqs.progress(&queue.dlq).await?.is_some_and(|redrive| redrive.is_under_way());
+        let in_queue = if is_moving { 0 } else { self.dlqs.waiting(&queue.dlq).await? };
+        if in_queue > 0 {
+            self.dlqs.redrive(&queue.dlq).await?;
         }
-    }
-
-    async fn redrive_one(
-        &self,
-        queue: &DeadLetterQueue,
-        letter: &DeadLetter,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<bool, DeadLetterError> {
-        Ok(queue.letters.redrive(letter, actor, now, Duration::ZERO, Vec::new()).await?)
+        Ok(Redriven { in_queue, archived, is_complete, is_moving })
     }
 }
 

@@ -14,11 +14,11 @@ use switchyard_io::dynamo::{Changes, Item, Key};
 
 const TTL: Duration = Duration::from_secs(90 * 86_400);
 
-/// Partitions of the index `listed` that a table's dead letters are spread over.
+/// Partitions of the index `listed` that the dead letters of each state are spread over.
 const LIST_SHARDS: u32 = 4;
 
 /// Longest body that is kept whole, in bytes: a row holds 400 KB. Messages of the workflows have some hundred.
-const MAX_BODY: usize = 100_000;
+const MAX_BODY: usize = 300_000;
 
 /// What stands for the tenant of a dead letter that names none.
 const NO_TENANT: &str = "-";
@@ -49,8 +49,11 @@ pub struct DeadLetter {
     pub delivery_id: Option<String>,
     /// Whether it is a notification that was given up, not a message that failed.
     pub is_given_up: bool,
-    /// The message's body, cut at 100,000 bytes.
+    /// The message's body, cut at 300,000 bytes.
     pub body: String,
+    /// Set when the body was cut: it cannot be redriven then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    is_cut: Option<bool>,
     /// Why it failed.
     pub error_code: String,
     /// Why it failed, for people.
@@ -145,6 +148,7 @@ impl DeadLetter {
             delivery_id: new.subject.delivery_id,
             is_given_up: new.is_given_up,
             body: new.body[..new.body.floor_char_boundary(MAX_BODY)].to_owned(),
+            is_cut: (new.body.len() > MAX_BODY).then_some(true),
             error_code: new.error_code.to_owned(),
             error_message: new.error_message.to_owned(),
             receives: new.receives,
@@ -154,7 +158,7 @@ impl DeadLetter {
             redriven_by: None,
             expires_at: (now + TTL).as_second(),
             by_id_pk: new.id.clone(),
-            listed_pk: list_partition(shard_of(&hex_sha256(&[&new.id]), LIST_SHARDS)),
+            listed_pk: list_partition(if new.is_given_up { GIVEN_UP } else { OPEN }, shard(&new.id)),
             listed_sk: listing::place(now, &new.id),
             id: new.id,
             due: None,
@@ -175,12 +179,13 @@ impl DeadLetter {
     }
 }
 
-/// Marks a dead letter as redriven, which happens once.
-pub fn redriven(actor: &str, now: Timestamp) -> Changes {
+/// Marks the dead letter with an id as redriven, which happens once.
+pub fn redriven(id: &str, actor: &str, now: Timestamp) -> Changes {
     Changes::new()
         .set("redriven_at", now.to_string())
         .set("redriven_by", actor)
-        .only_if("attribute_exists(#pk) AND attribute_not_exists(#redriven_at)", [])
+        .set("listed_pk", list_partition(CLOSED, shard(id)))
+        .only_if("attribute_exists(#pk) AND attribute_not_exists(#redriven_at) AND attribute_not_exists(#is_cut)", [])
 }
 
 /// Whether a key is that of a dead letter.
@@ -198,13 +203,28 @@ pub fn key(tenant: Option<&str>, id: &str) -> Key {
     Key { pk: partition(tenant), sk: id.to_owned() }
 }
 
-/// The partitions of the index `listed` with all of a table's dead letters.
-pub(super) fn list_partitions() -> Vec<String> {
-    (0..LIST_SHARDS).map(list_partition).collect()
+/// States of dead letters in the index `listed`, so that open messages are counted without reading the others.
+const OPEN: &str = "open";
+const GIVEN_UP: &str = "given_up";
+const CLOSED: &str = "closed";
+
+/// The partitions of the index `listed` with the dead letters that a filter may fit.
+pub(super) fn list_partitions(filter: &Filter) -> Vec<String> {
+    let states = [
+        (OPEN, filter.is_given_up != Some(true)),
+        (GIVEN_UP, filter.is_given_up != Some(false)),
+        (CLOSED, !filter.is_open),
+    ];
+    let states = states.into_iter().filter(|(_, may_fit)| *may_fit);
+    states.flat_map(|(state, _)| (0..LIST_SHARDS).map(move |shard| list_partition(state, shard))).collect()
 }
 
-fn list_partition(shard: u32) -> String {
-    listing::partition("dead", &shard.to_string())
+fn shard(id: &str) -> u32 {
+    shard_of(&hex_sha256(&[id]), LIST_SHARDS)
+}
+
+fn list_partition(state: &str, shard: u32) -> String {
+    listing::partition(&format!("dead#{state}"), &shard.to_string())
 }
 
 /// Which dead letters are listed; all of them by default.

@@ -363,7 +363,7 @@ impl SignalsTable {
             .remove("dead_letter")
             .only_if("#status = ? AND #attempts = ?", as_read);
         let mut writes = vec![Write::Update(row.key(), changes), record];
-        writes.extend(letter.map(|key| Write::Update(key.clone(), dead_letters::redriven(actor, now))));
+        writes.extend(letter.map(|key| Write::Update(key.clone(), dead_letters::redriven(&key.sk, actor, now))));
         Ok(match self.table.transact(writes).await? {
             Transact::Done => RestartWrite::Done,
             Transact::Refused { index: 2, row: None } => RestartWrite::LetterGone,
