@@ -154,7 +154,7 @@ impl DeadLetter {
             redriven_by: None,
             expires_at: (now + TTL).as_second(),
             by_id_pk: new.id.clone(),
-            listed_pk: list_partition(shard_of(&hex_sha256(&[&new.id]), LIST_SHARDS)),
+            listed_pk: list_partition_of(&new.id),
             listed_sk: listing::place(now, &new.id),
             id: new.id,
             due: None,
@@ -201,6 +201,11 @@ pub fn key(tenant: Option<&str>, id: &str) -> Key {
 /// The partitions of the index `listed` with all of a table's dead letters.
 pub(super) fn list_partitions() -> Vec<String> {
     (0..LIST_SHARDS).map(list_partition).collect()
+}
+
+/// The partition of the index `listed` that a dead letter is in.
+pub(super) fn list_partition_of(id: &str) -> String {
+    list_partition(shard_of(&hex_sha256(&[id]), LIST_SHARDS))
 }
 
 fn list_partition(shard: u32) -> String {
