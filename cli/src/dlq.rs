@@ -61,7 +61,8 @@ fn find<'a>(queues: &'a DeadLetterQueues, name: &str) -> Result<&'a DeadLetterQu
 }
 
 async fn show(queues: &DeadLetterQueues, queue: &DeadLetterQueue, limit: u8) -> Result<()> {
-    let body = |body: &str| format!("    {}", queue.shown(body).unwrap_or("(redacted: not a message of this workflow)"));
+    let body =
+        |body: &str| format!("    {}", queue.shown(body).unwrap_or("(redacted: not a message of this workflow)"));
     for message in queues.peek(queue, limit.min(10)).await? {
         let sent = Timestamp::from_millisecond(message.sent_ms).unwrap_or_default();
         say(&format!("{} sent {sent:.0}, received {} times, in SQS", message.id, message.receives));

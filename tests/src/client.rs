@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use switchyard_core::Secret;
+use switchyard_identity::BasicCredentials;
 use tokio::time::Instant;
 
 /// An answer.
@@ -217,6 +219,20 @@ impl Client {
         });
         reached.await.with_context(|| format!("waiting for {event_type} {id} to be {status}"))?;
         row.context("the row vanished")
+    }
+
+    /// The `Authorization` header of the stack's own operator.
+    ///
+    /// # Errors
+    /// The secret cannot be read.
+    pub async fn basic_authorization(&self) -> Result<String> {
+        let request = json!({"SecretId": self.stack.admin_secret});
+        let answer = self.aws("secretsmanager.GetSecretValue", &request).await?;
+        let pair: Value = serde_json::from_str(answer["SecretString"].as_str().context("a secret's text")?)?;
+        let part =
+            |name: &str| pair[name].as_str().map(str::to_owned).with_context(|| format!("the secret has {name}"));
+        let (user, password) = (part("ADMIN_BASIC_USER")?, Secret::new(part("ADMIN_BASIC_PASS")?));
+        Ok(BasicCredentials { user, password }.header().expose().clone())
     }
 
     /// Invokes a function through Lambda's own API.

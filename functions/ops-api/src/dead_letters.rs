@@ -261,9 +261,11 @@ async fn redrive_dead_letter(
         Some(RedriveOutcome::AlreadyRedriven) => {
             Err(Refusal::new(409, "already_redriven", "This dead letter was redriven before"))
         }
-        Some(RedriveOutcome::Notification) => {
-            Err(Refusal::new(409, "not_redrivable", "Its tenant redrives a notification, at POST /api/dlq/{id}/redrive"))
-        }
+        Some(RedriveOutcome::Notification) => Err(Refusal::new(
+            409,
+            "not_redrivable",
+            "Its tenant redrives a notification, at POST /api/dlq/{id}/redrive",
+        )),
         None => Err(Refusal::new(404, "not_found", "The queue has no archived dead letter with this id")),
     }
 }

@@ -21,7 +21,9 @@ pub fn is_queued_event(body: &str) -> bool {
 fn is_trace_header(text: &str) -> bool {
     let is_value = |value: &str| value.bytes().all(|byte| byte.is_ascii_hexdigit() || b"-:".contains(&byte));
     let is_part = |part: &str| {
-        let known = |(name, value): (&str, &str)| ["Root", "Parent", "Sampled", "Self", "Lineage"].contains(&name) && is_value(value);
+        let known = |(name, value): (&str, &str)| {
+            ["Root", "Parent", "Sampled", "Self", "Lineage"].contains(&name) && is_value(value)
+        };
         part.split_once('=').is_some_and(known)
     };
     text.split(';').all(is_part)

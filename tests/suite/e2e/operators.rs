@@ -1,7 +1,6 @@
 //! Operators: created with the stack's own credentials, then signing in, managing each other, and signing out.
 
 use super::client;
-use super::ops::credentials;
 use serde_json::{Value, json};
 use switchyard_tests::client::{Answer, Client, unique};
 
@@ -15,7 +14,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let (client, _) = client();
-        let basic = credentials(&client).await;
+        let basic = client.basic_authorization().await.unwrap();
         Self { client, basic }
     }
 
