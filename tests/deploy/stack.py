@@ -102,7 +102,6 @@ def environment():
         "API_URL": f"http://{physical['HttpApi']}.execute-api.localhost:{port}",
         "ADT_TABLE": physical["AdtTable"],
         "ADT_QUEUE_URL": physical["AdtQueue"],
-        "ADT_DLQ_URL": physical["AdtDlq"],
         "ADMIN_SECRET": physical["AdminSecret"],
         "FUNCTION_PREFIX": f"{STACK}-",
         "WEBHOOK_BASIC_USER": secret["WEBHOOK_BASIC_USER"],

@@ -22,8 +22,6 @@ pub struct Stack {
     pub adt_table: String,
     /// The ADT queue's URL.
     pub adt_queue: String,
-    /// The ADT dead-letter queue's URL.
-    pub adt_dlq: String,
     /// Name or ARN of the secret that holds the operator's credentials.
     pub admin_secret: String,
     /// What comes before a function's name in its deployed name.
@@ -58,7 +56,6 @@ impl Stack {
             sandbox: env.base_url("SANDBOX_URL")?,
             adt_table: env.required("ADT_TABLE")?,
             adt_queue: env.required("ADT_QUEUE_URL")?,
-            adt_dlq: env.required("ADT_DLQ_URL")?,
             admin_secret: env.required("ADMIN_SECRET")?,
             function_prefix: env.optional("FUNCTION_PREFIX").unwrap_or_default(),
             is_deployed: true,
@@ -103,7 +100,6 @@ impl Stack {
         let setting = |name: &str| settings.get(name).unwrap_or_default().to_owned();
         Self {
             adt_queue: format!("{aws}/000000000000/AdtQueue.fifo"),
-            adt_dlq: format!("{aws}/000000000000/AdtDlq.fifo"),
             adt_table: "AdtTable".to_owned(),
             admin_secret: "AdminSecret".to_owned(),
             function_prefix: String::new(),
