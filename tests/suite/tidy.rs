@@ -212,7 +212,8 @@ fn every_dead_letter_queue_is_archived_and_seen_by_operators() {
     for DlqSpec { id, name, queue, sweep, workflow } in &dlqs {
         let receive = ["sqs:DeleteMessage", "sqs:ReceiveMessage"].map(str::to_owned);
         assert_eq!(on_queue(&logical_id(sweep), queue), BTreeSet::from(receive), "{sweep} on {id}");
-        let watches = |alarm: &&Value| alarm["MetricName"] == "parked" && alarm["Dimensions"][0]["Value"] == **sweep;
+        let watches =
+            |alarm: &&Value| alarm["MetricName"] == "parked" && alarm["Dimensions"][0]["Value"] == logical_id(sweep);
         assert!(alarms.iter().any(|alarm| watches(&alarm)), "what {sweep} archives has an alarm");
         let table = logical_id(workflow).replace("Function", "Table");
         assert!(seen.split(',').any(|pair| pair.starts_with(&format!("{name}="))), "operators see {id}");

@@ -97,7 +97,7 @@ async fn every_workflows_dead_letters_are_archived_shown_without_bodies_and_redr
         let refused = client.send("POST", &one, &headers, String::new()).await.unwrap();
         assert_eq!(
             (refused.status, &refused.body["type"]),
-            (409, &json!("/problems/already_redriven")),
+            (409, &json!("/problems/already-redriven")),
             "{}",
             refused.body
         );
