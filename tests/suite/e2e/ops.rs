@@ -80,13 +80,16 @@ async fn every_workflows_dead_letters_are_archived_shown_without_bodies_and_redr
         client.fire(&sweep).await.unwrap();
         let find = |seen: &Value| -> Vec<Value> {
             let messages = seen["messages"].as_array().unwrap().iter();
-            messages.filter(|message| message["envelope"]["id"] == json!(id)).cloned().collect()
+            // One that is still in SQS is not archived yet.
+            let own =
+                messages.filter(|message| message["envelope"]["id"] == json!(id) && message["archivedAt"].is_string());
+            own.cloned().collect()
         };
         let seen = look().await.unwrap();
         let [archived] = find(&seen).try_into().unwrap_or_else(|_| panic!("archived once: {seen}"));
         assert_eq!(archived["envelope"], json!({"id": id, "kind": kind, "tenant": "org"}));
         assert_eq!((&archived["kind"], &archived["errorCode"]), (&json!("message"), &json!("receives_exhausted")));
-        assert!(archived["archivedAt"].is_string() && archived["redrivenAt"].is_null(), "{archived}");
+        assert!(archived["redrivenAt"].is_null(), "{archived}");
         assert!(!seen.to_string().contains("canary"));
         let told = client.operator_events("dlq.message").await.unwrap();
         assert!(told.iter().any(|detail| detail["queue"] == **name && detail["archived"] != json!(0)), "{told:?}");
