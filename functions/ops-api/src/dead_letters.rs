@@ -30,7 +30,7 @@ pub(crate) fn endpoints() -> [Endpoint<State>; 4] {
         manage(Endpoint::post("/admin/dlq/{queue}/redrive", redrive_dead_letter_queue))
             .summary("Redrive a dead-letter queue")
             .refuses(&[(409, "A redrive of the queue is running")]),
-        manage(Endpoint::post("/admin/dlq/{queue}/{id}/redrive", redrive_dead_letter))
+        manage(Endpoint::post("/admin/dlq/{queue}/{id}/redrive", redrive_archived_dead_letter))
             .summary("Redrive an archived dead letter, once")
             .refuses(&[(409, "It was redriven before, or is a notification, which its tenant redrives")]),
     ]
@@ -247,7 +247,7 @@ struct DeadLetterRedriven {
     message_id: String,
 }
 
-async fn redrive_dead_letter(
+async fn redrive_archived_dead_letter(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
     Path((name, ArchivedId(id))): Path<(QueueName, ArchivedId)>,
