@@ -36,7 +36,7 @@ pub(crate) async fn run(target: &Target, arguments: Arguments) -> Result<ExitCod
     let aws = target.aws().await;
     let deps = ProcessDeps::from_env(&aws, &target.settings_of(CONSUMER).await?).await?;
     let options = BackfillOptions {
-        company_key: arguments.company_key,
+        company_key: arguments.company_key.into(),
         community_id: arguments.community_id,
         page_size: arguments.page_size,
         dry_run: arguments.dry_run,

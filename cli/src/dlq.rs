@@ -79,7 +79,9 @@ async fn show(queues: &DeadLetterQueues, queue: &DeadLetterQueue, limit: u8) -> 
 
 async fn redrive(queues: &DeadLetterQueues, queue: &DeadLetterQueue) -> Result<()> {
     let redriven = queues.redrive(queue, ACTOR, Instant::now() + REDRIVE_TIME).await?;
-    say(&format!("{} archived messages of {} are sent within a minute", redriven.archived, queue.dlq.name));
+    let (archived, name) = (redriven.archived, &queue.dlq.name);
+    let noun = if archived == 1 { "message" } else { "messages" };
+    say(&format!("redrove {archived} archived {noun} of {name}; the sweep sends them within a minute"));
     if !redriven.is_complete {
         bail!("there are more archived messages; run the command again");
     }
@@ -91,7 +93,7 @@ async fn redrive(queues: &DeadLetterQueues, queue: &DeadLetterQueue) -> Result<(
         match progress.status.as_str() {
             "RUNNING" | "CANCELLING" => pause().await,
             "COMPLETED" => {
-                say(&format!("{} messages moved back from {}", progress.moved, queue.dlq.name));
+                say(&format!("moved {} messages of {name} back that were not archived yet", progress.moved));
                 return Ok(());
             }
             other => bail!("the redrive ended as {other} after {} messages", progress.moved),

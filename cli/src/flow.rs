@@ -18,7 +18,7 @@ pub(crate) enum Command {
     Endpoints,
 }
 
-/// Runs the flow; exit code 1 when no store could be registered or nobody answers.
+/// Runs the flow; exit code 1 when no store could be registered or the API does not respond.
 pub(crate) async fn run(target: &Target, command: &Command) -> ExitCode {
     let Command::Endpoints = command;
     match endpoints(target, &Env::process()).await {
@@ -79,7 +79,7 @@ struct Api {
 impl Api {
     fn address(&self, path: &str) -> Result<Url> {
         let address = format!("{}{path}", self.base);
-        Url::parse(&address).with_context(|| format!("{address} is no address"))
+        Url::parse(&address).with_context(|| format!("{address} is not a URL"))
     }
 
     async fn step(&self, title: &str, path: &str, body: Option<&Value>) -> Result<Value> {
@@ -87,7 +87,7 @@ impl Api {
         self.show(title, method, self.address(path)?, body).await
     }
 
-    /// Makes one call and prints it. An answer that is no success is printed and gone past; its value is `null`.
+    /// Makes one call and prints it. A failure is printed and returned as `null`.
     async fn show(&self, title: &str, method: Method, url: Url, body: Option<&Value>) -> Result<Value> {
         let mut request = self.http.request("the API", method, url)?.header("content-type", "application/json");
         if let Some(body) = body {

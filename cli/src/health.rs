@@ -14,7 +14,7 @@ pub(crate) async fn run(target: &Target) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for path in ["/health", "/health/deps", "/health/orders"] {
         let address = format!("{api}{path}");
-        let url = Url::parse(&address).with_context(|| format!("{address} is no address"))?;
+        let url = Url::parse(&address).with_context(|| format!("{address} is not a URL"))?;
         let answer = match call("the HTTP API", http.request("the HTTP API", Method::GET, url)?).await {
             Err(HttpError::Status { status: 503, body, .. }) => {
                 code = ExitCode::FAILURE;

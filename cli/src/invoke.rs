@@ -8,7 +8,7 @@ use aws_sdk_lambda::primitives::Blob;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Invokes a function once; exit code 1 when the function answers with an error.
+/// Invokes a function once; exit code 1 when the function returns an error.
 pub(crate) async fn run(target: &Target, function: &str, event: &Path) -> Result<ExitCode> {
     let text = std::fs::read_to_string(event).with_context(|| format!("reading {}", event.display()))?;
     let _: serde_json::Value =
@@ -19,7 +19,7 @@ pub(crate) async fn run(target: &Target, function: &str, event: &Path) -> Result
     Ok(if is_error { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What a function answers to `event`, and whether that is an error of its own.
+/// A function's response to `event`, and whether it is a function error.
 pub(crate) async fn call(target: &Target, function: &str, event: String) -> Result<(String, bool)> {
     let client = Client::new(target.aws().await.sdk_config());
     let name = format!("{}{function}", target.prefix());

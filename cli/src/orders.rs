@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Queue a sync job for every store that is due, now instead of at the next minute.
+    /// Queue a sync job for every store that is due, without waiting for the next minute.
     Sweep {
         /// One pass; the default, and it wins over --loop.
         #[arg(long)]

@@ -45,7 +45,7 @@ impl Target {
     /// Where the stack's HTTP API is, without a slash at the end.
     ///
     /// # Errors
-    /// The deployed stack has no such output, or may not be looked at.
+    /// The deployed stack has no such output, or the profile may not read it.
     pub(crate) async fn http_api(&self) -> Result<String> {
         let url = match (&self.url, &self.stage) {
             (Some(url), _) => url.clone(),
@@ -62,7 +62,7 @@ impl Target {
     /// What the deployed stack of `stage` says of itself, by the names in the template's `Outputs`.
     ///
     /// # Errors
-    /// There is no such stack, or it may not be looked at.
+    /// The stack does not exist, or the profile may not read it.
     pub(crate) async fn outputs(&self, stage: &str) -> Result<BTreeMap<String, String>> {
         let stack = format!("switchyard-{stage}");
         let about = aws_sdk_cloudformation::Client::new(self.aws().await.sdk_config())
@@ -79,7 +79,7 @@ impl Target {
     /// The settings that a function of the stack runs with.
     ///
     /// # Errors
-    /// There is no such function, or it may not be looked at.
+    /// The function does not exist, or the profile may not read it.
     pub(crate) async fn settings_of(&self, function: &str) -> Result<Env> {
         let name = format!("{}{function}", self.prefix());
         let about = Client::new(self.aws().await.sdk_config())

@@ -13,7 +13,7 @@ use switchyard_api::{Endpoint, Json, Operation, RawBody, Refusal, Reply, code};
 use switchyard_core::Invocation;
 use switchyard_identity::Access;
 
-/// Largest body taken, in bytes.
+/// Largest body accepted, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 1] {

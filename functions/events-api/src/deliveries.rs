@@ -17,7 +17,7 @@ pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
     [
         read(Endpoint::get("/api/deliveries", list_deliveries))
             .summary("List deliveries")
-            .refuses(&[(404, "There is no such event")]),
+            .refuses(&[(404, "The event does not exist")]),
         read(Endpoint::get("/api/deliveries/{id}", get_delivery)).summary("Get a delivery with its attempts"),
         Endpoint::post("/api/deliveries/{id}/retry", retry_delivery)
             .summary("Retry a delivery that failed or expired")

@@ -1,4 +1,4 @@
-//! Ids that stand in paths: one type for each kind of thing, so that none is taken for another.
+//! Ids that stand in paths: one type for each kind of thing, so that they cannot be confused.
 
 use serde_json::{Value, json};
 use switchyard_api::PathParameter;

@@ -32,7 +32,7 @@ pub(crate) fn endpoints() -> [Endpoint<State>; 9] {
         operator(Endpoint::post("/api/tenants", create_tenant))
             .summary("Create a tenant")
             .idempotent()
-            .refuses(&[(409, "The slug is taken")]),
+            .refuses(&[(409, "Another tenant has the slug")]),
         operator(Endpoint::get("/api/tenants", list_tenants)).summary("List tenants"),
         operator(Endpoint::get("/api/tenants/{id}", get_tenant)).summary("Get a tenant"),
         operator(Endpoint::patch("/api/tenants/{id}", update_tenant)).summary("Update a tenant").refuses(CHANGED),
@@ -144,7 +144,7 @@ async fn create_tenant(
     let made = tenants::create(&state.0.tenants, &actor.name(), &body.slug, &body.name, &edit, owner.as_ref()).await?;
     match made {
         Some(tenant) => Ok(Created(TenantView::of(&tenant))),
-        None => Err(conflict("slug_taken", "slug is another tenant's")),
+        None => Err(conflict("slug_taken", "Another tenant has the slug")),
     }
 }
 

@@ -115,7 +115,7 @@ async fn delete_user(
     outcome(users::delete(&state.0.users, by, actor.tenant_id()?, id.as_str()).await?).map(|_| NoContent)
 }
 
-/// Nobody grants a role above their own.
+/// A caller cannot grant a role above the caller's own.
 fn granted(actor: &Actor, role: Role) -> Result<Role, Failure> {
     if role > actor.role()? { Err(above()) } else { Ok(role) }
 }
@@ -127,7 +127,7 @@ fn above() -> Failure {
 fn outcome(change: UserChange) -> Result<UserView, Failure> {
     match change {
         UserChange::Done(user) => Ok(user),
-        UserChange::EmailTaken => Err(conflict("email_taken", "email is another user's")),
+        UserChange::EmailTaken => Err(conflict("email_taken", "Another user has the address")),
         UserChange::NotFound => Err(not_found()),
         UserChange::RoleTooHigh => Err(above()),
         UserChange::LastOwner => Err(conflict("last_owner", "The last owner cannot be removed")),

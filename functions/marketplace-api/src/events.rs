@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use switchyard_api::{
     Accepted, Authenticated, Endpoint, Json, OrFault as _, Path, PathParameter, Refusal, code, is_uuid,
 };
-use switchyard_callbacks::{WebhookEvent, manage};
+use switchyard_callbacks::{EndpointId, WebhookEvent, manage};
 use switchyard_identity::Access;
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 2] {
@@ -49,7 +49,7 @@ async fn get_webhook_event(
     Authenticated(account): Authenticated<Account>,
     Path(EventId(id)): Path<EventId>,
 ) -> Result<Json<WebhookEvent>, Refusal> {
-    let event = manage::event(&state.0.callbacks, &id).await.or_fault()?;
+    let event = manage::event(&state.0.callbacks, &id.into()).await.or_fault()?;
     event.filter(|event| account.may(&event.organization_id)).map(Json).ok_or_else(event_not_found)
 }
 
@@ -81,11 +81,11 @@ async fn resend_webhook_event(
     Path(EventId(id)): Path<EventId>,
     OptionalBody(resend): OptionalBody<Resend>,
 ) -> Result<Accepted<ResentEvent>, Refusal> {
-    let callbacks = &state.0.callbacks;
+    let (callbacks, id, endpoint_id) = (&state.0.callbacks, id.into(), resend.endpoint_id.map(EndpointId::from));
     let owner = manage::owner(callbacks, &id).await.or_fault()?;
-    if !owner.is_some_and(|organization| account.may(&organization)) {
+    if !owner.is_some_and(|organization| account.may(organization.as_str())) {
         return Err(event_not_found());
     }
-    let deliveries = manage::resend(callbacks, &id, resend.endpoint_id.as_deref()).await.or_fault()?;
+    let deliveries = manage::resend(callbacks, &id, endpoint_id.as_ref()).await.or_fault()?;
     Ok(Accepted(ResentEvent { deliveries }))
 }

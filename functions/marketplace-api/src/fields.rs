@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use switchyard_api::{Argument, Operation, QueryPairs, Refusal, code, is_uuid};
 use switchyard_core::Timestamp;
 
-/// Largest body taken, in bytes.
+/// Largest body accepted, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Longest name, id or receipt, in characters.

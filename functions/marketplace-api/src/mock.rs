@@ -107,7 +107,7 @@ async fn validate_mock_receipt(
     if !credentials.accepts(given.filter(|value| value.starts_with("Basic "))) {
         return refused(401, "Unauthorized");
     }
-    match verdict(receipt, "") {
+    match verdict(&receipt.into(), "") {
         Verdict::RateLimited { .. } => refused(429, "rate_limited"),
         Verdict::Found { order_id, amount, currency } => Ok(Json(MockVerdict {
             status: true,

@@ -13,7 +13,9 @@ use switchyard_api::{
     Accepted, Authenticated, Endpoint, Json, Operation, OrFault as _, Refusal, Reply, Transient, code,
 };
 use switchyard_identity::Access;
-use switchyard_orders::{ImportOutcome, Imported, LogStatus, OrderPage, Retried, import, orders, retry};
+use switchyard_orders::{
+    ImportOutcome, Imported, LogId, LogStatus, OrderPage, ReceiptId, Retried, import, orders, retry,
+};
 
 /// Receipts on a page.
 const PAGE: u8 = 100;
@@ -83,7 +85,7 @@ async fn import_order(
     Body(body): Body<ReceiptToImport>,
 ) -> Result<ImportReply, Refusal> {
     let may = |organization: &str| account.may(organization);
-    match import(&state.0.orders, &body.sync_token, &body.receipt, may).await.or_fault()? {
+    match import(&state.0.orders, &body.sync_token.into(), &body.receipt.into(), may).await.or_fault()? {
         Imported::Answer(outcome) => Ok(ImportReply::Final(Json(outcome))),
         Imported::NotYet(outcome) => Ok(ImportReply::Transient(Transient(Json(outcome)))),
         Imported::UnknownStore => Err(store_not_found()),
@@ -127,7 +129,8 @@ async fn retry_orders(
     Body(body): Body<ReceiptsToRetry>,
 ) -> Result<Accepted<ReopenedOrders>, Refusal> {
     let may = |organization: &str| account.may(organization);
-    match retry(&state.0.orders, &body.sync_token, body.receipt.as_deref(), may).await.or_fault()? {
+    let receipt = body.receipt.map(ReceiptId::from);
+    match retry(&state.0.orders, &body.sync_token.into(), receipt.as_ref(), may).await.or_fault()? {
         Retried::Reopened { count, has_more } => Ok(Accepted(ReopenedOrders { reopened: count, has_more })),
         Retried::UnknownStore => Err(store_not_found()),
         Retried::UnknownReceipt => Err(Refusal::new(404, code::NOT_FOUND, "Order not found")),
@@ -166,6 +169,7 @@ async fn list_orders(
 ) -> Result<Json<OrderPage>, Refusal> {
     let token = store.token(&headers)?;
     let may = |organization: &str| account.may(organization);
-    let page = orders(&state.0.orders, &token, query.status, query.cursor.as_deref(), PAGE, may).await.or_fault()?;
+    let cursor = query.cursor.map(LogId::from);
+    let page = orders(&state.0.orders, &token, query.status, cursor.as_ref(), PAGE, may).await.or_fault()?;
     page.map(Json).ok_or_else(store_not_found)
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use switchyard_api::{Authenticated, Endpoint, Json, OrFault as _, Refusal, code, is_uuid};
 use switchyard_identity::Access;
-use switchyard_orders::{Marketplace, Registration, SyncSummary, refuse_shop, register, sync_status};
+use switchyard_orders::{Marketplace, Registration, SyncSummary, SyncToken, refuse_shop, register, sync_status};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 2] {
     [
@@ -89,15 +89,15 @@ async fn register_store(
         return Err(store_not_found());
     }
     let registration = Registration {
-        organization_id: store.organization_id,
+        organization_id: store.organization_id.into(),
         marketplace: store.marketplace,
-        external_store_id: store.external_store_id,
+        external_store_id: store.external_store_id.into(),
         store_name: store.store_name,
         access_token: store.access_token,
         currency: store.currency,
     };
     let ids = register(&state.0.orders, &registration).await.or_fault()?;
-    Ok(Json(RegisteredStore { store_id: ids.store_id, sync_token: ids.sync_token }))
+    Ok(Json(RegisteredStore { store_id: ids.store_id.into(), sync_token: ids.sync_token.into() }))
 }
 
 /// The store that a request names.
@@ -118,10 +118,10 @@ impl Read for StoreQuery {
 
 impl StoreQuery {
     /// The store's token, from the query or else as a bearer token.
-    pub(crate) fn token(self, headers: &HeaderMap) -> Result<String, Refusal> {
+    pub(crate) fn token(self, headers: &HeaderMap) -> Result<SyncToken, Refusal> {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let bearer = bearer.filter(|token| is_uuid(token)).map(str::to_ascii_lowercase);
-        self.sync_token.or(bearer).ok_or_else(|| Fields::missing("syncToken"))
+        self.sync_token.or(bearer).map(SyncToken::from).ok_or_else(|| Fields::missing("syncToken"))
     }
 }
 

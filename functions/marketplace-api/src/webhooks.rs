@@ -14,7 +14,9 @@ use switchyard_api::{
     is_uuid,
 };
 use switchyard_callbacks::manage::{self, MAX_ENDPOINTS, Registered, Settings};
-use switchyard_callbacks::{DeliveryPage, DeliveryStatus, EndpointDetails, EndpointSummary, RetryPolicy};
+use switchyard_callbacks::{
+    DeliveryPage, DeliveryStatus, EndpointDetails, EndpointSummary, EventId, NewEndpoint, RetryPolicy,
+};
 use switchyard_core::Timestamp;
 use switchyard_identity::Access;
 
@@ -70,8 +72,8 @@ fn not_found(message: &str) -> Refusal {
 
 /// The endpoint, if it belongs to the caller.
 async fn find(state: &State, account: &Account, id: &WebhookId) -> Result<manage::Endpoint, Refusal> {
-    match manage::endpoint(&state.0.callbacks, &id.0).await.or_fault()? {
-        Some(endpoint) if account.may(endpoint.organization_id()) => Ok(endpoint),
+    match manage::endpoint(&state.0.callbacks, &id.0.as_str().into()).await.or_fault()? {
+        Some(endpoint) if account.may(endpoint.organization_id().as_str()) => Ok(endpoint),
         _ => Err(not_found("Webhook not found")),
     }
 }
@@ -111,8 +113,9 @@ async fn register_webhook(
     if !account.may(&body.organization_id) {
         return Err(not_found("Organization not found"));
     }
-    let registered = manage::register(&state.0.callbacks, &body.organization_id, &body.event, &body.target_url).await;
-    match registered.or_fault()? {
+    let WebhookToRegister { organization_id, event, target_url } = body;
+    let new = NewEndpoint { organization_id: organization_id.into(), event, target_url };
+    match manage::register(&state.0.callbacks, &new).await.or_fault()? {
         Registered::Endpoint(endpoint) => Ok(Json(endpoint.summary())),
         Registered::TooMany => {
             let message = format!("An organization has at most {MAX_ENDPOINTS} webhooks for one event");
@@ -143,7 +146,7 @@ async fn list_webhooks(
     if !account.may(&query.organization_id) {
         return Ok(Json(Vec::new()));
     }
-    let endpoints = manage::list(&state.0.callbacks, &query.organization_id).await.or_fault()?;
+    let endpoints = manage::list(&state.0.callbacks, &query.organization_id.into()).await.or_fault()?;
     Ok(Json(endpoints.iter().map(manage::Endpoint::summary).collect()))
 }
 
@@ -288,7 +291,7 @@ async fn test_webhook(
 ) -> Result<Accepted<TestEvent>, Refusal> {
     let endpoint = find(&state, &account, &id).await?;
     let event_id = manage::test(&state.0.callbacks, &endpoint).await.or_fault()?;
-    Ok(Accepted(TestEvent { event_id }))
+    Ok(Accepted(TestEvent { event_id: event_id.into() }))
 }
 
 /// Which deliveries to list.
@@ -321,7 +324,8 @@ async fn list_webhook_deliveries(
     Query(query): Query<DeliveriesQuery>,
 ) -> Result<Json<DeliveryPage>, Refusal> {
     let endpoint = find(&state, &account, &id).await?;
-    let page = manage::deliveries(&state.0.callbacks, &endpoint, query.status, query.cursor.as_deref()).await;
+    let cursor = query.cursor.map(EventId::from);
+    let page = manage::deliveries(&state.0.callbacks, &endpoint, query.status, cursor.as_ref()).await;
     page.map(Json).or_fault()
 }
 

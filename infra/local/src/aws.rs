@@ -1,5 +1,5 @@
 //! The AWS endpoint: DynamoDB, SQS, Secrets Manager, EventBridge, S3 and Lambda's Invoke on one port, for functions and
-//! for `aws --endpoint-url`; and the host's own controls under `/_local`.
+//! for `aws --endpoint-url`; and the host's own routes under `/_local`.
 
 use crate::events::Events;
 use crate::functions::Pool;
@@ -58,7 +58,7 @@ impl Aws {
     }
 }
 
-/// Calls of the JSON protocols, told apart by `x-amz-target`; what has none is S3's.
+/// Routes the calls of the JSON protocols by `x-amz-target`; calls without it are S3's.
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     if !request.headers().contains_key("x-amz-target") {
         *shared.calls.lock().unwrap_or_else(PoisonError::into_inner).entry("S3".to_owned()).or_default() += 1;
@@ -92,7 +92,7 @@ fn answered((status, answer): (u16, Value)) -> Response<Body> {
     (StatusCode::from_u16(status).unwrap_or_default(), Json(answer)).into_response()
 }
 
-/// Passes a call on to the DynamoDB engine.
+/// Forwards a call to the DynamoDB engine.
 async fn dynamo(shared: &Shared, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let mut request =
         http::Request::post(format!("http://{}/", shared.aws.dynamo)).body(Full::new(body)).unwrap_or_default();
@@ -143,7 +143,7 @@ fn unknown(name: &str) -> Response<Body> {
     (StatusCode::NOT_FOUND, [("x-amzn-errortype", "ResourceNotFoundException")], Json(answer)).into_response()
 }
 
-/// `POST /_local/schedules/<name>`: fires a schedule now and answers what its function answered.
+/// `POST /_local/schedules/<name>`: fires a schedule now and returns its function's result.
 async fn fire(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
     let known: Vec<_> = shared.aws.schedules.iter().map(|scheduled| scheduled.schedule.name.as_str()).collect();
     match shared.aws.schedules.iter().find(|scheduled| scheduled.schedule.name == name) {
@@ -155,20 +155,20 @@ async fn fire(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Re
     }
 }
 
-/// `GET /_local/functions`: environment and process ids of every function, for anyone who wants to run one elsewhere or to
-/// kill some.
+/// `GET /_local/functions`: environment and process ids of every function, for running one in a
+/// debugger or killing some.
 async fn functions(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let about =
         |pool: &Arc<Pool>| (pool.spec.name.clone(), json!({"environment": variables(pool), "processes": pool.pids()}));
     Json(shared.aws.pools.iter().map(about).collect())
 }
 
-/// `GET /_local/calls`: how many calls of each kind have been served, for anyone who counts what an event costs.
+/// `GET /_local/calls`: how many calls of each kind have been served, to measure the cost of an event.
 async fn calls(State(shared): State<Arc<Shared>>) -> Json<BTreeMap<String, u64>> {
     Json(shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
-/// `GET /_local/events`: what was put on the buses, oldest first, as a rule's target would get it.
+/// `GET /_local/events`: the events on the buses, oldest first, as a rule's target receives them.
 async fn events(State(shared): State<Arc<Shared>>) -> Json<Vec<Value>> {
     Json(shared.aws.events.list())
 }

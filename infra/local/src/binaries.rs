@@ -1,4 +1,4 @@
-//! Where the function binaries come from.
+//! The function binaries: builds them, or finds those in a folder.
 
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -23,19 +23,19 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Binaries that are there already.
+    /// Existing binaries in a folder.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
 
-    /// Builds `functions` of the workspace at `root` with the cargo that runs us.
+    /// Builds `functions` of the workspace at `root` with the cargo that runs this process.
     ///
     /// # Errors
     /// Cargo cannot be run or a function does not compile.
     pub fn build(root: &Path, functions: &[String], profile: Profile, extra: &[&str]) -> Result<Self> {
         let mut cargo = Command::new(cargo());
         cargo.current_dir(root).arg("build").args(extra);
-        // What the outer cargo tells about the package it runs would make build scripts (ring's, for one) run again.
+        // The outer cargo's variables about its package would make build scripts, such as ring's, run again.
         for (name, _) in std::env::vars_os() {
             if OUTER.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 cargo.env_remove(name);
@@ -65,7 +65,7 @@ impl Binaries {
     /// The binary of one function.
     ///
     /// # Errors
-    /// It is not there.
+    /// The binary does not exist.
     pub fn path(&self, function: &str) -> Result<PathBuf> {
         let path = self.folder.join(function);
         if !path.is_file() {

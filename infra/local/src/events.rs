@@ -1,4 +1,4 @@
-//! EventBridge, as far as functions need it: takes events and keeps the newest, to be looked at.
+//! EventBridge, as far as functions need it: accepts events and stores the newest for inspection.
 
 use crate::functions::epoch_ms;
 use crate::template::{ACCOUNT, REGION};
@@ -11,8 +11,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Events that are kept; older ones go.
-const KEPT: usize = 10_000;
+/// The most stored events; older ones are dropped.
+const MAX_EVENTS: usize = 10_000;
 
 /// Every bus in one list, oldest event first.
 #[derive(Debug)]
@@ -22,13 +22,13 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Reads what an earlier run kept in `path`, one event a line, and goes on there. A line that does not read, such as a
-    /// torn last one, is left out.
+    /// Loads the events of an earlier run from `path`, one a line, and appends to it. A line that cannot be parsed, such as a
+    /// torn last one, is ignored.
     pub(crate) fn open(path: Option<PathBuf>) -> Result<Self> {
         let Some(path) = path else { return Ok(Self { kept: Mutex::default(), file: None }) };
         let text = if path.exists() { std::fs::read_to_string(&path)? } else { String::new() };
         let mut kept: VecDeque<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        kept.drain(..kept.len().saturating_sub(KEPT));
+        kept.drain(..kept.len().saturating_sub(MAX_EVENTS));
         let file = rewrite(&path, &kept).with_context(|| format!("keeping events in {}", path.display()))?;
         Ok(Self { kept: Mutex::new(kept), file: Some(Mutex::new(file)) })
     }
@@ -38,9 +38,9 @@ impl Events {
         let entries = request["Entries"].as_array().filter(|entries| (1..=10).contains(&entries.len()));
         match (action, entries) {
             ("PutEvents", Some(entries)) => {
-                let answers: Vec<_> = entries.iter().map(|entry| self.put(entry)).collect();
-                let failed = answers.iter().filter(|answer| answer.get("ErrorCode").is_some()).count();
-                (200, json!({"FailedEntryCount": failed, "Entries": answers}))
+                let results: Vec<_> = entries.iter().map(|entry| self.put(entry)).collect();
+                let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
+                (200, json!({"FailedEntryCount": failed, "Entries": results}))
             }
             ("PutEvents", None) => (400, refusal("ValidationException", "Entries must have 1 to 10 members")),
             _ => (400, refusal("UnknownOperationException", "only PutEvents is served locally")),
@@ -78,13 +78,13 @@ impl Events {
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(event);
-        if kept.len() > KEPT {
+        if kept.len() > MAX_EVENTS {
             kept.pop_front();
         }
         json!({"EventId": id})
     }
 
-    /// What was put, oldest first.
+    /// The stored events, oldest first.
     pub(crate) fn list(&self) -> Vec<Value> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
@@ -94,7 +94,7 @@ fn refusal(kind: &str, message: &str) -> Value {
     json!({"__type": kind, "message": message})
 }
 
-/// Written beside and renamed, so that a crash leaves the old file or the new one.
+/// Writes a temporary file and renames it, so that a crash leaves the old file or the new one.
 fn rewrite(path: &Path, kept: &VecDeque<Value>) -> std::io::Result<File> {
     let beside = path.with_extension("new");
     let lines: String = kept.iter().map(|event| format!("{event}\n")).collect();

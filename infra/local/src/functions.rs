@@ -18,19 +18,19 @@ use tokio::time::Instant;
 /// How long a process may take to ask for its first event.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why an invocation brought no result.
+/// Why an invocation has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvokeError {
-    /// The function answered with an error.
+    /// The function returned an error.
     #[error("the function failed: {0}")]
     Function(String),
-    /// It took longer than its timeout and was killed.
+    /// The function exceeded its timeout and was killed.
     #[error("Task timed out after {0} seconds")]
     TimedOut(u64),
-    /// Its process ended.
+    /// The process ended.
     #[error("the process ended: {0}")]
     Crashed(String),
-    /// Its process could not be started.
+    /// The process could not be started.
     #[error("the function did not start: {0}")]
     Start(String),
     /// The host is stopping.
@@ -76,7 +76,7 @@ pub(crate) struct Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Starting,
-    /// Has asked for an event.
+    /// Whether it has asked for an event.
     Ready,
     Dead,
 }
@@ -116,7 +116,7 @@ impl Pool {
         })
     }
 
-    /// Starts one process and waits for it to ask for work, so that a wrong setting shows at once.
+    /// Starts one process and waits until it asks for an event, so that a wrong setting fails at once.
     pub(crate) async fn warm_up(self: &Arc<Self>) -> Result<()> {
         let worker = self.spawn()?;
         let mut state = worker.state.subscribe();
@@ -129,7 +129,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Invokes the function. Runs to its end even when the caller goes away.
+    /// Invokes the function. The invocation completes even when the caller disconnects.
     pub(crate) async fn invoke(self: &Arc<Self>, payload: Bytes) -> Result<Bytes, InvokeError> {
         let pool = self.clone();
         tokio::spawn(async move { pool.run(payload).await }).await.unwrap_or(Err(InvokeError::Stopping))
@@ -170,7 +170,7 @@ impl Pool {
                     lock(&self.idle).push(worker);
                     Err(InvokeError::Function(text))
                 }
-                // It died before it saw the event: as on Lambda, another environment takes it.
+                // The process died before it fetched the event: as on Lambda, another one handles it.
                 Ok(Ok(Answer::Ended { fetched: false, was_ready: true, .. })) => continue,
                 Ok(Ok(Answer::Ended { how, .. })) => Err(InvokeError::Crashed(how)),
                 Ok(Err(_)) => Err(InvokeError::Stopping),
@@ -215,7 +215,7 @@ impl Pool {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for the host, which lets its processes finish what they answer.
+            // Ctrl-C is for the host, which lets its processes finish their invocations.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -237,7 +237,7 @@ impl Pool {
         Ok(worker)
     }
 
-    /// Waits for a process to end, killing it when asked to, and fails what it was working on.
+    /// Waits for a process to end, kills it on request, and fails its invocation.
     async fn watch(self: Arc<Self>, worker: Arc<Worker>, mut child: Child) {
         let status = tokio::select! {
             status = child.wait() => status,
@@ -255,7 +255,7 @@ impl Pool {
             self.logs.host(&self.spec.name, &format!("process {} ended: {how}", worker.pid));
         }
         if let Some(Pending { fetched, answer, .. }) = pending {
-            // Nobody waits any more when the invocation has timed out.
+            // The receiver is gone when the invocation has timed out.
             drop(answer.send(Answer::Ended { fetched, was_ready, how }));
         }
     }
@@ -265,17 +265,17 @@ impl Pool {
         lock(&self.workers).get(id).cloned()
     }
 
-    /// What its processes find in their environment, beside what the Lambda service itself sets.
+    /// The environment of its processes, without the variables that Lambda itself sets.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Ids of the processes that run now.
+    /// Ids of the running processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
         lock(&self.workers).values().map(|worker| worker.pid).collect()
     }
 
-    /// Ends all processes and waits until they are gone.
+    /// Ends all processes and waits for them.
     pub(crate) async fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.slots.close();
@@ -288,7 +288,7 @@ impl Pool {
                 tokio::task::yield_now().await;
             }
         };
-        // A process that SIGKILL does not end within seconds is beyond us.
+        // Nothing more can be done about a process that survives SIGKILL for seconds.
         drop(tokio::time::timeout(Duration::from_secs(5), gone).await);
     }
 }
@@ -314,7 +314,7 @@ impl Worker {
         Some(invocation)
     }
 
-    /// The process answers; `false` when this is not the event it works on.
+    /// The process returns a result; `false` when it is not for its current event.
     pub(crate) fn answer(&self, request_id: &str, answer: Result<Bytes, String>) -> bool {
         let Some(pending) = lock(&self.pending).take_if(|pending| pending.request_id == request_id) else {
             return false;
@@ -323,7 +323,7 @@ impl Worker {
             Ok(bytes) => Answer::Result(bytes),
             Err(text) => Answer::Error(text),
         };
-        // Nobody waits any more when the invocation has timed out.
+        // The receiver is gone when the invocation has timed out.
         drop(pending.answer.send(answer));
         true
     }

@@ -26,7 +26,7 @@ pub(crate) struct Gateway {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
-    // In order of precedence: a literal beats a variable, a variable beats the rest of the path.
+    // In order of precedence: a literal segment, a variable, the rest of the path.
     Literal(String),
     Variable(String),
     Rest(String),
@@ -90,7 +90,7 @@ async fn handle(
     if !is_well_formed(&parts.headers) {
         return message(StatusCode::BAD_REQUEST, "Bad Request");
     }
-    // As an HTTP API hands it over: decoded, so that what a function sees is no longer what was sent.
+    // As an HTTP API passes it: decoded.
     let path = decoded(parts.uri.path());
     let Some((route, variables)) = gateway.find(parts.method.as_str(), &path) else {
         return message(StatusCode::NOT_FOUND, "Not Found");
@@ -230,8 +230,7 @@ fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Whether API Gateway would accept the headers: a function never sees a host that is not one, as `lambda_http` would
-/// panic over it.
+/// Whether API Gateway would accept the headers: it refuses an invalid host, over which `lambda_http` would panic.
 fn is_well_formed(headers: &HeaderMap) -> bool {
     let texts = |name: HeaderName| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("\0"));
     let is_host = |text: &str| {
@@ -257,7 +256,7 @@ fn gateway_time(epoch_ms: u64) -> String {
     at.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string()
 }
 
-/// A function's answer as HTTP: an object with `statusCode` says it all, anything else is the body of a 200.
+/// A function's result as an HTTP response: an object with `statusCode` is the response, anything else the body of a 200.
 fn respond(answer: &[u8]) -> Response<Body> {
     let Ok(answer) = serde_json::from_slice::<Value>(answer) else {
         return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_become_responses() {
+    fn results_become_responses() {
         let response = respond(
             br#"{"statusCode":202,"headers":{"x-a":"1"},"cookies":["c=1"],"body":"aGk=","isBase64Encoded":true}"#,
         );

@@ -1,4 +1,4 @@
-//! Starting and stopping it all.
+//! The host: starts and stops engines, functions and listeners.
 
 use crate::aws::Aws;
 use crate::binaries::Binaries;
@@ -26,7 +26,7 @@ use switchyard_sqs::{Clock, Location, Sqs, TextMap};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Where state lives.
+/// Where state is stored.
 #[derive(Clone, Debug)]
 pub enum Data {
     /// In memory.
@@ -40,7 +40,7 @@ pub enum Data {
 pub enum Ports {
     /// HTTP API here, WebSocket API on the next, AWS endpoint on the one after, sandbox on the fourth.
     From(u16),
-    /// Whatever is free.
+    /// Free ports.
     Free,
 }
 
@@ -53,7 +53,7 @@ pub struct Options {
     pub binaries: Binaries,
     /// Ports of the loopback interface.
     pub ports: Ports,
-    /// Where state lives.
+    /// Where state is stored.
     pub data: Data,
     /// Whether the sandbox plays the third parties.
     pub sandbox: bool,
@@ -61,15 +61,15 @@ pub struct Options {
     pub only: Vec<String>,
     /// Settings that override the sandbox's and the template's.
     pub settings: Settings,
-    /// Whether queues, schedules included, are served to functions. Held, messages stay where they are.
+    /// Whether queues and schedules invoke functions; if not, messages stay in their queues.
     pub consumers: bool,
-    /// Whether DynamoDB is reached through the AWS endpoint too, which counts calls; else straight at its engine.
+    /// Whether functions reach DynamoDB through the AWS endpoint, which counts calls, or directly at its engine.
     pub count_calls: bool,
     /// Where log lines go.
     pub logs: LogSink,
 }
 
-/// Where everything answers.
+/// The URLs of the listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Urls {
     /// HTTP API.
@@ -110,11 +110,11 @@ impl Host {
         let mut tasks = Vec::new();
 
         // Third parties.
-        // Somebody is watching: what failed is tried again soon (docs/adr/0004).
+        // A developer is watching: failures are retried soon (docs/adr/0004).
         let mut settings = Settings::default().with([
             ("QUEUE_RETRY_BASE_MS", "250"),
             ("AUTH_MODE", "open"),
-            // Webhooks of a demonstration lead to this machine.
+            // Webhooks of a demonstration are sent to this machine.
             ("WEBHOOK_ALLOW_HTTP", "true"),
             ("WEBHOOK_ALLOW_CIDRS", "127.0.0.0/8,::1/128"),
         ]);
@@ -157,12 +157,12 @@ impl Host {
             let variables = variables(&spec, &settings, &url(&aws)?, engine);
             pools.push(Pool::new(spec, binary, variables, runtime_address.clone(), options.logs.clone()));
         }
-        // Set once, before any process exists that could ask.
+        // Set once, before any process runs.
         drop(pools_cell.set(pools.clone()));
         let by_name: HashMap<String, Arc<Pool>> =
             pools.iter().map(|pool| (pool.spec.name.clone(), pool.clone())).collect();
 
-        // What calls them.
+        // Sources of invocations.
         let mut schedules = Vec::new();
         for schedule in template.schedules()? {
             if let Some(pool) = by_name.get(&schedule.function) {
@@ -196,7 +196,7 @@ impl Host {
             started??;
         }
         tasks.push(serve(http, Gateway::router(template.routes()?, by_name.clone(), options.logs.clone())));
-        // The WebSocket API has no routes in the template yet; its port is kept for it and answers 404.
+        // The WebSocket API has no routes in the template yet; its reserved port returns 404.
         tasks.push(serve(ws, Router::new()));
         let mappings = if options.consumers { template.mappings()? } else { Vec::new() };
         for mapping in mappings {
@@ -210,12 +210,12 @@ impl Host {
         Ok(Self { urls, settings, sandbox, pools, tasks })
     }
 
-    /// Where everything answers.
+    /// The URLs of the listeners.
     pub fn urls(&self) -> &Urls {
         &self.urls
     }
 
-    /// The setting that functions see under `name`, unless the template alone decides it.
+    /// The setting that functions receive as `name`, unless only the template decides it.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name)
     }
@@ -230,7 +230,7 @@ impl Host {
         self.pools.iter().filter(|pool| pool.spec.name == function).flat_map(|pool| pool.pids()).collect()
     }
 
-    /// Stops taking work and ends every process.
+    /// Stops accepting work and ends every process.
     pub async fn stop(mut self) {
         self.abort_tasks();
         for pool in &self.pools {
@@ -296,8 +296,8 @@ fn served(template: &Template, only: &[String]) -> Result<Vec<FunctionSpec>> {
     Ok(functions)
 }
 
-/// What a process finds in its environment: the template's variables, where a setting of the same name wins unless the
-/// variable names a resource; and where AWS is.
+/// The environment of a process: the template's variables, overridden by settings unless they name a resource, and the AWS
+/// endpoint.
 fn variables(spec: &FunctionSpec, settings: &Settings, aws_url: &str, dynamo: Option<&str>) -> Vec<(String, String)> {
     let mut variables: Vec<_> = spec
         .variables
@@ -354,7 +354,7 @@ fn create_queues(template: &Template, sqs: &Sqs) -> Result<()> {
         "VisibilityTimeout",
     ];
     let mut queues = template.resources("AWS::SQS::Queue")?;
-    // A dead-letter queue has to be there before the queue that names it.
+    // A dead-letter queue must be created before the queue that names it.
     queues.sort_by_key(|(_, properties)| properties.get("RedrivePolicy").is_some());
     let known = sqs.queues()?;
     for (id, properties) in queues {
@@ -371,7 +371,7 @@ fn create_queues(template: &Template, sqs: &Sqs) -> Result<()> {
     Ok(())
 }
 
-/// Every secret of the template, with a setting's value wherever one has the name of a value.
+/// Every secret of the template; settings override values of the same name.
 fn create_secrets(template: &Template, secrets: &Secrets, settings: &Settings) -> Result<()> {
     for (id, properties) in template.resources("AWS::SecretsManager::Secret")? {
         let generated = &properties["GenerateSecretString"];
@@ -395,12 +395,12 @@ fn create_secrets(template: &Template, secrets: &Secrets, settings: &Settings) -
     Ok(())
 }
 
-/// What DynamoDB does in the background: rows past their time to live go.
+/// Deletes expired rows, as DynamoDB does in the background.
 async fn sweep_expired(database: Database) {
     let mut ticks = tokio::time::interval(Duration::from_secs(60));
     loop {
         ticks.tick().await;
-        // A failed sweep is made up for by the next.
+        // After a failure the next run deletes the rows.
         drop(database.sweep_ttl());
     }
 }

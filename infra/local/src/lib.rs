@@ -3,7 +3,7 @@
 //! It reads `template.yaml` and serves it on one machine: the function binaries run as child processes against a real
 //! Lambda Runtime API ([`functions`]), with an HTTP API in front ([`gateway`]), SQS event-source mappings and schedules
 //! behind ([`mapping`], [`schedule`]), and embedded engines for DynamoDB, SQS and Secrets Manager on one AWS endpoint
-//! ([`aws`]). Third parties are played by `switchyard-sandbox`. Nothing here runs in production.
+//! ([`aws`]). `switchyard-sandbox` stands in for third parties. Nothing here runs in production.
 
 mod aws;
 mod binaries;

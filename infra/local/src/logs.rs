@@ -1,4 +1,4 @@
-//! What the functions write, and what the host has to say, line by line.
+//! Log lines of the functions and of the host.
 
 use serde_json::Value;
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum LogForm {
     /// One readable line an event, metrics left out.
     Short,
-    /// The same with metrics, and every invocation.
+    /// One readable line an event, with metrics and every invocation.
     Verbose,
     /// The functions' own JSON lines.
     Json,
@@ -20,17 +20,17 @@ pub enum LogForm {
 pub enum LogSink {
     /// Standard output.
     Print(LogForm),
-    /// Kept, for tests: `(function, line)`.
+    /// Memory, for tests: `(function, line)`.
     Keep(Arc<Mutex<Vec<(String, String)>>>),
 }
 
 impl LogSink {
-    /// A sink that keeps lines.
+    /// A sink in memory.
     pub fn keep() -> Self {
         Self::Keep(Arc::default())
     }
 
-    /// The lines kept so far.
+    /// The lines so far.
     pub fn kept(&self) -> Vec<(String, String)> {
         match self {
             Self::Keep(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -53,7 +53,7 @@ impl LogSink {
         }
     }
 
-    /// Something the host has to say about `function`.
+    /// A message of the host about `function`.
     pub(crate) fn host(&self, function: &str, text: &str) {
         match self {
             Self::Keep(_) => self.line(function, text),
@@ -90,7 +90,7 @@ fn readable(line: &str, metrics: bool) -> Option<String> {
 }
 
 fn print_line(line: &str) {
-    // Standard output closed means that nobody reads; the host goes on.
+    // The host goes on when standard output is closed.
     drop(writeln!(std::io::stdout().lock(), "{line}"));
 }
 

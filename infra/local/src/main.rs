@@ -14,16 +14,16 @@ struct Arguments {
     /// HTTP API's port; WebSocket API, AWS endpoint and sandbox take the next three. 0 picks free ones.
     #[arg(long, default_value_t = 3000)]
     port: u16,
-    /// Keep state in memory only.
+    /// Store state in memory only.
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
-    /// Where state lives.
+    /// Where state is stored.
     #[arg(long, default_value = ".switchyard")]
     data_dir: PathBuf,
     /// Build and run optimised functions.
     #[arg(long)]
     release: bool,
-    /// Leave the sandbox out; third parties are then where your settings say.
+    /// Run without the sandbox; your settings then name the third parties' URLs.
     #[arg(long)]
     no_sandbox: bool,
     /// Only these workflows, such as adt,orders.
@@ -38,7 +38,7 @@ struct Arguments {
     /// The template to serve.
     #[arg(long, default_value = "template.yaml")]
     template: PathBuf,
-    /// Hold queues and schedules: messages stay where they are, to be looked at.
+    /// Hold queues and schedules: messages stay in their queues, for inspection.
     #[arg(long)]
     no_consumers: bool,
     /// Count every AWS call, DynamoDB's included, at GET /_local/calls.

@@ -15,11 +15,11 @@ use tokio::time::Instant;
 /// How long one receive waits for a first message.
 const POLL: Duration = Duration::from_secs(20);
 
-/// When a batch failed as a whole, its messages are visible again after this. AWS would wait out the visibility
-/// timeout; here somebody is watching, and the process that held them is known to be gone (docs/adr/0004).
+/// Messages of a batch that failed as a whole are visible again after this time. AWS would wait for the visibility timeout;
+/// here a developer is watching, and the process that held them is known to have ended (docs/adr/0004).
 const FAILED_BATCH_RETURNS_AFTER_S: u32 = 1;
 
-/// Polls no expiry; aborting the task stops it.
+/// Polls until the task is aborted.
 pub(crate) async fn run(mapping: Mapping, pool: Arc<Pool>, sqs: Sqs, logs: LogSink) {
     let slots = Arc::new(Semaphore::new(mapping.concurrency));
     let mapping = Arc::new(mapping);
@@ -42,7 +42,7 @@ pub(crate) async fn run(mapping: Mapping, pool: Arc<Pool>, sqs: Sqs, logs: LogSi
     }
 }
 
-/// A batch: full, or as much as came within the window after the first message.
+/// A batch: full, or with the messages that arrived within the window after the first one.
 async fn receive(mapping: &Mapping, sqs: &Sqs) -> Result<Vec<Message>, switchyard_sqs::Error> {
     let mut batch = sqs.receive_wait(&mapping.queue, mapping.batch_size.min(MAX_BATCH), None, POLL).await?;
     let end = Instant::now() + Duration::from_secs(mapping.window_s);
@@ -109,8 +109,8 @@ fn record(mapping: &Mapping, message: &Message) -> Value {
     })
 }
 
-/// The ids that the function reports as failed, read as Lambda reads them: nothing, `null` and an empty list mean that
-/// all went well, and so does a misspelt outer key; an unreadable answer, an empty or unknown id fails the whole batch.
+/// The ids that the function reports as failed, as Lambda interprets them: an empty response, `null`, an empty list and a
+/// misspelt outer key mean success; a malformed response and an empty or unknown id fail the whole batch.
 fn failed_ids(answer: &[u8], known: &HashSet<&str>) -> Result<HashSet<String>, String> {
     if answer.is_empty() {
         return Ok(HashSet::new());
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partial_answers_are_read_as_strictly_as_lambda_does() {
+    fn partial_failures_are_parsed_as_strictly_as_by_lambda() {
         let known = HashSet::from(["1", "2"]);
         let read = |text: &str| failed_ids(text.as_bytes(), &known);
         for success in [

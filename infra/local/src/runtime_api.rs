@@ -1,4 +1,4 @@
-//! The Lambda Runtime API (2018-06-01). Each process has its own base path, so that its calls tell who it is.
+//! The Lambda Runtime API (2018-06-01). Each process has its own base path, which identifies its calls.
 
 use crate::functions::Pool;
 use axum::Router;
@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
-/// All pools, known once they are built; the API has to listen before.
+/// All pools; set after the API listens.
 pub(crate) type Pools = Arc<OnceLock<Vec<Arc<Pool>>>>;
 
 pub(crate) fn router(pools: Pools) -> Router {

@@ -3,7 +3,7 @@
 //! Signed requests must be signed with the credentials that the host gives its functions (`local` and `local`); requests
 //! without a signature are served too, as the host's other engines serve them. Everything listens on loopback only.
 //!
-//! Against the service itself: a put into a bucket that is not there makes it.
+//! Unlike the service, a put creates the bucket if it does not exist.
 
 use anyhow::{Context as _, Result};
 use axum::body::Body;
@@ -24,7 +24,7 @@ const CREDENTIALS: (&str, &str) = ("local", "local");
 /// The engine, and its folder.
 pub(crate) struct S3 {
     service: S3Service,
-    /// Removed with the engine, when it is nobody's to keep.
+    /// A temporary folder, removed with the engine.
     temporary: Option<PathBuf>,
 }
 
@@ -64,12 +64,12 @@ impl Drop for S3 {
     }
 }
 
-/// What cannot be removed is in a temporary folder anyway.
+/// A failure leaves files in a temporary folder only.
 fn remove(folder: &Path) {
     drop(std::fs::remove_dir_all(folder));
 }
 
-/// Anyone who reaches the endpoint may use it.
+/// Every request that reaches the endpoint is allowed.
 struct Everyone;
 
 #[async_trait::async_trait]

@@ -29,13 +29,13 @@ impl Scheduled {
         self.pool.invoke(Bytes::from_static(b"{}")).await.map_err(|error| error.to_string())
     }
 
-    /// Fires no expiry; aborting the task stops it.
+    /// Fires until the task is aborted.
     pub(crate) async fn run(self, logs: LogSink) {
         let started = tokio::time::Instant::now();
         let mut fired = 0_u32;
         loop {
             match &self.times {
-                // One period from the start, two, and so on: a slow invocation shifts none that come after it.
+                // Multiples of the period since the start: a slow invocation delays no later one.
                 Times::Every(period) => {
                     fired += 1;
                     tokio::time::sleep_until(started + *period * fired).await;
@@ -77,7 +77,7 @@ impl Times {
 /// The last value of each field.
 const LAST: [u32; 6] = [59, 23, 31, 12, 7, 2199];
 
-/// `5/10`, from 5 on every ten, in the parser's words: `5-59/10`.
+/// `5/10`, every ten from 5 on, in the parser's syntax: `5-59/10`.
 fn with_ends(field: &str, last: u32) -> String {
     let part = |part: &str| match part.split_once('/') {
         Some((first, step)) if first.bytes().all(|byte| byte.is_ascii_digit()) => format!("{first}-{last}/{step}"),
@@ -101,7 +101,7 @@ fn cron(fields: &str) -> Result<Box<Cron>> {
     Ok(Box::new(parser.parse(&format!("0 {}", fields.join(" ")))?))
 }
 
-/// The first time after `now`; `None` when there is none any more.
+/// The first time after `now`; `None` when the schedule has ended.
 fn next(cron: &Cron, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     cron.find_next_occurrence(&now, false).ok()
 }

@@ -1,6 +1,6 @@
-//! Secrets Manager, as far as functions and the `aws` command need it: names, values, and a file to keep them in.
+//! Secrets Manager, as far as functions and the `aws` command need it: names, values, and a file that stores them.
 //!
-//! The one kept crate that was found brings a second TLS stack into the workspace (docs/adr/0003).
+//! The one maintained crate for it brings a second TLS stack into the workspace (docs/adr/0003).
 
 use crate::template::secret_arn;
 use anyhow::{Context as _, Result};
@@ -17,7 +17,7 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// Reads the file, if one is given and there.
+    /// Loads the file, if one is given and exists.
     pub(crate) fn open(file: Option<PathBuf>) -> Result<Self> {
         let text = file.as_ref().filter(|path| path.exists()).map(std::fs::read_to_string).transpose()?;
         let values = text.map(|text| serde_json::from_str(&text)).transpose().context("reading the local secrets")?;
@@ -39,7 +39,7 @@ impl Secrets {
 
     fn keep(&self, values: &BTreeMap<String, String>) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        // Written beside and renamed, so that a crash leaves the old file or the new one.
+        // A temporary file is renamed, so that a crash leaves the old file or the new one.
         let beside = file.with_extension("new");
         std::fs::write(&beside, serde_json::to_vec_pretty(values)?)?;
         std::fs::rename(&beside, file).context("keeping the local secrets")

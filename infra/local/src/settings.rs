@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-/// See the module.
+/// Settings by name, from the sandbox, `.env` and the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(HashMap<String, String>);
 
@@ -27,7 +27,7 @@ impl Settings {
         self
     }
 
-    /// These settings, and `base`'s where these have none.
+    /// These settings, with `base`'s for absent ones.
     pub fn over(self, base: Self) -> Self {
         base.with(self.0)
     }

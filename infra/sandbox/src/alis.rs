@@ -1,6 +1,6 @@
 //! ALIS: an assisted-living health record, its integration API's read side. Basic authentication, JSON.
 //!
-//! Its residents are made up from their ids ([`people`]); what the control routes say about them is laid on top.
+//! Its residents are generated from their ids ([`people`]); changes through the control routes are merged into them.
 
 mod people;
 
@@ -26,7 +26,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 pub(crate) const USERNAME: &str = "demo@appstoresandbox";
 pub(crate) const PASSWORD: &str = "sandbox-alis-password";
 
-/// Residents on a page of the listing unless the request says otherwise.
+/// The default number of residents on a page.
 const PAGE_SIZE: usize = 100;
 
 #[derive(Clone)]
@@ -37,15 +37,15 @@ struct Inner {
     state: RwLock<Overrides>,
 }
 
-/// What control routes have said.
+/// The changes made through control routes.
 struct Overrides {
     residents: BTreeMap<i64, Object>,
-    /// By leave id; `None` when the leave was deleted.
+    /// Leaves by id; `None` when one was deleted.
     leaves: BTreeMap<String, Option<Object>>,
     credentials: Vec<Credentials>,
 }
 
-/// A change made through a control route, as the journal keeps it.
+/// A change made through a control route, as the journal stores it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Change {
@@ -67,7 +67,7 @@ impl Alis {
         Self(Arc::new(Inner { journal, state: RwLock::new(state) }))
     }
 
-    /// Makes a change that is in the journal already.
+    /// Applies a change from the journal.
     pub(crate) fn apply(&self, change: Change) {
         let mut state = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
         match change {
@@ -215,7 +215,7 @@ async fn list_residents(
     Ok(Json(json!({"Residents": shown, "Page": page, "TotalPages": pages, "HasMore": page < pages})))
 }
 
-/// Merges facts into a resident, member by member; somebody unknown comes to be. Returns the resident as it is now.
+/// Merges members into a resident, which is created if unknown. Returns the merged resident.
 #[expect(clippy::disallowed_methods, reason = "a stand-in for another company's service has that company's clock")]
 async fn tell_resident(
     State(alis): State<Alis>,
@@ -229,7 +229,7 @@ async fn tell_resident(
     Ok(Json(alis.state().resident(id)))
 }
 
-/// Puts a leave in the place of whatever has its id.
+/// Creates or replaces a leave.
 async fn tell_leave(State(alis): State<Alis>, Path(id): Path<String>, body: Bytes) -> Result<Json<Object>, Refusal> {
     let mut leave: Object = control_body(&body)?;
     if !leave.get("residentId").is_some_and(Value::is_i64) {
@@ -246,7 +246,7 @@ async fn delete_leave(State(alis): State<Alis>, Path(id): Path<String>) -> Resul
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A pair that may read everything; a known user's password is replaced.
+/// Adds credentials with access to everything, or replaces the password of a known user.
 async fn add_credentials(State(alis): State<Alis>, body: Bytes) -> Result<StatusCode, Refusal> {
     alis.change(Change::Credentials(control_body(&body)?))?;
     Ok(StatusCode::CREATED)

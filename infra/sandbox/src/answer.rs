@@ -1,4 +1,4 @@
-//! JSON answers and refusals, as every stand-in gives them.
+//! JSON responses and refusals, common to all stand-ins.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// A JSON object: a row, a resident, a request body.
 pub(crate) type Object = Map<String, Value>;
 
-/// An answer other than success: a status, and the body its service would give.
+/// A response other than success: a status, and the body that the real service sends.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
@@ -21,7 +21,7 @@ impl Refusal {
         Self { status, body }
     }
 
-    /// A control request that cannot be used.
+    /// An invalid control request.
     pub(crate) fn bad_control(field: &str, reason: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, json!({"error": format!("{field}: {reason}"), "field": field}))
     }
@@ -39,12 +39,12 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Reads a control request's body, whatever its content type.
+/// Parses a control request's body, with any content type.
 pub(crate) fn control_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_control("body", error))
 }
 
-/// Reads a control request's query value.
+/// Parses a control request's query value.
 pub(crate) fn control_number<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, Refusal> {
     text.parse().map_err(|_| Refusal::bad_control(field, "a whole number is required"))
 }

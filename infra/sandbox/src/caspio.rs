@@ -1,6 +1,6 @@
 //! Caspio: a cloud database over REST. OAuth 2 client credentials, then records of tables.
 //!
-//! Rows and columns behave as Caspio documents them; its triggers, views, files and authentications are not here.
+//! Rows and columns behave as Caspio documents them; triggers, views, files and authentications are not supported.
 
 mod clause;
 mod query;
@@ -28,10 +28,10 @@ pub(crate) const SERVICE: &str = "caspio";
 pub(crate) const CLIENT_ID: &str = "sandbox-caspio-client";
 pub(crate) const CLIENT_SECRET: &str = "sandbox-caspio-secret";
 
-/// As long as Caspio's own: a day, less a second.
+/// The lifetime of a token, as Caspio's: a day, less a second.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(86_399);
 
-/// Caspio's limit. Counted without scheme and host, which a server does not see.
+/// Caspio's limit for URIs, here without scheme and host, which a server does not receive.
 const LONGEST_URI: usize = 2047;
 
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Caspio {
         Self(Arc::new(Inner { ledger, tables: RwLock::new(table::fresh()), tokens: Mutex::default() }))
     }
 
-    /// Does again what the ledger says was done.
+    /// Applies an effect of the ledger again.
     pub(crate) fn replay(&self, effect: Effect) {
         let mut tables = self.0.tables.write().unwrap_or_else(PoisonError::into_inner);
         if let (Some(table), Some(id)) = (tables.get_mut(effect.table.as_str()), effect.key.as_i64()) {
@@ -67,7 +67,7 @@ impl Caspio {
         work(tables.get(table).ok_or_else(|| no_table(table))?)
     }
 
-    /// One write at a time, so that what `work` finds is still so when it writes.
+    /// Runs one write at a time, so that rows do not change between `work`'s read and write.
     fn write<T>(
         &self,
         table: &str,
@@ -225,7 +225,7 @@ async fn remove(
     Ok(Json(json!({"RecordsAffected": affected})))
 }
 
-/// Every token in use is refused from now on, as after a day.
+/// Expires all tokens, as after a day.
 async fn expire_tokens(State(caspio): State<Caspio>) -> StatusCode {
     caspio.tokens().clear();
     StatusCode::NO_CONTENT

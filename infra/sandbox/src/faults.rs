@@ -1,4 +1,4 @@
-//! Ways to make a third party misbehave, by rules.
+//! Fault injection: rules that make a third party fail.
 
 use crate::answer::{Object, Refusal, control_body};
 use crate::journal::{Journal, Line};
@@ -13,29 +13,29 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What goes wrong.
+/// The kinds of faults.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// The request is answered so, and nothing is done.
+    /// The request is not carried out; the response has this status.
     Status {
         /// 200 to 599.
         status: StatusCode,
         /// `Retry-After`, in seconds.
         retry_after: Option<u64>,
-        /// Instead of a short error object.
+        /// The body, in place of a short error object.
         body: Option<Value>,
     },
-    /// The request is carried out after this wait, even if its caller has left by then.
+    /// The request is carried out after this wait, even if its caller has disconnected.
     Delay(Duration),
-    /// The request is not carried out and not answered: the connection hangs for a minute.
+    /// The request is not carried out: the connection hangs for a minute without a response.
     Timeout,
     /// The request is not carried out, and its connection closes.
     Reset,
-    /// The request is carried out, and its connection closes without an answer.
+    /// The request is carried out, and its connection closes without a response.
     LostAnswer,
 }
 
-/// How often a rule strikes.
+/// How often a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum When {
     /// Every time.
@@ -53,19 +53,19 @@ pub struct Rule {
     pub path: String,
     /// Only this method.
     pub method: Option<Method>,
-    /// Only requests whose decoded query or body holds this text: one row's writes among many.
+    /// Only requests with this text in their decoded query or body, such as the writes of one row.
     pub contains: Option<String>,
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
-    /// How often.
+    /// How often the rule applies.
     pub when: When,
 }
 
-/// A rule that cannot be used.
+/// An invalid rule.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct BadRule {
-    /// Which field is wrong.
+    /// The field that is wrong.
     pub field: String,
     /// What was expected.
     pub reason: String,
@@ -116,7 +116,7 @@ impl Fault {
 }
 
 impl Rule {
-    /// Reads `{"path", "method"?, "contains"?, "kind", "share"? | "count"?}` and what the kind needs: `status`, `retry_after`?,
+    /// Parses `{"path", "method"?, "contains"?, "kind", "share"? | "count"?}` and the members of the kind: `status`, `retry_after`?,
     /// `body`?; or `delay_ms`.
     ///
     /// # Errors
@@ -195,8 +195,8 @@ fn take_required<T: DeserializeOwned>(members: &mut Object, field: &str) -> Resu
     take(members, field)?.ok_or_else(|| BadRule::new(field, "is missing"))
 }
 
-/// The rules in force. Rules are tried oldest first, and the first that strikes decides. They survive a restart, so that
-/// what must fail also fails in the first moments after it; their hits do not.
+/// The active rules. They are tried oldest first, and the first that applies decides. Rules survive a restart, so that
+/// requests right after it fail too; their counts of hits do not.
 #[derive(Default)]
 pub struct Faults {
     state: Mutex<InForce>,
@@ -229,7 +229,7 @@ impl Faults {
         Self { state: Mutex::default(), journal }
     }
 
-    /// Puts `rule` in force and answers its id.
+    /// Adds a rule and returns its id.
     pub fn add(&self, rule: Rule) -> u64 {
         let mut state = self.in_force();
         let id = state.add(rule);
@@ -244,7 +244,7 @@ impl Faults {
         ids
     }
 
-    /// Puts the rules in force that a former process had kept.
+    /// Restores the rules of an earlier process.
     pub(crate) fn replay(&self, rules: Vec<Object>) {
         let mut state = self.in_force();
         state.rules.clear();
@@ -260,7 +260,7 @@ impl Faults {
         }
     }
 
-    /// Ends a rule; whether there was one.
+    /// Removes a rule. Returns whether it existed.
     pub fn remove(&self, id: u64) -> bool {
         let mut state = self.in_force();
         let before = state.rules.len();
@@ -269,29 +269,29 @@ impl Faults {
         state.rules.len() < before
     }
 
-    /// Ends all rules.
+    /// Removes all rules.
     pub fn clear(&self) {
         let mut state = self.in_force();
         state.rules.clear();
         self.keep(&state);
     }
 
-    /// Makes the draws that follow the same each time.
+    /// Seeds the random numbers, so that they are the same each time.
     pub fn seed(&self, seed: u64) {
         self.in_force().random.seed(seed);
     }
 
-    /// How often rule `id` has struck; `None` when it is not in force.
+    /// How often rule `id` has applied; `None` when it does not exist.
     pub fn hits(&self, id: u64) -> Option<u64> {
         self.in_force().rules.iter().find(|active| active.id == id).map(|active| active.hits)
     }
 
-    /// Whether a rule for this path looks at what the request holds.
+    /// Whether a rule for this path depends on the request's content.
     pub(crate) fn look_inside(&self, method: &Method, path: &str) -> bool {
         self.in_force().rules.iter().any(|Active { rule, .. }| rule.contains.is_some() && rule.covers(method, path))
     }
 
-    /// What happens to this request, if anything; counts as a hit.
+    /// The fault for this request, if there is one; counts as a hit.
     pub(crate) fn draw(&self, method: &Method, path: &str, content: &str) -> Option<Fault> {
         let mut state = self.in_force();
         let InForce { rules, random, .. } = &mut *state;
@@ -333,7 +333,7 @@ async fn list(State(faults): State<Arc<Faults>>) -> Json<Value> {
     Json(json!({"faults": described.collect::<Vec<_>>()}))
 }
 
-/// One rule, or an array of them: all or none.
+/// Adds one rule, or an array of rules: all or none.
 async fn add(State(faults): State<Arc<Faults>>, body: Bytes) -> Result<(StatusCode, Json<Value>), Refusal> {
     let added = match control_body(&body)? {
         Value::Array(rules) => {

@@ -1,4 +1,4 @@
-//! What survives a restart: one file of JSON lines, only ever appended to.
+//! The journal: state that survives a restart, in one append-only file of JSON lines.
 
 use crate::alis;
 use crate::answer::Object;
@@ -21,7 +21,7 @@ pub(crate) enum Line {
     LedgerCleared,
     /// ALIS was changed through its control routes.
     Alis(alis::Change),
-    /// The fault rules in force from here on.
+    /// The fault rules from here on.
     Faults(Vec<Object>),
 }
 
@@ -31,26 +31,26 @@ pub enum OpenError {
     /// The file system refused.
     #[error("opening the sandbox's state {path}")]
     File {
-        /// Which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
-    /// A line before the last cannot be read, so what follows it would not mean the same.
+    /// A line before the last is invalid: the later lines depend on it.
     #[error("reading line {line} of the sandbox's state {path}")]
     Line {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// Why.
+        /// The error.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// The open file, or nothing when state is kept in memory only.
+/// The open file, or none when state is stored in memory only.
 #[derive(Default)]
 pub(crate) struct Journal(Option<Mutex<Tail>>);
 
@@ -60,9 +60,9 @@ struct Tail {
 }
 
 impl Journal {
-    /// Opens the journal in `directory` and answers the lines in it.
+    /// Opens the journal in `directory` and returns its lines.
     ///
-    /// A process killed while writing leaves a torn last line; it was never answered, so it is cut off.
+    /// A process killed while writing leaves a torn last line. Its request was never answered, so that it is cut off.
     pub(crate) fn open(directory: Option<&Path>) -> Result<(Self, Vec<Line>), OpenError> {
         let Some(directory) = directory else { return Ok((Self(None), Vec::new())) };
         let path = directory.join(FILE_NAME);

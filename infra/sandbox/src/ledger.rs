@@ -1,4 +1,4 @@
-//! Every effect a third party received: what a test compares with what should have happened.
+//! The ledger: every effect that a third party carried out, for tests to compare with the expected ones.
 
 use crate::answer::{Object, Refusal, control_number};
 use crate::journal::{Journal, Line};
@@ -15,25 +15,25 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many entries an answer holds unless `limit` says otherwise.
+/// The default number of entries in a response.
 const DEFAULT_LIMIT: usize = 1000;
 
 /// What was done to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
-    /// A record came to be.
+    /// A record was created.
     Insert,
-    /// A record changed, or was written again unchanged.
+    /// A record was updated, perhaps without a change.
     Update,
-    /// A record is gone.
+    /// A record was deleted.
     Delete,
 }
 
 /// One write that a third party carried out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
-    /// Which third party, as in the first segment of its paths: `caspio`.
+    /// The third party, as in the first segment of its paths: `caspio`.
     pub service: String,
     /// What was done.
     pub operation: Operation,
@@ -45,18 +45,18 @@ pub struct Effect {
     pub record: Object,
     /// What the caller sent.
     pub request: Object,
-    /// `false` when the caller never heard that the write succeeded.
+    /// `false` when the caller received no response to the write.
     pub answered: bool,
 }
 
-/// An effect in its place.
+/// An effect with its sequence number and time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Counts from 1 and never starts again, not even when the ledger is cleared.
+    /// Counts from 1, and goes on when the ledger is cleared.
     pub seq: u64,
-    /// When, UTC.
+    /// The time, UTC.
     pub at: Timestamp,
-    /// What.
+    /// The effect.
     #[serde(flatten)]
     pub effect: Effect,
 }
@@ -72,7 +72,7 @@ struct Kept {
     notes: Vec<Note>,
 }
 
-/// An entry as text, which a load test's hundred thousand need; beside it what filters look at.
+/// An entry as text, to save memory in load tests, with the values for filters.
 struct Note {
     seq: u64,
     service: String,
@@ -92,19 +92,19 @@ impl Ledger {
         Self { journal, kept: Mutex::default() }
     }
 
-    /// Takes in an entry that the journal held.
+    /// Restores an entry from the journal.
     pub(crate) fn replay(&self, entry: &Entry) {
         let mut kept = self.kept();
         kept.last_seq = entry.seq;
         kept.notes.extend(Note::of(entry));
     }
 
-    /// Takes in that the journal's entries so far were cleared.
+    /// Restores a clearing of the ledger from the journal.
     pub(crate) fn replay_clear(&self) {
         self.kept().notes.clear();
     }
 
-    /// Writes down all of `effects`, or none. The caller applies them to its rows only afterwards.
+    /// Records all `effects`, or none. The caller applies them to its rows afterwards.
     #[expect(clippy::disallowed_methods, reason = "a stand-in for another company's service has that company's clock")]
     pub(crate) fn record(&self, effects: Vec<Effect>) -> io::Result<()> {
         let at = Timestamp::now().round(Unit::Millisecond).map_err(io::Error::other)?;
@@ -144,7 +144,7 @@ pub(crate) fn routes(ledger: Arc<Ledger>) -> Router {
 }
 
 /// `?service=&table=` filter. `?after=<seq>` pages forward; without it the newest `limit` entries are shown.
-/// `?count` leaves the entries out. `count` is of all that fit, however many are shown.
+/// `?count` leaves the entries out. `count` includes all matching entries, also those that are not shown.
 async fn list(
     State(ledger): State<Arc<Ledger>>,
     Query(query): Query<HashMap<String, String>>,

@@ -1,10 +1,11 @@
 //! Stand-ins for third parties, so that every workflow runs on one machine without an account anywhere.
 //!
-//! Each third party is one module that speaks its wire format below its own path: ALIS below `/alis`,
-//! Caspio below `/caspio`, the marketplaces and the services that carry notifications below their names. A new one adds a module, a line in [`Sandbox::router`], its variables in
-//! [`Sandbox::settings`], and, if its state should survive a restart, an arm in [`Sandbox::open`].
+//! Each third party is one module that implements its API below its own path: ALIS below `/alis`, Caspio below `/caspio`,
+//! the marketplaces and the providers of notifications below their names. A new one adds a module, a line in
+//! [`Sandbox::router`], its variables in [`Sandbox::settings`], and, if its state should survive a restart, an arm in
+//! [`Sandbox::open`].
 //!
-//! Below `/_sandbox` are the handles for tests and tours: the [`ledger`](Sandbox::ledger) of every effect that was
+//! Below `/_sandbox` are the control routes for tests and demonstrations: the [`ledger`](Sandbox::ledger) of every effect that was
 //! carried out, counts of calls, [`Faults`] to inject, and each third party's own controls. All people and values in
 //! here are invented.
 
@@ -42,7 +43,7 @@ use traffic::{Calls, Traffic};
 /// How a sandbox is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Where rows, ledger and controlled changes are kept; `None` keeps them in memory. One sandbox per directory.
+    /// Where rows, ledger and controlled changes are stored; `None` stores them in memory. One sandbox per directory.
     pub state_dir: Option<PathBuf>,
 }
 
@@ -62,7 +63,7 @@ impl Sandbox {
     /// Opens a sandbox, with the state that an earlier one left in the same directory.
     ///
     /// # Errors
-    /// The directory cannot be used, or what is in it cannot be read. A torn last line is no error.
+    /// The directory cannot be used, or its journal is invalid. A torn last line is cut off.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let (journal, lines) = Journal::open(options.state_dir.as_deref())?;
         let journal = Arc::new(journal);
@@ -93,7 +94,7 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// Everything the sandbox answers, for a host to serve on a port of its own or below a path.
+    /// All routes of the sandbox, for a host to serve on a port of its own or below a path.
     pub fn router(&self) -> Router {
         let traffic = Traffic { faults: Arc::clone(&self.faults), calls: Arc::clone(&self.calls) };
         Router::new()
@@ -115,7 +116,7 @@ impl Sandbox {
     /// # Errors
     /// The listener fails.
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
-        // Without it, small answers wait for the client's delayed acknowledgement.
+        // Without it, small responses wait for the client's delayed acknowledgement.
         let listener = listener.tap_io(|connection| {
             if let Err(error) = connection.set_nodelay(true) {
                 tracing::debug!(%error, "a connection stays slow");
@@ -129,12 +130,12 @@ impl Sandbox {
         self.ledger.entries()
     }
 
-    /// The faults in force.
+    /// The active faults.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// The settings that point the product at the sandbox served at `base_url` (no slash at its end).
+    /// The settings that make functions call the sandbox at `base_url` (without a slash at its end).
     pub fn settings(base_url: &str) -> Vec<(&'static str, String)> {
         let caspio = format!("{base_url}/caspio");
         vec![
@@ -176,7 +177,7 @@ async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// The settings that point a product at this sandbox, by the address it was asked at.
+/// The settings that make functions call this sandbox, with the host of the request.
 async fn settings(headers: HeaderMap) -> Json<BTreeMap<&'static str, String>> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:3003");
     Json(Sandbox::settings(&format!("http://{host}")).into_iter().collect())
@@ -224,7 +225,7 @@ mod tests {
     const RESIDENT: &str = "/alis/v1/integration/residents/5001";
 
     #[tokio::test]
-    async fn a_status_fault_answers_without_doing_the_work() {
+    async fn a_status_fault_responds_without_doing_the_work() {
         let (sandbox, client) = Client::start().await;
         let rule = json!({"path": RECORDS, "method": "POST", "contains": "harbor", "kind": "status", "status": 429,
             "retry_after": 7, "count": 1});

@@ -1,7 +1,7 @@
 //! Etsy, Shopify and Amazon, as far as one order is read from them.
 //!
-//! An order exists when its name ends in an odd digit, and costs what `PUT /_sandbox/marketplaces/orders/{name}` said,
-//! or 49.90. Every access token is good but those that begin with `expired`. A refresh token is good once.
+//! An order exists when its name ends in an odd digit. Its price is set with `PUT /_sandbox/marketplaces/orders/{name}`, or
+//! is 49.90. Every access token is accepted, except those that begin with `expired`. A refresh token can be used once.
 
 use crate::answer::{Refusal, control_body};
 use axum::extract::{Form, Path, State};
@@ -23,15 +23,15 @@ pub(crate) const SHOPIFY_APP_SECRET: &str = "sandbox-shopify-secret";
 pub(crate) const AMAZON_CLIENT_ID: &str = "sandbox-amazon-client";
 pub(crate) const AMAZON_CLIENT_SECRET: &str = "sandbox-amazon-secret";
 
-/// An order nobody priced, in thousandths.
-const USUAL_PRICE: i64 = 49_900;
+/// The default price of an order, in thousandths.
+const DEFAULT_PRICE: i64 = 49_900;
 
 #[derive(Clone, Default)]
 pub(crate) struct Marketplaces(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    /// Thousandths by the order's name.
+    /// Prices in thousandths, by the order's name.
     prices: HashMap<String, i64>,
     spent: HashSet<String>,
     issued: u64,
@@ -42,10 +42,10 @@ impl Marketplaces {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The order's price in thousandths, if there is such an order.
+    /// The order's price in thousandths; `None` when the order does not exist.
     fn price(&self, name: &str) -> Option<i64> {
         let exists = name.bytes().last().is_some_and(|last| last.is_ascii_digit() && last % 2 == 1);
-        exists.then(|| self.with(|state| state.prices.get(name).copied().unwrap_or(USUAL_PRICE)))
+        exists.then(|| self.with(|state| state.prices.get(name).copied().unwrap_or(DEFAULT_PRICE)))
     }
 }
 
@@ -137,7 +137,7 @@ async fn amazon_grant(State(marketplaces): State<Marketplaces>, Form(form): Form
     grant(&marketplaces, &form, &[("client_id", AMAZON_CLIENT_ID), ("client_secret", AMAZON_CLIENT_SECRET)])
 }
 
-/// OAuth 2 with a refresh token, which is good for one use.
+/// OAuth 2 with a refresh token, which can be used once.
 fn grant(marketplaces: &Marketplaces, form: &HashMap<String, String>, client: &[(&str, &str)]) -> Response {
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     if client.iter().any(|(name, value)| field(name) != *value) || field("grant_type") != "refresh_token" {

@@ -1,12 +1,12 @@
-//! Telegram, WhatsApp, SES and Slack, as far as one message is sent through them.
+//! Telegram, WhatsApp, SES and Slack, as far as messages are sent through them.
 //!
-//! Every message that is taken is one effect in the ledger, in the table `messages`: its key is the id that was answered,
-//! its record the whole request. Mail servers have no stand-in here.
+//! Every accepted message is one effect in the ledger, in the table `messages`: its key is the returned id, its record the
+//! whole request. Mail servers have no stand-in here.
 //!
-//! Any token is good, but a Telegram bot's whose secret begins with `revoked` and a WhatsApp one that begins with
-//! `expired`. These recipients get the errors of the real services:
+//! Any token is accepted, except Telegram secrets that begin with `revoked` and WhatsApp tokens that begin with `expired`.
+//! These recipients cause the errors of the real services:
 //!
-//! | Service | Recipient | Answer |
+//! | Service | Recipient | Response |
 //! |---|---|---|
 //! | Telegram | chat `403` | 403, the user has blocked the bot |
 //! | | chat `400` | 400, chat not found |
@@ -20,7 +20,7 @@
 //! | | `paused@…`, `suspended@…`, `unverified@…` | the exceptions of the account and of the MAIL FROM domain |
 //! | Slack | a URL that ends in `no_service`, `channel_not_found`, `channel_is_archived`, `action_prohibited`, `invalid_token`, `user_not_found`, `rate_limited` or `rollup_error` | this word, with its status |
 //!
-//! Telegram refuses mark-up that it could not read: in HTML an unknown or unclosed tag, in MarkdownV2 a bare `.` or `!`.
+//! Telegram refuses mark-up that it cannot parse: in HTML an unknown or unclosed tag, in MarkdownV2 a bare `.` or `!`.
 
 mod ses;
 mod slack;
@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone)]
 pub(crate) struct Notify {
     ledger: Arc<Ledger>,
-    /// The number of the last message, of whichever service; ids are made of it.
+    /// The number of the last message of all services; ids contain it.
     last: Arc<AtomicU64>,
 }
 
@@ -47,14 +47,14 @@ impl Notify {
         Self { ledger, last: Arc::default() }
     }
 
-    /// Takes in that a former process carried out an effect, so that no id is given twice.
+    /// Restores an effect of an earlier process, so that no id is used twice.
     pub(crate) fn replay(&self, effect: &Effect) {
         if [telegram::SERVICE, whatsapp::SERVICE, ses::SERVICE, slack::SERVICE].contains(&&*effect.service) {
             self.last.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Takes a message; returns the id that `id` makes of its number.
+    /// Accepts a message. Returns its id, which `id` makes from its number.
     fn take<T: Clone + Into<Value>>(
         &self,
         service: &str,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slack_answers_one_word() {
+    async fn slack_returns_one_word() {
         let (sandbox, client) = Client::start().await;
         let send = async |token: &str, body: Value| {
             client.post(&format!("/slack/services/T1/B1/{token}"), &body).await.unwrap()

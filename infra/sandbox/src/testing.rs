@@ -1,4 +1,4 @@
-//! A client that shows exactly what came over the wire, for the tests of this crate.
+//! A client that shows responses byte by byte, for the tests of this crate.
 
 use crate::{Options, Sandbox, alis, caspio};
 use base64::Engine as _;
@@ -71,7 +71,7 @@ impl Client {
         self.raw(method, path, &format!("Authorization: {authorization}\r\n"), &body).await
     }
 
-    /// Posts, waits a little for an answer that should not come, and hangs up; whether it really did not come.
+    /// Posts, waits briefly for a response, and disconnects. Returns whether there was no response.
     #[expect(clippy::disallowed_methods, reason = "the test is about waiting")]
     pub(crate) async fn post_and_leave(&self, path: &str, body: &Value) -> bool {
         let silent = tokio::time::timeout(Duration::from_millis(50), self.post(path, body)).await.is_err();
@@ -80,7 +80,7 @@ impl Client {
     }
 
     /// # Errors
-    /// The connection closed before an answer came.
+    /// The connection closed before a response.
     pub(crate) async fn raw(&self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Answer> {
         let mut stream = TcpStream::connect(self.address).await?;
         let length = body.len();

@@ -1,4 +1,4 @@
-//! The layer every request to a third party passes: faults strike here, and calls are counted.
+//! The layer that every request to a third party passes: it applies faults and counts calls.
 
 use crate::faults::{Fault, Faults};
 use axum::body::{Body, to_bytes};
@@ -25,10 +25,10 @@ const HANG: Duration = Duration::from_secs(60);
 /// Beyond what any handler accepts.
 const LARGEST_BODY: usize = 4 << 20;
 
-/// Whether the caller will hear about the request that a handler carries out.
+/// Whether the caller will receive the response of a request that a handler carries out.
 pub(crate) struct Answered(pub(crate) bool);
 
-/// Marks a request whose answer will be lost.
+/// Marks a request with a response that will be lost.
 #[derive(Clone)]
 struct AnswerLost;
 
@@ -80,7 +80,7 @@ pub(crate) fn routes(calls: Arc<Calls>) -> Router {
     Router::new().route("/_sandbox/calls", get(list).delete(clear)).with_state(calls)
 }
 
-/// `status` is a number, or the kind of fault that left the call without an answer.
+/// `status` is a number, or the kind of fault that left the call without a response.
 async fn list(State(calls): State<Arc<Calls>>) -> Json<Value> {
     let counts = calls.counts();
     let described = counts.iter().map(|(call, count)| {
@@ -98,7 +98,7 @@ async fn clear(State(calls): State<Arc<Calls>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Counts the request and lets a fault strike it; the sandbox's own routes pass untouched.
+/// Counts the request and applies a fault, if there is one; the sandbox's own routes are exempt.
 pub(crate) async fn observe(State(traffic): State<Traffic>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let service = path.split('/').nth(1).unwrap_or_default().to_owned();
@@ -139,7 +139,7 @@ async fn read_content(request: Request) -> (Request, String) {
     let (parts, body) = request.into_parts();
     let query = parts.uri.query().unwrap_or_default().replace('+', " ");
     let mut content = percent_decode_str(&query).decode_utf8_lossy().into_owned();
-    // A body that breaks off is the handler's to refuse; it gets an empty one.
+    // A body that ends early becomes an empty one, which the handler refuses.
     let body = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
     content.push('\n');
     content.push_str(&String::from_utf8_lossy(&body));

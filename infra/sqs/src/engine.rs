@@ -21,7 +21,7 @@ const SCHEMA_VERSION: i64 = 1;
 
 pub(crate) struct Engine {
     db: Connection,
-    /// The `queue` table by name: every call needs one, few change one.
+    /// A cache of the table `queue`, by name: every call reads one, few change one.
     queues: BTreeMap<String, Arc<Queue>>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Queue {
     pub(crate) tags: TextMap,
     pub(crate) created_ms: i64,
     pub(crate) modified_ms: i64,
-    /// Wakes those who wait for a message, whenever one may have become available.
+    /// Wakes waiting receives when a message may have become available.
     pub(crate) arrivals: Arc<Notify>,
 }
 
@@ -171,7 +171,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Deletes every message; deduplication still remembers them.
+    /// Deletes every message; their deduplication ids stay.
     pub(crate) fn purge_queue(&mut self, name: &str) -> Result<()> {
         let queue = self.queue(name)?;
         let tx = begin(&mut self.db)?;
@@ -199,7 +199,7 @@ fn prepare(db: Connection) -> rusqlite::Result<Connection> {
     // Exclusive: two engines over one file would not see each other's queues. The lock dies with its process.
     db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     db.pragma_update(None, "journal_mode", "WAL")?;
-    // Survives a killed process without an fsync per commit; only a power cut may lose the last moments.
+    // Survives a killed process without an fsync per commit; only a power failure may lose the last commits.
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.pragma_update(None, "cache_size", -32_768)?; // KiB, when negative
     db.set_prepared_statement_cache_capacity(64);
@@ -231,7 +231,7 @@ fn purge(tx: &Transaction<'_>, queue: &Queue) -> Result<()> {
     Ok(())
 }
 
-/// Deletes what the queue has kept for long enough.
+/// Deletes messages past their retention.
 fn expire(tx: &Transaction<'_>, queue: &Queue, now: i64) -> Result<()> {
     let until = now - i64::from(queue.attributes.retention_s) * 1000;
     let groups = tx
@@ -244,7 +244,7 @@ fn expire(tx: &Transaction<'_>, queue: &Queue, now: i64) -> Result<()> {
 /// Brings a FIFO group's row up to date after its messages changed.
 ///
 /// A group is locked until none of its messages is in flight. Those in flight are among its first ten: a receive hands
-/// out at most ten, from the head, and locks the group, and later arrivals line up behind. So ten rows tell all.
+/// out at most ten, from the head, and locks the group, and later arrivals line up behind. So ten rows are enough.
 fn refresh_group(tx: &Transaction<'_>, queue: &Queue, group: &str) -> Result<()> {
     if !queue.attributes.fifo {
         return Ok(());

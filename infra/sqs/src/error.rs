@@ -1,3 +1,5 @@
+//! Errors of the engine, with the codes and texts of Amazon SQS.
+
 use std::path::PathBuf;
 
 /// Why a call was refused. Apart from [`Error::Open`] and [`Error::Database`], each is one of Amazon SQS's own errors.
@@ -9,7 +11,7 @@ pub enum Error {
     /// The queue exists with other attributes.
     #[error("A queue already exists with the same name and a different value for attribute(s).")]
     QueueNameExists,
-    /// There is no queue attribute of that name, or it cannot be set.
+    /// The queue attribute is unknown or cannot be set.
     #[error("Unknown Attribute {0}.")]
     InvalidAttributeName(String),
     /// A queue attribute is out of range.
@@ -36,7 +38,7 @@ pub enum Error {
     /// Two entries of one batch have this id.
     #[error("Id {0} repeated.")]
     BatchEntryIdsNotDistinct(String),
-    /// A batch entry's id is no id.
+    /// A batch entry's id is invalid.
     #[error(
         "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long."
     )]
@@ -60,7 +62,7 @@ pub enum Error {
     /// Not possible in the present state.
     #[error("{0}")]
     UnsupportedOperation(&'static str),
-    /// There is no such action.
+    /// The action is unknown.
     #[error("The action {0} is not valid for this endpoint.")]
     InvalidAction(String),
     /// The request body is not a JSON object.
@@ -117,7 +119,7 @@ impl Error {
             Self::QueueNameExists => "com.amazonaws.sqs#QueueNameExists",
             Self::InvalidAttributeName(_) => "com.amazonaws.sqs#InvalidAttributeName",
             Self::InvalidAttributeValue(_) => "com.amazonaws.sqs#InvalidAttributeValue",
-            // These two are outside the service's model, and real answers name them so.
+            // These two are outside the service's model; the names are from real responses.
             Self::InvalidParameterValue(_) => "com.amazon.coral.service#InvalidParameterValueException",
             Self::MissingParameter(_) => "com.amazon.coral.service#MissingRequiredParameterException",
             Self::ReceiptHandleIsInvalid => "com.amazonaws.sqs#ReceiptHandleIsInvalid",
@@ -136,12 +138,12 @@ impl Error {
         }
     }
 
-    /// Whether the caller is to blame, and sending the same again is of no use.
+    /// Whether the caller is at fault: the same call fails again.
     pub fn is_callers_fault(&self) -> bool {
         !matches!(self, Self::Open { .. } | Self::Schema { .. } | Self::Database(_))
     }
 
-    /// Parts the caller's mistakes, which concern one batch entry, from failures that must undo the whole batch.
+    /// Separates the caller's errors, of one batch entry, from failures that must undo the whole batch.
     pub(crate) fn per_entry<T>(result: Result<T>) -> Result<Result<T>> {
         match result {
             Err(error) if !error.is_callers_fault() => Err(error),

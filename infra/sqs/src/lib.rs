@@ -8,7 +8,7 @@
 //! - `wire`: requests to calls, results to responses
 //! - `digest`: the MD5s that SDKs verify
 //!
-//! Against the service itself: no limit on messages in flight, `RedriveAllowPolicy` and access policies are kept but not
+//! Unlike the service: no limit on messages in flight, `RedriveAllowPolicy` and access policies are stored but not
 //! enforced, a standard queue never delivers twice or out of order without cause, and changes show at once.
 
 mod digest;
@@ -49,21 +49,21 @@ pub fn queue_url(base_url: &str, name: &str) -> String {
     format!("{}/{ACCOUNT}/{name}", base_url.trim_end_matches('/'))
 }
 
-/// Name of the queue with this URL or ARN, whatever host, region and account it says.
+/// Name of the queue with this URL or ARN; host, region and account are ignored.
 pub fn queue_name(url_or_arn: &str) -> &str {
     url_or_arn.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default()
 }
 
-/// An identifier as SQS gives messages, tasks and requests. They name things and hide nothing.
+/// An identifier for messages, tasks and requests, as of SQS. It is unique, not secret.
 #[expect(clippy::disallowed_methods, reason = "the engine stands by itself, without the workflows' own clock")]
 pub(crate) fn new_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// Where the queues are kept.
+/// Where the queues are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// Nowhere: they end with the last [`Sqs`].
+    /// In memory, until the last [`Sqs`] is dropped.
     Memory,
     /// In this file, and two beside it. One process at a time can have it open.
     File(PathBuf),
@@ -81,7 +81,7 @@ impl Clock {
         Self::from_fn(move || i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// A clock that reads whatever `epoch_ms` answers, for tests.
+    /// A clock that returns the result of `epoch_ms`, for tests.
     pub fn from_fn(epoch_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(epoch_ms))
     }
@@ -106,14 +106,14 @@ struct Shared {
 impl Shared {
     /// Runs `call` with the engine to itself and the time.
     fn call<T>(&self, call: impl FnOnce(&mut Engine, i64) -> Result<T>) -> Result<T> {
-        // A panic inside left no trace: its transaction was rolled back.
+        // After a panic inside, the transaction was rolled back.
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         call(&mut engine, self.clock.now_ms())
     }
 }
 
 impl Sqs {
-    /// Opens the queues kept at `location`, or starts with none.
+    /// Opens the queues at `location`, or starts with none.
     ///
     /// Messages that a former process had received stay in flight until their time is up, or until
     /// [`Sqs::release_in_flight`]; its move tasks count as failed.
@@ -227,7 +227,7 @@ impl Sqs {
         }
     }
 
-    /// Deletes a received message; one that is gone already is no error.
+    /// Deletes a received message, if it still exists.
     ///
     /// # Errors
     /// [`Error::ReceiptHandleIsInvalid`]; on FIFO queues [`Error::InvalidParameterValue`] once the visibility timeout is
@@ -244,7 +244,7 @@ impl Sqs {
         })
     }
 
-    /// Hides a received message for so many seconds from now; 0 hands it back at once.
+    /// Sets a received message's visibility timeout, in seconds from now; 0 makes it visible at once.
     ///
     /// # Errors
     /// [`Error::MessageNotInflight`] when its time is over, [`Error::InvalidParameterValue`] when it was deleted or
@@ -261,8 +261,8 @@ impl Sqs {
         })
     }
 
-    /// Makes every message in flight visible again, in all queues, and says how many. For the start of a host: anyone who
-    /// had received them is gone.
+    /// Makes every message in flight visible again, in all queues, and says how many. For the start of a host: the
+    /// processes that received them have ended.
     pub fn release_in_flight(&self) -> Result<usize> {
         self.0.call(Engine::release_in_flight)
     }
@@ -271,7 +271,7 @@ impl Sqs {
     /// messages. A background task does it, batch by batch; returns the task's handle.
     ///
     /// # Errors
-    /// [`Error::ResourceNotFound`] without these queues, [`Error::InvalidParameterValue`] when the source is nobody's
+    /// [`Error::ResourceNotFound`] without these queues, [`Error::InvalidParameterValue`] when the source is not a
     /// dead-letter queue, [`Error::UnsupportedOperation`] while another task empties it.
     ///
     /// # Panics
@@ -321,7 +321,7 @@ fn only<T>(outcomes: Vec<Result<T>>) -> Result<T> {
     outcomes.into_iter().next().unwrap_or(Err(Error::EmptyBatchRequest))
 }
 
-/// Works a move task off. It keeps no database open: when the last [`Sqs`] goes, it ends.
+/// Runs a move task. It keeps no database open, and ends when the last [`Sqs`] is dropped.
 async fn run_move(shared: Weak<Shared>, handle: String, max_per_second: Option<u32>) {
     const BATCH: u32 = 100;
     let batch = max_per_second.map_or(BATCH, |rate| rate.min(BATCH));

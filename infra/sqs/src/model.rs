@@ -1,4 +1,4 @@
-//! What goes in and out: messages, their attributes, and the attributes of queues.
+//! Messages, their attributes, and the attributes of queues.
 
 use crate::{ACCOUNT, Error, Result, queue_name};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// A message with nothing but a body.
+    /// A message with a body only.
     pub fn new(body: impl Into<String>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
@@ -159,7 +159,7 @@ fn is_fifo_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// What a send answers.
+/// The result of a send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// The message's id; of a duplicate, the first one's.
@@ -173,7 +173,7 @@ pub struct Sent {
 pub struct Message {
     /// Given by the queue, the same on every receive.
     pub id: String,
-    /// What this receive deletes and extends by.
+    /// The receipt handle of this receive.
     pub receipt_handle: String,
     /// As sent.
     pub body: String,
@@ -229,7 +229,7 @@ pub struct QueueCounts {
     pub delayed: u64,
 }
 
-/// Where messages go that are received too often.
+/// The redrive policy: where messages go that were received too often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedrivePolicy {
     /// ARN of the dead-letter queue.
@@ -239,7 +239,7 @@ pub struct RedrivePolicy {
 }
 
 impl RedrivePolicy {
-    /// Reads the attribute's JSON; `maxReceiveCount` may be a number or a string.
+    /// Parses the attribute's JSON; `maxReceiveCount` may be a number or a string.
     fn parse(text: &str) -> Option<Self> {
         let policy: Value = serde_json::from_str(text).ok()?;
         let count = &policy["maxReceiveCount"];
@@ -269,15 +269,15 @@ pub struct QueueAttributes {
     pub retention_s: u32,
     /// Bytes a message may have, attributes included.
     pub maximum_message_bytes: u32,
-    /// Seconds ReceiveMessage waits where the request does not say.
+    /// Seconds that ReceiveMessage waits by default.
     pub receive_wait_s: u32,
-    /// Where messages go that are received too often.
+    /// The redrive policy: where messages go that were received too often.
     pub redrive: Option<RedrivePolicy>,
     /// Whether a FIFO message without a deduplication id gets its body's SHA-256.
     pub content_based_deduplication: bool,
     /// Whether deduplication looks at each group by itself (`DeduplicationScope`).
     pub deduplicate_per_group: bool,
-    /// Kept and shown, without effect here: `Policy`, `KmsMasterKeyId`, `RedriveAllowPolicy` and the like.
+    /// Stored and returned, without effect here: `Policy`, `KmsMasterKeyId`, `RedriveAllowPolicy` and the like.
     pub inert: TextMap,
 }
 
@@ -291,7 +291,7 @@ const INERT: [&str; 6] = [
 ];
 
 impl QueueAttributes {
-    /// What a queue has when nothing is set.
+    /// The default attributes.
     pub fn new(fifo: bool) -> Self {
         Self {
             fifo,
@@ -369,7 +369,7 @@ impl QueueAttributes {
     }
 }
 
-/// A StartMessageMoveTask and how far it got.
+/// A StartMessageMoveTask and its progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MoveTask {
     /// Names the task.

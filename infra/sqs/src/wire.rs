@@ -21,8 +21,8 @@ const MAX_BATCH_BYTES: usize = 1_048_576;
 impl Sqs {
     /// Returns one request of the AWS JSON 1.0 protocol.
     ///
-    /// `target` is its `X-Amz-Target` header, such as `AmazonSQS.SendMessage`; queue URLs in the answer start with
-    /// `base_url`. Signatures are not looked at. Every failure is an answer too.
+    /// `target` is its `X-Amz-Target` header, such as `AmazonSQS.SendMessage`; queue URLs in the response start with
+    /// `base_url`. Signatures are not checked. Every failure is a response too.
     pub async fn handle(&self, target: &str, body: &[u8], base_url: &str) -> Response<Bytes> {
         let action = target.strip_prefix("AmazonSQS.").unwrap_or(target);
         match self.dispatch(action, body, base_url).await {
@@ -196,7 +196,7 @@ impl Sqs {
 /// The members of a request, or of one entry of a batch, taken out one by one.
 struct Request(Map<String, Value>);
 
-/// A message as the API's caller states it.
+/// A message to send, as in the API.
 struct Outgoing {
     message: NewMessage,
     system: MessageAttributes,
@@ -300,13 +300,13 @@ fn refuse(error: &Error) -> Response<Bytes> {
         true => (StatusCode::BAD_REQUEST, "Sender"),
         false => (StatusCode::INTERNAL_SERVER_ERROR, "Receiver"),
     };
-    // Anyone who calls is a developer at this machine, who may know the cause.
+    // The caller is a developer on this machine, who may see the cause.
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     let body = json!({ "__type": error.shape(), "message": format!("{error}{cause}") });
     respond(status, &body, Some(&format!("{};{side}", error.code())))
 }
 
-/// Parts a batch's outcomes into `Successful` and `Failed`, each with its entry's id.
+/// Splits a batch's outcomes into `Successful` and `Failed`, each with its entry's id.
 fn batch_answer<E, T>(entries: &[(String, E)], outcomes: Vec<Result<T>>, show: impl Fn(T, &E) -> Value) -> Value {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for ((id, entry), outcome) in entries.iter().zip(outcomes) {

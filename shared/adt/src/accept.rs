@@ -1,14 +1,16 @@
+//! Accepting a notification of ALIS: stored first, then queued.
+
 use crate::error::AdtError;
 use crate::model::{ENVELOPE_KIND, EventKind, Notification, Record};
-use crate::store::{EventRow, Recorded, Store};
+use crate::store::{AdtTable, EventRow, Recorded};
 use crate::{decide, model};
 use switchyard_core::{Clock, Env, EnvError, Envelope, metric};
 use switchyard_io::{Aws, Queue, Table};
 
-/// What accepting needs.
+/// Dependencies of accepting.
 #[derive(Clone)]
 pub struct AcceptDeps {
-    pub(crate) store: Store,
+    pub(crate) table: AdtTable,
     pub(crate) queue: Queue,
     pub(crate) clock: Clock,
 }
@@ -20,7 +22,7 @@ impl AcceptDeps {
     /// A setting is missing.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "ADT_TABLE")?),
+            table: AdtTable::new(Table::from_env(aws, env, "ADT_TABLE")?),
             queue: Queue::from_env(aws, env, "ADT_QUEUE_URL")?,
             clock: Clock::system(),
         })
@@ -35,22 +37,22 @@ pub enum Accepted {
         /// The event's id.
         id: String,
     },
-    /// Stored and queued before.
+    /// A consumer has claimed the event already.
     Duplicate,
-    /// Stored; no event we act on.
+    /// Stored; events of this type have no effect.
     Ignored,
-    /// Stored; ALIS was trying the connection.
+    /// Stored; a test of the connection by ALIS.
     TestAcknowledged,
 }
 
 /// Accepts one notification: one conditional write, then one send.
 ///
-/// The row carries its unsent mark from that first write on. Should the process die, or the send fail, before the
-/// message is out, then a repeated delivery sends it again, and so does the sweeper after two minutes. A message sent
-/// twice is harmless: SQS drops it for five minutes, the consumer's claim drops it later too.
+/// The row has its unsent mark from that first write on. If the process dies or the send fails, a repeated webhook sends
+/// the message, and so does the sweep after two minutes. A message sent twice is harmless: SQS drops the duplicate for five
+/// minutes, and the consumer's claim later.
 ///
 /// # Errors
-/// DynamoDB or SQS could not be reached; the sender should deliver again.
+/// DynamoDB or SQS could not be reached; the sender should repeat the webhook.
 pub async fn accept(
     deps: &AcceptDeps,
     notification: &Notification,
@@ -60,7 +62,7 @@ pub async fn accept(
     let data: Record = serde_json::from_str(&notification.data).map_err(AdtError::Json)?;
     let resident = decide::resident_id(&data);
     let row = EventRow::new(notification, deps.clock.new_id().to_string(), resident, trace, now);
-    let row = match deps.store.record(row).await? {
+    let row = match deps.table.record(row).await? {
         Recorded::New(row) => row,
         Recorded::Known(row) if row.is_unsent() => row,
         Recorded::Known(_) => {
@@ -89,7 +91,7 @@ pub async fn accept(
 /// Sends the event's key to the queue.
 pub(crate) async fn enqueue(queue: &Queue, row: &EventRow) -> Result<(), AdtError> {
     let envelope: Envelope<model::QueuedEvent> =
-        Envelope::new(ENVELOPE_KIND, row.id.clone(), row.company_key.clone(), row.trace.clone(), row.queued());
+        Envelope::new(ENVELOPE_KIND, row.id.clone(), row.company_key.to_string(), row.trace.clone(), row.queued());
     let body = envelope.to_json().map_err(AdtError::Json)?;
     queue.send_fifo(&body, &row.group_id, &row.dedup_id()).await.map_err(AdtError::Queue)
 }

@@ -2,7 +2,7 @@
 
 use crate::decide::{ResidentPage, resident_page};
 use crate::error::AdtError;
-use crate::model::Record;
+use crate::model::{CompanyKey, Record};
 use serde_json::Value;
 use std::time::Duration;
 use switchyard_core::{Env, EnvError};
@@ -44,7 +44,7 @@ impl Alis {
         self.get("basic info", &format!("residents/{id}/basicInfo"), auth, deadline).await
     }
 
-    /// One leave; `None` when ALIS does not know it.
+    /// One leave; `None` when ALIS has no such leave.
     pub(crate) async fn leave(
         &self,
         auth: &BasicCredentials,
@@ -78,20 +78,21 @@ impl Alis {
     pub(crate) async fn residents(
         &self,
         auth: &BasicCredentials,
-        company_key: &str,
+        company_key: &CompanyKey,
         community_id: Option<i64>,
         page: u32,
         page_size: u32,
         deadline: Instant,
     ) -> Result<ResidentPage, AdtError> {
-        let mut path = format!("residents?companyKey={}&page={page}&pageSize={page_size}", path_segment(company_key));
+        let mut path =
+            format!("residents?companyKey={}&page={page}&pageSize={page_size}", path_segment(company_key.as_str()));
         if let Some(id) = community_id {
             path.push_str(&format!("&communityId={id}"));
         }
         Ok(resident_page(self.get("list of residents", &path, auth, deadline).await?, page_size))
     }
 
-    /// Whether the API answers with these credentials; one attempt.
+    /// Checks that the API accepts these credentials, in one attempt.
     pub(crate) async fn ping(&self, auth: &BasicCredentials) -> Result<(), AdtError> {
         self.attempt::<Value>("communities", "communities", auth).await.map(drop)
     }

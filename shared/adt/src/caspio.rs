@@ -16,18 +16,18 @@ const SERVICE: &str = "Caspio";
 /// A token is renewed this long before it expires.
 const TOKEN_MARGIN: Duration = Duration::from_secs(60);
 
-/// Whatever the reply says; Caspio documents a day.
-const LONGEST_TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// A longer lifetime in the reply is cut to this; Caspio documents a day.
+const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
-/// When the token reply names no lifetime.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+/// The lifetime when the reply has none.
+const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// What [`Caspio::upsert`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upserted {
     Inserted,
     Updated,
-    /// Every column had its value already, so nothing was written.
+    /// Every column had its value already; nothing was written.
     Unchanged,
 }
 
@@ -77,7 +77,7 @@ impl Caspio {
             secret_id: env.required("CASPIO_SECRET")?,
             token: Arc::default(),
         };
-        // A secret without its values must stop the start, not the first event.
+        // A secret without its values fails the start, not the first event.
         let unreadable =
             |error| EnvError::Invalid { name: "CASPIO_SECRET".into(), reason: switchyard_core::error_chain(&error) };
         let values = secrets.get(&caspio.secret_id).await.map_err(unreadable)?;
@@ -86,9 +86,9 @@ impl Caspio {
         Ok(caspio)
     }
 
-    /// Makes the row that matches `key` hold `row`: look, then write only what is not in place.
+    /// Inserts `row`, or updates the row with the same `key` if any column differs.
     ///
-    /// Every attempt looks first. So a write whose answer was lost is seen as done and not sent again.
+    /// Every attempt reads first, so that a write with a lost response is found done and not repeated.
     pub(crate) async fn upsert(
         &self,
         key: &[&str],
@@ -128,7 +128,7 @@ impl Caspio {
             Value::Object(mut reply) => reply.remove("Result").unwrap_or_default(),
             array => array,
         };
-        // No list is not an empty list: inserting on the strength of it could make a second row.
+        // A reply without a list is an error: treated as an empty one, it would insert a second row.
         let Value::Array(rows) = rows else {
             return Err(failed(HttpError::Content { service: SERVICE, what: "no list of rows".to_owned() }));
         };
@@ -138,7 +138,7 @@ impl Caspio {
         }))
     }
 
-    /// Writes a row; columns that the table does not have are left out, once.
+    /// Writes a row; if the table lacks columns, writes it once more without them.
     async fn write(
         &self,
         action: &'static str,
@@ -204,7 +204,7 @@ impl Caspio {
             }
             other => other?,
         };
-        let lifetime = reply.expires_in.map_or(TOKEN_LIFETIME, Duration::from_secs).min(LONGEST_TOKEN_LIFETIME);
+        let lifetime = reply.expires_in.map_or(DEFAULT_TOKEN_LIFETIME, Duration::from_secs).min(MAX_TOKEN_LIFETIME);
         // A short-lived token is used for half its life.
         let usable = lifetime.saturating_sub(TOKEN_MARGIN).max(lifetime / 2);
         let token = Token { bearer: reply.access_token.clone(), renew_at: Instant::now() + usable };
@@ -228,7 +228,7 @@ impl Caspio {
         http::call_json(SERVICE, request.timeout(self.timeout).form(&form)).await.map_err(failed)
     }
 
-    /// Drops the token that was refused, unless another call has replaced it in the meantime.
+    /// Drops a refused token, unless another call has replaced it in the meantime.
     fn forget(&self, bearer: &str) {
         self.token.lock().unwrap_or_else(PoisonError::into_inner).take_if(|token| token.bearer == bearer);
     }

@@ -1,4 +1,7 @@
+//! ALIS credentials by company.
+
 use crate::error::AdtError;
+use crate::model::CompanyKey;
 use std::collections::HashSet;
 use switchyard_core::{Env, EnvError};
 use switchyard_identity::BasicCredentials;
@@ -6,8 +9,8 @@ use switchyard_io::{SecretError, SecretValues, Secrets};
 
 /// ALIS credentials, one secret per company: `<ALIS_SECRET_PREFIX><company key>` holding `username` and `password`.
 ///
-/// Only companies listed in `ALIS_SANDBOX_COMPANIES` may fall back on the sandbox's credentials; any other company
-/// without a secret of its own is refused, so that no tenant is read with somebody else's rights.
+/// Only companies listed in `ALIS_SANDBOX_COMPANIES` fall back on the sandbox's credentials. Any other company without a
+/// secret is refused, so that no tenant is read with the rights of another.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     secrets: Secrets,
@@ -47,14 +50,14 @@ impl Credentials {
         })
     }
 
-    /// The company's credentials; with `refused`, fetched anew if they may have been rotated since.
-    pub(crate) async fn of(&self, company_key: &str, refused: bool) -> Result<BasicCredentials, AdtError> {
-        let id = format!("{}{}", self.prefix, secret_name(company_key));
+    /// The company's credentials. If ALIS `refused` them, the secret is fetched again: it may have been rotated.
+    pub(crate) async fn of(&self, company_key: &CompanyKey, refused: bool) -> Result<BasicCredentials, AdtError> {
+        let id = format!("{}{}", self.prefix, secret_name(company_key.as_str()));
         let found = if refused { self.secrets.refreshed(&id).await } else { self.secrets.get(&id).await };
         match found {
             Ok(values) => pair(&values, "username", "password"),
-            Err(SecretError::NotFound { .. }) if self.sandbox_companies.contains(company_key) => {
-                tracing::debug!(tenant_id = company_key, "using the sandbox's credentials");
+            Err(SecretError::NotFound { .. }) if self.sandbox_companies.contains(company_key.as_str()) => {
+                tracing::debug!(tenant_id = company_key.as_str(), "using the sandbox's credentials");
                 self.sandbox.get().await
             }
             Err(SecretError::NotFound { .. }) => Err(AdtError::NoCredentials),
@@ -70,7 +73,7 @@ fn pair(values: &SecretValues, user: &str, password: &str) -> Result<BasicCreden
     }
 }
 
-/// A company key as part of a secret's name, which takes letters, digits and `/_+=.@-`; anything else is written `=xx`.
+/// A company key as part of a secret's name, which allows letters, digits and `/_+=.@-`; other bytes become `=xx`.
 fn secret_name(company_key: &str) -> String {
     let mut name = String::new();
     for byte in company_key.bytes() {

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn what_accepting_sends_has_this_form() {
-        let body = QueuedEvent { event_type: "residents.move_in".to_owned(), event_message_id: "638".to_owned() };
+        let body =
+            QueuedEvent { event_type: "residents.move_in".to_owned(), event_message_id: "638".to_owned().into() };
         let id = Uuid::nil().to_string();
         for trace in [None, Some("Root=1-5759e988-bd862e3fe1be46a994272793".to_owned())] {
             let envelope = Envelope::new(ENVELOPE_KIND, id.clone(), "company".to_owned(), trace, body.clone());

@@ -1,10 +1,10 @@
-//! The rules, pure: ALIS's records in, the normalised resident and Caspio's flat row out.
+//! The rules, without I/O: from ALIS's records to the normalised resident and Caspio's flat row.
 
-use crate::model::{LeaveRead, Record, Resident};
+use crate::model::{CompanyKey, EventMessageId, LeaveRead, Record, Resident};
 use serde_json::{Map, Value, json};
 use switchyard_core::{Timestamp, iso_millis};
 
-/// Reads an instant. A date alone is its midnight and a time without zone is UTC, whatever the machine's own zone.
+/// Parses an instant. A date alone means its midnight, and a time without zone is in UTC.
 pub(crate) fn parse_instant(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let utc = |at: jiff::civil::DateTime| jiff::tz::TimeZone::UTC.to_timestamp(at).ok();
@@ -14,12 +14,12 @@ pub(crate) fn parse_instant(text: &str) -> Option<Timestamp> {
         .or_else(|| text.parse::<jiff::civil::Date>().ok().and_then(|date| utc(date.at(0, 0, 0, 0))))
 }
 
-/// The resident that an event is about: `ResidentId`, a number or a string of one; 0 is none.
+/// The resident that an event is about: `ResidentId`, a number or a string with one; 0 means none.
 pub(crate) fn resident_id(data: &Record) -> Option<i64> {
     data.integer("ResidentId").filter(|id| *id != 0)
 }
 
-/// Normalises ALIS's resident detail and basic info; `None` when the detail does not say whose it is.
+/// Normalises ALIS's resident detail and basic info; `None` when the detail has no `ResidentId`.
 pub(crate) fn normalise(detail: &Record, basic: &Record) -> Option<Resident> {
     let owned = |text: &str| text.to_owned();
     let either = |name: &str| detail.text(name).or_else(|| basic.text(name)).map(owned);
@@ -71,15 +71,15 @@ fn current_room(detail: &Record, basic: &Record) -> (Option<String>, Option<Stri
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlatEvent<'a> {
     pub(crate) event_type: &'a str,
-    pub(crate) event_message_id: &'a str,
+    pub(crate) event_message_id: &'a EventMessageId,
     pub(crate) event_message_date: &'a str,
     pub(crate) leave: &'a LeaveRead,
 }
 
-/// Caspio's row for a resident. Columns that are absent keep their value there: the leave's unless one was read, and
-/// all that belongs to the event when a later one was applied before (`event` is `None`).
+/// Caspio's row for a resident. Absent columns keep their value in Caspio: those of the leave unless it was read, and those
+/// of the event when a later event was applied before (`event` is `None`).
 pub(crate) fn flat_row(
-    company_key: &str,
+    company_key: &CompanyKey,
     community_id: Option<i64>,
     resident: &Resident,
     event: Option<FlatEvent<'_>>,
@@ -125,8 +125,9 @@ pub(crate) struct ResidentPage {
     pub(crate) has_more: bool,
 }
 
-/// Reads a page in any of the shapes ALIS uses: an array, `{Residents, Page, TotalPages, HasMore}`, or the newer
-/// `{items, pageNumber, totalPages, hasNextPage}`. A full page without further word means that there may be more.
+/// Parses a page in any of the shapes that ALIS uses: an array, `{Residents, Page, TotalPages, HasMore}`, or the newer
+/// `{items, pageNumber, totalPages, hasNextPage}`. A full page
+/// without such a member may have a next one.
 pub(crate) fn resident_page(answer: Value, page_size: u32) -> ResidentPage {
     let wrapped = match answer {
         Value::Object(members) => Record(members),
@@ -146,7 +147,7 @@ pub(crate) fn resident_page(answer: Value, page_size: u32) -> ResidentPage {
     ResidentPage { residents, has_more }
 }
 
-/// Whether Caspio's value and ours are the same: equal, the same number in text, or the same instant in another form.
+/// Whether Caspio's value equals ours: as JSON, as a number in text, or as an instant in another format.
 pub(crate) fn same_value(theirs: &Value, ours: &Value) -> bool {
     match (theirs, ours) {
         (Value::String(text), Value::Number(number)) | (Value::Number(number), Value::String(text)) => {
@@ -159,7 +160,7 @@ pub(crate) fn same_value(theirs: &Value, ours: &Value) -> bool {
     }
 }
 
-/// Masks values under keys that may hold personal data, at any depth; what remains may be shown to an operator.
+/// Masks values under keys that may hold personal data, at any depth, so that operators may see the rest.
 pub(crate) fn masked(value: &Value) -> Value {
     const PRIVATE: [&str; 17] = [
         "name",

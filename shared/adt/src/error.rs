@@ -1,3 +1,5 @@
+//! Errors of the ADT workflow, and which of them are retried.
+
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvelopeError};
 use switchyard_io::dynamo::DynamoError;
@@ -8,10 +10,10 @@ use switchyard_work::dead_letters::DeadLetterError;
 /// Why an ADT event could not be accepted or applied.
 #[derive(Debug, thiserror::Error)]
 pub enum AdtError {
-    /// The queue message is none of ours. Permanent.
+    /// The queue message is not one of this workflow. Permanent.
     #[error("reading the queue message")]
     Envelope(#[source] EnvelopeError),
-    /// The queue names an event that has no row. Permanent.
+    /// The message is about an event that has no row. Permanent.
     #[error("event {id} has no row")]
     UnknownEvent {
         /// The event's id.
@@ -23,15 +25,15 @@ pub enum AdtError {
         /// The event's id.
         id: String,
     },
-    /// Another delivery works on the event. Retried when its lease ends.
-    #[error("another delivery holds event {id}")]
+    /// Another worker holds the event's lease. Retried when the lease ends.
+    #[error("another worker holds event {id}")]
     Busy {
         /// The event's id.
         id: String,
-        /// Until the lease ends.
+        /// The time until the lease ends.
         wait: Duration,
     },
-    /// The event does not say whom it is about. Permanent.
+    /// The event has no resident. Permanent.
     #[error("the event's NotificationData names no resident")]
     NoResident,
     /// The company has no ALIS credentials and may not use the sandbox's. Permanent.
@@ -46,8 +48,8 @@ pub enum AdtError {
         #[source]
         source: HttpError,
     },
-    /// ALIS's answer does not say which resident it describes. Permanent.
-    #[error("ALIS answered a resident without ResidentId")]
+    /// ALIS's response does not say which resident it describes. Permanent.
+    #[error("ALIS returned a resident without ResidentId")]
     NamelessResident,
     /// Caspio refused or could not be reached: 400 and 404 are permanent, 401 is retried with a new token.
     #[error("{action} in Caspio")]
@@ -58,31 +60,31 @@ pub enum AdtError {
         #[source]
         source: HttpError,
     },
-    /// Caspio gave no token. Always retried: a wrong secret will be put right, and every event waits for it.
+    /// Caspio issued no token. Always retried: every event waits until a wrong secret is corrected.
     #[error("getting a token from Caspio")]
     CaspioToken {
         /// The failure.
         #[source]
         source: HttpError,
     },
-    /// The invocation's time was up. Retried.
-    #[error("the time for this delivery was up")]
+    /// The invocation's deadline is near. Retried.
+    #[error("the deadline was reached")]
     OutOfTime,
-    /// Some due rows could not be dealt with; the log says why. They are due again later.
-    #[error("{failed} due rows could not be dealt with")]
+    /// Some due rows could not be processed; the log has the reasons. They are due again later.
+    #[error("{failed} due rows could not be processed")]
     Sweep {
-        /// How many.
+        /// The number of rows.
         failed: u64,
     },
-    /// An address from the settings, completed with an id, is none. Permanent.
+    /// A base URL from the settings and an id do not form a URL. Permanent.
     #[error("building the address of the {what}")]
     Address {
-        /// What was to be called.
+        /// What the URL is for.
         what: &'static str,
     },
     /// DynamoDB.
-    #[error("keeping the event's state")]
-    Store(#[source] DynamoError),
+    #[error("reading or writing the event's state")]
+    Dynamo(#[source] DynamoError),
     /// SQS.
     #[error("queueing the event")]
     Queue(#[source] QueueError),
@@ -105,7 +107,7 @@ impl Classify for AdtError {
             Self::CaspioToken { .. } | Self::OutOfTime | Self::Sweep { .. } => Disposition::Retry { after: None },
             Self::Caspio { source, .. } if source.status() == Some(401) => Disposition::Retry { after: None },
             Self::Caspio { source, .. } => source.disposition(),
-            Self::Store(source) => source.disposition(),
+            Self::Dynamo(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::DeadLetters(source) => source.disposition(),
             Self::Secret(source) => source.disposition(),

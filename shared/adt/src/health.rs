@@ -1,3 +1,5 @@
+//! The health of what ADT depends on: ALIS, the table, the queue.
+
 use crate::accept::AcceptDeps;
 use crate::alis::Alis;
 use crate::credentials::SandboxCredentials;
@@ -10,8 +12,8 @@ use switchyard_io::http::Http;
 use switchyard_io::{Aws, Secrets};
 use tokio::sync::OnceCell;
 
-/// For a call that sets no timeout of its own.
-const LONGEST_CALL: Duration = Duration::from_secs(10);
+/// The timeout of calls that set none of their own.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The state of what ADT depends on; each part is `ok` or `error: unreachable`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
@@ -29,7 +31,7 @@ pub struct Health {
     pub queue: &'static str,
 }
 
-/// What the deep health check needs. The ALIS client is made on first use: no webhook should pay for it.
+/// Dependencies of the deep health check. The ALIS client is made on first use, so that webhooks do not wait for it.
 pub struct HealthDeps {
     accept: AcceptDeps,
     sandbox: SandboxCredentials,
@@ -61,7 +63,7 @@ impl HealthDeps {
 
     async fn ask(&self) -> Health {
         let (alis, database, queue) =
-            tokio::join!(self.alis_answers(), self.accept.store.table().ping(), self.accept.queue.ping());
+            tokio::join!(self.is_alis_reachable(), self.accept.table.dynamo().ping(), self.accept.queue.ping());
         let all = alis && database.is_ok() && queue.is_ok();
         let queue = word(queue.is_ok());
         Health {
@@ -73,9 +75,9 @@ impl HealthDeps {
         }
     }
 
-    async fn alis_answers(&self) -> bool {
+    async fn is_alis_reachable(&self) -> bool {
         let asked = async {
-            let make = || async { Alis::from_env(&Http::plain(LONGEST_CALL)?, &self.env) };
+            let make = || async { Alis::from_env(&Http::plain(CALL_TIMEOUT)?, &self.env) };
             let alis = self.alis.get_or_try_init(make).await.ok()?;
             alis.ping(&self.sandbox.get().await.ok()?).await.ok()
         };

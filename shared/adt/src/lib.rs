@@ -1,9 +1,8 @@
-//! ADT: ALIS (assisted-living records) tells us that a resident moved, left or changed; Caspio's table follows.
+//! ADT: ALIS (assisted-living records) reports that a resident moved, left or changed; Caspio's table is updated.
 //!
-//! Read in this order: [`Notification`] is what ALIS sends; [`accept`] stores it once and queues it; [`process`] takes
-//! it from the queue to Caspio; `decide` holds the rules; `store` every row, key and condition; [`sweep`] sends what
-//! was stored but never queued; [`backfill`] brings a
-//! whole company in line. The contract is `docs/adt.md`.
+//! Read in this order: [`Notification`] is what ALIS sends; [`accept`] stores it once and queues it; [`process`] writes
+//! the resident to Caspio; [`sweep`] sends events that were stored but not queued; [`backfill`] processes all residents of
+//! a company. `decide` holds the rules, `store` every row, key and condition. The contract is `docs/adt.md`.
 
 mod accept;
 mod alis;
@@ -26,6 +25,6 @@ pub use backfill::{BackfillOptions, BackfillSummary, FailedResident, PAGE_SIZE, 
 pub use dead_letter::is_queued_event;
 pub use error::AdtError;
 pub use health::{Health, HealthDeps};
-pub use model::{EventKind, Notification, SchemaErrors};
+pub use model::{CompanyKey, EventKind, EventMessageId, Notification, SchemaErrors};
 pub use process::{Outcome, ProcessDeps, process};
 pub use sweep::{SweepDeps, Swept, sweep};

@@ -1,10 +1,17 @@
-//! What travels on the wires: ALIS's webhook, ALIS's records, and the message on our own queue.
+//! ALIS's webhook and records, the normalised resident, and the queue message.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use switchyard_core::Timestamp;
+use switchyard_core::{Timestamp, id_type};
+
+id_type! {
+    /// A company's key at ALIS: the tenant.
+    pub CompanyKey;
+    /// ALIS's id of a message: text or number as sent, with every digit, since .NET ticks do not fit a double.
+    pub EventMessageId;
+}
 
 /// The kind of [`switchyard_core::Envelope`] that carries a [`QueuedEvent`].
 pub const ENVELOPE_KIND: &str = "adt.event";
@@ -21,27 +28,27 @@ pub struct QueuedEvent {
     /// ALIS's event type, such as `residents.move_in`.
     pub event_type: String,
     /// ALIS's id of the message.
-    pub event_message_id: String,
+    pub event_message_id: EventMessageId,
 }
 
 /// One ALIS webhook. The same `event_message_id` may come again under another type or company.
 #[derive(Clone, Debug)]
 pub struct Notification {
     /// The tenant.
-    pub company_key: String,
+    pub company_key: CompanyKey,
     /// The community, when the event concerns one.
     pub community_id: Option<i64>,
     /// Such as `residents.move_in`; any text is accepted, unknown types are stored and ignored.
     pub event_type: String,
-    /// Text or number as sent, with every digit: .NET ticks do not fit a double.
-    pub event_message_id: String,
+    /// ALIS's id of the message.
+    pub event_message_id: EventMessageId,
     /// As sent; mostly ISO 8601, sometimes without a zone, which then means UTC.
     pub event_message_date: String,
     /// The event's own data, verbatim JSON object; `{}` when absent.
     pub data: String,
 }
 
-/// Why a body is no [`Notification`], in the words of the original's validator.
+/// Why a body is not a [`Notification`], with the messages of the replaced service's validator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SchemaErrors {
@@ -65,23 +72,23 @@ impl Notification {
         };
         let mut reader = Reader { fields, errors: SchemaErrors::default() };
         let notification = Self {
-            company_key: reader.company_key(),
+            company_key: reader.company_key().into(),
             community_id: reader.community_id(),
             event_type: reader.text("EventType", 0, MAX_TEXT_CHARS),
-            event_message_id: reader.message_id(),
+            event_message_id: reader.message_id().into(),
             event_message_date: reader.text("EventMessageDate", 0, MAX_TEXT_CHARS),
             data: reader.data(),
         };
         if reader.errors == SchemaErrors::default() { Ok(notification) } else { Err(reader.errors) }
     }
 
-    /// What to do about this type of event.
+    /// The kind of this event's type.
     pub fn kind(&self) -> EventKind {
         EventKind::of(&self.event_type)
     }
 }
 
-/// Reads one field after the other and collects what is wrong with them.
+/// Reads the fields one by one and collects their errors.
 struct Reader<'a> {
     fields: BTreeMap<String, &'a RawValue>,
     errors: SchemaErrors,
@@ -117,7 +124,7 @@ impl Reader<'_> {
         } else if length > max {
             self.refuse(field, format!("String must contain at most {max} character(s)"));
         }
-        // The two characters that JSON can carry but SQS cannot.
+        // JSON allows these two characters, SQS does not.
         if text.contains(['\u{FFFE}', '\u{FFFF}']) {
             self.refuse(field, "String must not contain U+FFFE or U+FFFF");
         }
@@ -165,7 +172,7 @@ impl Reader<'_> {
     fn data(&mut self) -> String {
         match self.fields.get("NotificationData").copied() {
             None => "{}".to_owned(),
-            // Read once here, so that whatever is stored can be read again by the consumer.
+            // Parsed here, so that the consumer can parse what is stored.
             Some(raw) if kind_of(raw) == "object" && serde_json::from_str::<Value>(raw.get()).is_ok() => {
                 raw.get().to_owned()
             }
@@ -194,7 +201,7 @@ fn kind_of(raw: &RawValue) -> &'static str {
     }
 }
 
-/// What an event type means to us.
+/// What an event of a type does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// `test.event`: acknowledged, stored, never queued.
@@ -205,16 +212,16 @@ pub enum EventKind {
     Update,
     /// The resident moved out; the row may be deleted after the configured time.
     MoveOut,
-    /// A leave began or ended; its dates go along.
+    /// A leave began or ended; its dates are written.
     Leave,
-    /// A leave was taken back; ALIS may have deleted it.
+    /// A leave was cancelled; ALIS may have deleted it.
     LeaveCancelled,
     /// Stored and ignored.
     Unsupported,
 }
 
 impl EventKind {
-    /// The kind of an ALIS event type. Note its two prefixes.
+    /// The kind of an ALIS event type; types have one of two prefixes, `residents.` and `resident.`.
     pub fn of(event_type: &str) -> Self {
         match event_type {
             "test.event" => Self::Test,
@@ -237,13 +244,13 @@ impl EventKind {
     }
 }
 
-/// A JSON object of ALIS, whose keys come in PascalCase or camelCase.
+/// A JSON object of ALIS, with keys in PascalCase or camelCase.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Record(pub Map<String, Value>);
 
 impl Record {
-    /// The value under `name` (PascalCase), else under its camelCase form.
+    /// The value under `name` (PascalCase), or under its camelCase form.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null()).or_else(|| {
             let mut camel = name.to_owned();
@@ -262,7 +269,7 @@ impl Record {
         names.iter().find_map(|name| self.text(name))
     }
 
-    /// A whole number, or a string of one.
+    /// A whole number, or a string with one.
     pub fn integer(&self, name: &str) -> Option<i64> {
         match self.get(name)? {
             Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
@@ -280,7 +287,7 @@ impl Record {
         }
     }
 
-    /// A boolean, or one of true/1/yes and false/0/no.
+    /// A boolean, or a string: true, 1, yes, false, 0 or no.
     pub fn flag(&self, name: &str) -> Option<bool> {
         match self.get(name)? {
             Value::Bool(flag) => Some(*flag),
@@ -310,7 +317,7 @@ fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
 }
 
-/// A resident as this product keeps them, in ALIS's terms. Source: `docs/adt.md`, "Normalised resident".
+/// A normalised resident, in ALIS's terms. Source: `docs/adt.md`, "Normalised resident".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resident {
     /// ALIS's number of the resident.
@@ -333,28 +340,28 @@ pub struct Resident {
     pub room_number: Option<String>,
     /// Such as `B`.
     pub bed: Option<String>,
-    /// Away on leave.
+    /// Whether the resident is on leave.
     pub off_prem: bool,
-    /// Moved in.
+    /// When the resident moved in.
     pub on_prem_date: Option<Timestamp>,
-    /// On leave since.
+    /// Since when the resident is on leave.
     pub off_prem_date: Option<Timestamp>,
     /// ALIS's own change stamp.
     pub updated_at: Option<Timestamp>,
 }
 
 impl Resident {
-    /// Present; the opposite of [`Resident::off_prem`].
+    /// Whether the resident is present: not on leave.
     pub fn on_prem(&self) -> bool {
         !self.off_prem
     }
 }
 
-/// What was learnt of a leave.
+/// Whether a leave was read from ALIS.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LeaveRead {
-    /// Nothing was asked, or ALIS did not know the leave: Caspio's leave columns stay as they are.
+    /// Not read, or unknown to ALIS: Caspio's leave columns keep their values.
     NotRead,
-    /// ALIS's answer; `None` says that the resident has no leave.
+    /// Read; `None` when the resident has no leave.
     Read(Option<Record>),
 }

@@ -1,18 +1,16 @@
-//! The story of one queued event.
+//! One queued event, start to finish: from the claim of its row to Caspio.
 
 use crate::alis::Alis;
 use crate::caspio::{Caspio, Upserted};
 use crate::credentials::Credentials;
 use crate::decide::{FlatEvent, flat_row, masked, normalise, parse_instant, resident_id};
 use crate::error::AdtError;
-use crate::model::{ENVELOPE_KIND, EventKind, LeaveRead, QueuedEvent, Record, Resident};
-use crate::store::{EventRow, Issue, IssueRow, Retention, Store, event_key};
+use crate::model::{CompanyKey, ENVELOPE_KIND, EventKind, LeaveRead, QueuedEvent, Record, Resident};
+use crate::store::{AdtTable, EventRow, IssueRow, NewIssue, Retention, event_digest, event_key};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_core::Owner;
-use switchyard_core::{
-    Classify, Clock, Disposition, Env, EnvError, Envelope, Timestamp, error_chain, hex_sha256, metric,
-};
+use switchyard_core::{Classify, Clock, Disposition, Env, EnvError, Envelope, Timestamp, error_chain, metric};
 use switchyard_identity::BasicCredentials;
 use switchyard_io::dynamo::Key;
 use switchyard_io::http::Http;
@@ -21,19 +19,19 @@ use switchyard_work::once::Claim;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-/// The columns that know a resident's row in Caspio.
+/// The columns that identify a resident's row in Caspio.
 pub(crate) const FLAT_KEY: [&str; 2] = ["companyKey", "alisResidentId"];
 
-/// Kept of a delivery's time, so that one that takes too long can still be marked failed.
-const TIME_TO_FAIL: Duration = Duration::from_secs(1);
+/// The time before the deadline that is left for marking an event as failed.
+const FAILURE_MARGIN: Duration = Duration::from_secs(1);
 
-/// Bounds a call to a third party that sets no timeout of its own.
-const LONGEST_CALL: Duration = Duration::from_secs(30);
+/// The timeout of calls that set none of their own.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What processing needs.
+/// Dependencies of processing.
 #[derive(Clone)]
 pub struct ProcessDeps {
-    pub(crate) store: Store,
+    pub(crate) table: AdtTable,
     pub(crate) credentials: Credentials,
     pub(crate) alis: Alis,
     pub(crate) caspio: Caspio,
@@ -48,10 +46,10 @@ impl ProcessDeps {
     /// A setting or a secret's value is missing or wrong; the message names it.
     pub async fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         let secrets = Secrets::new(aws);
-        let http = Http::plain(LONGEST_CALL)?;
+        let http = Http::plain(CALL_TIMEOUT)?;
         let days: u64 = env.parsed("RESIDENT_RETENTION_DAYS", 0)?;
         Ok(Self {
-            store: Store::new(Table::from_env(aws, env, "ADT_TABLE")?),
+            table: AdtTable::new(Table::from_env(aws, env, "ADT_TABLE")?),
             credentials: Credentials::from_env(&secrets, env)?,
             alis: Alis::from_env(&http, env)?,
             caspio: Caspio::from_env(&http, &secrets, env).await?,
@@ -66,20 +64,20 @@ impl ProcessDeps {
 pub enum Outcome {
     /// Caspio's row holds the resident's state.
     Processed,
-    /// An earlier delivery had done it.
+    /// An earlier delivery of the message processed the event.
     Duplicate,
-    /// It can never succeed as it is: marked failed with its reason, and taken off the queue.
+    /// The event cannot succeed: it is marked as failed with its reason, and the message leaves the queue.
     Parked,
 }
 
-/// Applies one event: claim its row, read the resident from ALIS, keep their state, bring Caspio's row in line.
+/// Processes one event: claims its row, reads the resident from ALIS, saves the state, and writes what differs to Caspio.
 ///
-/// Where it may die, and what then: before the claim, nothing happened. Between claim and completion the next delivery
-/// claims again and repeats the reads; the resident's row is overwritten with what ALIS says then, and Caspio's row is
-/// compared before it is written. After completion the next delivery finds the event done.
+/// If the process dies between claim and completion, the next delivery claims again and repeats the reads: the resident's
+/// row is overwritten with the newer state, and Caspio's row is compared before it is written. After completion the next
+/// delivery finds the event done.
 ///
 /// # Errors
-/// Whatever may pass: the caller returns the message to the queue. What cannot pass is parked and no error.
+/// Transient errors: the caller returns the message to the queue. A permanent failure is parked, and is not an error.
 pub async fn process(deps: &ProcessDeps, body: &str, owner: &Owner, deadline: Instant) -> Result<Outcome, AdtError> {
     let envelope = Envelope::<QueuedEvent>::parse(body, ENVELOPE_KIND).map_err(AdtError::Envelope)?;
     let span = tracing::info_span!(
@@ -88,22 +86,23 @@ pub async fn process(deps: &ProcessDeps, body: &str, owner: &Owner, deadline: In
         event_type = envelope.body.event_type,
         trace_id = envelope.trace.as_deref().unwrap_or_default()
     );
-    take(deps, envelope, owner, deadline).instrument(span).await
+    claim_and_apply(deps, envelope, owner, deadline).instrument(span).await
 }
 
-async fn take(
+async fn claim_and_apply(
     deps: &ProcessDeps,
     envelope: Envelope<QueuedEvent>,
     owner: &Owner,
     deadline: Instant,
 ) -> Result<Outcome, AdtError> {
     let QueuedEvent { event_type, event_message_id } = &envelope.body;
-    let key = event_key(&envelope.tenant, event_type, event_message_id);
-    let digest = hex_sha256(&[&envelope.tenant, event_type, event_message_id]);
+    let company_key = CompanyKey::from(envelope.tenant.as_str());
+    let key = event_key(&company_key, event_type, event_message_id);
+    let digest = event_digest(&company_key, event_type, event_message_id);
     let now = deps.clock.now();
     let left = i64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(0);
-    let event = match deps.store.claim(&key, &digest, owner, now, now.as_millisecond() + left).await? {
-        Claim::Mine(row) => deps.store.event(row)?,
+    let event = match deps.table.claim(&key, &digest, owner, now, now.as_millisecond() + left).await? {
+        Claim::Mine(row) => deps.table.event(row)?,
         Claim::Done(_) => {
             metric::count("duplicate", 1);
             return Ok(Outcome::Duplicate);
@@ -114,19 +113,19 @@ async fn take(
         }
         Claim::Missing => return Err(AdtError::UnknownEvent { id: envelope.id }),
     };
-    let applied = tokio::time::timeout_at(deadline - TIME_TO_FAIL, apply(deps, &event, now, deadline)).await;
+    let applied = tokio::time::timeout_at(deadline - FAILURE_MARGIN, apply(deps, &event, now, deadline)).await;
     let upserted = match applied.unwrap_or(Err(AdtError::OutOfTime)) {
         Ok(upserted) => upserted,
         Err(error) => return fail(deps, &event, &key, owner, error).await,
     };
-    if !deps.store.processed(&key, owner, deps.clock.now()).await? {
+    if !deps.table.processed(&key, owner, deps.clock.now()).await? {
         return Err(AdtError::Busy { id: envelope.id, wait: Duration::from_secs(1) });
     }
     metric::count(if upserted == Upserted::Unchanged { "unchanged" } else { "processed" }, 1);
     Ok(Outcome::Processed)
 }
 
-/// Marks the event failed and files an issue. A permanent failure ends here; any other goes back to the queue.
+/// Marks the event as failed and files an issue. Returns transient errors, so that the message returns to the queue.
 async fn fail(
     deps: &ProcessDeps,
     event: &EventRow,
@@ -137,7 +136,7 @@ async fn fail(
     const MAX_REASON_CHARS: usize = 500;
     let retryable = error.disposition() != Disposition::Permanent;
     let reason: String = error_chain(&error).chars().take(MAX_REASON_CHARS).collect();
-    let issue = Issue {
+    let issue = NewIssue {
         stage: error.stage(),
         message: reason.clone(),
         retryable,
@@ -145,10 +144,10 @@ async fn fail(
     };
     let data = event.payload.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let row = IssueRow::new(event, resident_id(&data), deps.clock.new_id().to_string(), issue, deps.clock.now());
-    if let Err(unfiled) = deps.store.file_issue(&row).await {
+    if let Err(unfiled) = deps.table.file_issue(&row).await {
         tracing::warn!(error = error_chain(&unfiled), "the issue could not be filed");
     }
-    deps.store.failed(key, owner, &reason).await?;
+    deps.table.failed(key, owner, &reason).await?;
     if retryable {
         return Err(error);
     }
@@ -165,7 +164,7 @@ fn http_status(error: &AdtError) -> Option<u16> {
 }
 
 async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: Instant) -> Result<Upserted, AdtError> {
-    let payload = deps.store.payload(event).await?;
+    let payload = deps.table.payload(event).await?;
     let data: Record = serde_json::from_str(&payload).map_err(AdtError::Json)?;
     let id = resident_id(&data).ok_or(AdtError::NoResident)?;
     let kind = EventKind::of(&event.event_type);
@@ -180,7 +179,7 @@ async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: I
         other => other?,
     };
 
-    // A date ahead of its own arrival would outrank every later event.
+    // A date in the future would make every later event count as older.
     let received = parse_instant(&event.received_at).unwrap_or(now);
     let event_time = parse_instant(&event.event_message_date).unwrap_or(received).min(received);
     let retention = match (kind, deps.delete_after_move_out) {
@@ -189,7 +188,7 @@ async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: I
         _ => Retention::AsIs,
     };
     let event_ms = event_time.as_millisecond();
-    let in_order = deps.store.save_resident(&event.company_key, &resident, event_ms, retention, now).await?;
+    let in_order = deps.table.save_resident(&event.company_key, &resident, event_ms, retention, now).await?;
 
     let facts = FlatEvent {
         event_type: &event.event_type,
@@ -201,7 +200,7 @@ async fn apply(deps: &ProcessDeps, event: &EventRow, now: Timestamp, deadline: I
     deps.caspio.upsert(&FLAT_KEY, &row, deadline).await
 }
 
-/// The resident as ALIS knows them now, and the leave when the event is about one.
+/// The resident's current state in ALIS, and the leave when the event is about one.
 async fn read_alis(
     deps: &ProcessDeps,
     auth: &BasicCredentials,
@@ -234,7 +233,7 @@ async fn read_leave(
         match deps.alis.leave(auth, &leave_id, deadline).await? {
             Some(leave) => return Ok(LeaveRead::Read(Some(leave))),
             None if kind == EventKind::Leave => return Ok(LeaveRead::NotRead),
-            // A cancelled leave may be gone; what counts then is the leave that remains, if any.
+            // A cancelled leave may be deleted: then the resident's remaining leave is written, if there is one.
             None => {}
         }
     }

@@ -7,17 +7,17 @@
 //! | resident | `C#<company>` | `R#<resident id>` | until `RESIDENT_RETENTION_DAYS` after move-out, if set |
 //! | issue | `C#<company>` | `I#<uuid v7>` | 90 days |
 //!
-//! | Question | Answered by |
+//! | Question | Query |
 //! |---|---|
-//! | was this delivery seen before? | the create's own condition |
-//! | what is still to be sent, whose payload is to be removed? | index `due` (`due_shard`, `due_at`), marked rows only |
+//! | was this event recorded before? | the condition of its create |
+//! | which events are unsent, which payloads have expired? | index `due` (`due_shard`, `due_at`), marked rows only |
 //! | a resident's state, a company's issues | key, key prefix |
 //!
-//! Event status: `received` → `queued` (a consumer took it) → `processed` or `failed`; `received` → `ignored`.
+//! Event status: `received` → `queued` (a consumer claimed it) → `processed` or `failed`; `received` → `ignored`.
 //! A failed event may be processed by a later delivery.
 
 use crate::error::AdtError;
-use crate::model::{EventKind, Notification, QueuedEvent, Resident};
+use crate::model::{CompanyKey, EventKind, EventMessageId, Notification, QueuedEvent, Resident};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::Owner;
@@ -34,24 +34,24 @@ const EVENT_TTL: Duration = Duration::from_secs(400 * 86_400);
 const PAYLOAD_TTL: Duration = Duration::from_secs(30 * 86_400);
 const ISSUE_TTL: Duration = Duration::from_secs(90 * 86_400);
 
-/// A payload up to this size sits in the event's row; DynamoDB takes 400 KB a row. Larger ones are written in parts.
-const INLINE_BYTES: usize = 300_000;
+/// A payload up to this size is stored in the event's row, and a larger one in parts: a row of DynamoDB holds 400 KB.
+const MAX_INLINE_BYTES: usize = 300_000;
 
 /// The event log's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct EventRow {
     pub(crate) pk: String,
     pub(crate) sk: String,
-    /// Version of this shape.
+    /// Version of the row's schema.
     pub(crate) v: u8,
-    /// Opaque id, given to the sender.
+    /// Opaque id, returned to the sender.
     pub(crate) id: String,
     pub(crate) status: String,
-    pub(crate) company_key: String,
+    pub(crate) company_key: CompanyKey,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) community_id: Option<i64>,
     pub(crate) event_type: String,
-    pub(crate) event_message_id: String,
+    pub(crate) event_message_id: EventMessageId,
     pub(crate) event_message_date: String,
     /// ISO 8601.
     pub(crate) received_at: String,
@@ -67,7 +67,7 @@ pub(crate) struct EventRow {
     pub(crate) payload_parts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// Absent once there is nothing left to send or remove.
+    /// The due mark; absent when there is nothing left to send or remove.
     #[serde(flatten)]
     pub(crate) due: Option<Due>,
     /// TTL, epoch seconds.
@@ -99,7 +99,7 @@ impl EventRow {
             _ => ("received", None, outbox::GRACE),
         };
         let group = resident.map_or_else(|| format!("event {event_message_id}"), |id| format!("resident {id}"));
-        let digest = hex_sha256(&[company_key, event_type, event_message_id]);
+        let digest = event_digest(company_key, event_type, event_message_id);
         Self {
             pk,
             sk,
@@ -112,7 +112,7 @@ impl EventRow {
             event_message_id: event_message_id.clone(),
             event_message_date: notification.event_message_date.clone(),
             received_at: iso_millis(now),
-            group_id: hex_sha256(&[company_key, &group]),
+            group_id: hex_sha256(&[company_key.as_str(), &group]),
             trace,
             payload: Some(notification.data.clone()),
             payload_parts: 0,
@@ -128,51 +128,51 @@ impl EventRow {
 
     /// SQS's deduplication id: the event's identity, 64 hex digits.
     pub(crate) fn dedup_id(&self) -> String {
-        hex_sha256(&[&self.company_key, &self.event_type, &self.event_message_id])
+        event_digest(&self.company_key, &self.event_type, &self.event_message_id)
     }
 
     pub(crate) fn queued(&self) -> QueuedEvent {
         QueuedEvent { event_type: self.event_type.clone(), event_message_id: self.event_message_id.clone() }
     }
 
-    /// Accepted, but no consumer has taken it yet: its message may never have been sent.
+    /// Whether no consumer has claimed the event: its message may not have been sent.
     pub(crate) fn is_unsent(&self) -> bool {
         self.status == "received"
     }
 }
 
-/// What an event that comes in order means for how long its resident is kept.
+/// How an event that is in order changes the retention of its resident's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retention {
-    /// Nothing.
+    /// Not at all.
     AsIs,
-    /// The resident is here (again).
+    /// The resident moved in: the row never expires.
     Forever,
-    /// The resident has left.
+    /// The resident moved out: the row expires after this time.
     DeleteAfter(Duration),
 }
 
-/// Outcome of [`Store::record`].
+/// Outcome of [`AdtTable::record`].
 #[derive(Debug)]
 pub(crate) enum Recorded {
-    /// First delivery.
+    /// The event is new.
     New(EventRow),
-    /// Seen before; as it is now.
+    /// The event was recorded before; its row as it is now.
     Known(EventRow),
 }
 
-/// The ADT table.
+/// The handle on the workflow's table.
 #[derive(Clone)]
-pub(crate) struct Store {
+pub(crate) struct AdtTable {
     table: Table,
 }
 
-impl Store {
+impl AdtTable {
     pub(crate) fn new(table: Table) -> Self {
         Self { table }
     }
 
-    pub(crate) fn table(&self) -> &Table {
+    pub(crate) fn dynamo(&self) -> &Table {
         &self.table
     }
 
@@ -181,17 +181,18 @@ impl Store {
         let parts = split_payload(&mut row);
         let created =
             if parts.is_empty() { self.table.create(&row).await } else { self.table.create_with(&row, &parts).await };
-        match created.map_err(AdtError::Store)? {
+        match created.map_err(AdtError::Dynamo)? {
             Create::Created => Ok(Recorded::New(row)),
             Create::Exists(old) => {
-                let old: EventRow = self.table.read(old).map_err(AdtError::Store)?;
-                // The SDK repeats a call whose answer was lost: the row that stands in the way is then our own.
+                let old: EventRow = self.table.read(old).map_err(AdtError::Dynamo)?;
+                // The SDK repeats a call whose response was lost: the row in the way is then this call's own.
                 Ok(if old.id == row.id { Recorded::New(row) } else { Recorded::Known(old) })
             }
         }
     }
 
-    /// Takes an event for one delivery, as `queued`. From here on only its payload's removal is due.
+    /// Claims an event for one delivery of its message and marks it as `queued`. From now on only the removal of its payload
+    /// is due.
     pub(crate) async fn claim(
         &self,
         key: &Key,
@@ -205,45 +206,45 @@ impl Store {
             .set("due_shard", outbox::shard(WORKFLOW, dedup_id))
             .set("due_at", millis_after(now, PAYLOAD_TTL))
             .remove("error");
-        once::claim(&self.table, key, owner, now.as_millisecond(), until_ms, changes).await.map_err(AdtError::Store)
+        once::claim(&self.table, key, owner, now.as_millisecond(), until_ms, changes).await.map_err(AdtError::Dynamo)
     }
 
     /// `queued` → `processed`.
     pub(crate) async fn processed(&self, key: &Key, owner: &Owner, now: Timestamp) -> Result<bool, AdtError> {
         let changes = Changes::new().set("status", "processed").set("processed_at", iso_millis(now));
-        once::complete(&self.table, key, owner, now.as_millisecond(), changes).await.map_err(AdtError::Store)
+        once::complete(&self.table, key, owner, now.as_millisecond(), changes).await.map_err(AdtError::Dynamo)
     }
 
     /// `queued` → `failed`, with the reason; a later delivery may claim it again.
     pub(crate) async fn failed(&self, key: &Key, owner: &Owner, reason: &str) -> Result<bool, AdtError> {
         let changes = Changes::new().set("status", "failed").set("error", reason);
-        once::release(&self.table, key, owner, changes).await.map_err(AdtError::Store)
+        once::release(&self.table, key, owner, changes).await.map_err(AdtError::Dynamo)
     }
 
-    /// NotificationData of an event, put together again when it was written in parts.
+    /// NotificationData of an event, joined if it was written in parts.
     pub(crate) async fn payload(&self, row: &EventRow) -> Result<String, AdtError> {
         if let Some(text) = &row.payload {
             return Ok(text.clone());
         }
-        let parts = self.table.rows(&row.pk, &part_prefix(&row.sk)).await.map_err(AdtError::Store)?;
+        let parts = self.table.rows(&row.pk, &part_prefix(&row.sk)).await.map_err(AdtError::Dynamo)?;
         if parts.is_empty() || parts.len() != row.payload_parts as usize {
             return Err(AdtError::NoPayload { id: row.id.clone() });
         }
         let read = |part| self.table.read::<PayloadPart>(part).map(|part| part.text);
-        parts.into_iter().map(read).collect::<Result<String, _>>().map_err(AdtError::Store)
+        parts.into_iter().map(read).collect::<Result<String, _>>().map_err(AdtError::Dynamo)
     }
 
-    /// Takes a due event's payload away; parts expire by themselves.
+    /// Removes an event's payload; parts expire by themselves.
     pub(crate) async fn remove_payload(&self, row: &EventRow) -> Result<(), AdtError> {
         let changes = outbox::settled(Changes::new().remove("payload"));
-        self.table.update(&row.key(), changes).await.map(drop).map_err(AdtError::Store)
+        self.table.update(&row.key(), changes).await.map(drop).map_err(AdtError::Dynamo)
     }
 
-    /// Writes the resident's state. `false` when an event later than `event_ms` was applied before: then the state is
-    /// written all the same, for it was read from ALIS just now, but the event's own facts must not be.
+    /// Writes the resident's state. Returns `false` when an event later than `event_ms` was applied before: the state is
+    /// still written, since it was just read from ALIS, but the event's own facts must not be.
     pub(crate) async fn save_resident(
         &self,
-        company_key: &str,
+        company_key: &CompanyKey,
         resident: &Resident,
         event_ms: i64,
         retention: Retention,
@@ -253,7 +254,7 @@ impl Store {
         let instant = |at: Option<Timestamp>| at.map(iso_millis);
         let changes = Changes::new()
             .set("v", 1)
-            .set("company_key", company_key)
+            .set("company_key", company_key.as_str())
             .set("resident_id", resident.resident_id)
             .set("status", resident.status.as_str())
             .set_or_remove("product_type", resident.product_type.clone())
@@ -279,25 +280,25 @@ impl Store {
         let in_order = in_order
             .set("last_event_ms", event_ms)
             .only_if("attribute_not_exists(#last_event_ms) OR #last_event_ms <= ?", [event_ms.into_attribute()]);
-        if let Update::Applied(_) = self.table.update(&key, in_order).await.map_err(AdtError::Store)? {
+        if let Update::Applied(_) = self.table.update(&key, in_order).await.map_err(AdtError::Dynamo)? {
             return Ok(true);
         }
-        self.table.update(&key, changes).await.map_err(AdtError::Store)?;
+        self.table.update(&key, changes).await.map_err(AdtError::Dynamo)?;
         Ok(false)
     }
 
     /// Files an issue about an event. `details` must hold no personal data.
     pub(crate) async fn file_issue(&self, issue: &IssueRow) -> Result<(), AdtError> {
-        self.table.put(issue).await.map_err(AdtError::Store)
+        self.table.put(issue).await.map_err(AdtError::Dynamo)
     }
 
     /// An event's row.
     pub(crate) fn event(&self, item: Item) -> Result<EventRow, AdtError> {
-        self.table.read(item).map_err(AdtError::Store)
+        self.table.read(item).map_err(AdtError::Dynamo)
     }
 }
 
-/// One thing that went wrong or was skipped while processing an event.
+/// An issue: something that failed while an event was processed.
 #[derive(Debug, Serialize)]
 pub(crate) struct IssueRow {
     pk: String,
@@ -305,7 +306,7 @@ pub(crate) struct IssueRow {
     v: u8,
     event_id: String,
     event_type: String,
-    event_message_id: String,
+    event_message_id: EventMessageId,
     #[serde(skip_serializing_if = "Option::is_none")]
     community_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -319,8 +320,8 @@ pub(crate) struct IssueRow {
     expires_at: i64,
 }
 
-/// What an issue says beside naming its event.
-pub(crate) struct Issue {
+/// A new issue, without its event.
+pub(crate) struct NewIssue {
     pub(crate) stage: &'static str,
     pub(crate) message: String,
     pub(crate) retryable: bool,
@@ -329,7 +330,7 @@ pub(crate) struct Issue {
 }
 
 impl IssueRow {
-    pub(crate) fn new(event: &EventRow, resident_id: Option<i64>, id: String, issue: Issue, now: Timestamp) -> Self {
+    pub(crate) fn new(event: &EventRow, resident_id: Option<i64>, id: String, issue: NewIssue, now: Timestamp) -> Self {
         Self {
             pk: event.pk.clone(),
             sk: format!("I#{id}"),
@@ -351,15 +352,21 @@ impl IssueRow {
 }
 
 /// `pk = C#<company>`, `sk = E#<type>#<message id>`; a `#` inside a part is escaped, so that no two events share a key.
-pub(crate) fn event_key(company_key: &str, event_type: &str, event_message_id: &str) -> Key {
-    Key { pk: company_pk(company_key), sk: format!("E#{}#{}", escaped(event_type), escaped(event_message_id)) }
+pub(crate) fn event_key(company_key: &CompanyKey, event_type: &str, event_message_id: &EventMessageId) -> Key {
+    let sk = format!("E#{}#{}", escaped(event_type), escaped(event_message_id.as_str()));
+    Key { pk: company_pk(company_key), sk }
 }
 
-fn resident_key(company_key: &str, resident_id: i64) -> Key {
+/// The event's identity as 64 hex digits: the deduplication id, and what decides its shard of the index `due`.
+pub(crate) fn event_digest(company_key: &CompanyKey, event_type: &str, event_message_id: &EventMessageId) -> String {
+    hex_sha256(&[company_key.as_str(), event_type, event_message_id.as_str()])
+}
+
+fn resident_key(company_key: &CompanyKey, resident_id: i64) -> Key {
     Key { pk: company_pk(company_key), sk: format!("R#{resident_id}") }
 }
 
-fn company_pk(company_key: &str) -> String {
+fn company_pk(company_key: &CompanyKey) -> String {
     format!("C#{company_key}")
 }
 
@@ -373,11 +380,11 @@ fn escaped(part: &str) -> String {
 
 /// Moves a large payload out of the row into parts.
 fn split_payload(row: &mut EventRow) -> Vec<PayloadPart> {
-    let Some(text) = row.payload.take_if(|text| text.len() > INLINE_BYTES) else { return Vec::new() };
+    let Some(text) = row.payload.take_if(|text| text.len() > MAX_INLINE_BYTES) else { return Vec::new() };
     let mut parts = Vec::new();
     let mut rest = text.as_str();
     while !rest.is_empty() {
-        let (head, tail) = rest.split_at(rest.floor_char_boundary(INLINE_BYTES));
+        let (head, tail) = rest.split_at(rest.floor_char_boundary(MAX_INLINE_BYTES));
         // Two digits: a body is at most 1 MB, so there are four parts at most, and they sort.
         let sk = format!("{}{:02}", part_prefix(&row.sk), parts.len());
         let expires_at = row.expires_at - i64::try_from((EVENT_TTL - PAYLOAD_TTL).as_secs()).unwrap_or_default();

@@ -56,7 +56,7 @@ pub fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
 
 /// 400 for what serde says of the field at `path`.
 pub(crate) fn invalid_field(path: &str, reason: &str) -> Refusal {
-    // The position within the text helps nobody who sent an object.
+    // Clients send objects, not text: a position within the text would not help them.
     let reason = reason.rsplit_once(" at line ").map_or(reason, |(reason, _)| reason);
     let variants = reason.strip_prefix("unknown variant ").and_then(|rest| rest.split_once("expected "));
     match (path, variants) {

@@ -15,7 +15,7 @@ pub mod code {
     pub const ROUTE_NOT_FOUND: &str = "route_not_found";
     /// 405: the path has other methods.
     pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
-    /// 404: there is no such thing, or it is another tenant's.
+    /// 404: it does not exist, or belongs to another tenant.
     pub const NOT_FOUND: &str = "not_found";
     /// 401: no credential, or one that is not valid.
     pub const UNAUTHORIZED: &str = "unauthorized";
@@ -91,7 +91,7 @@ impl Refusal {
         Self::new(400, code, message).with_details(details)
     }
 
-    /// 404: there is no such thing, or it is another tenant's.
+    /// 404: it does not exist, or belongs to another tenant.
     pub fn not_found() -> Self {
         Self::new(404, code::NOT_FOUND, "Not found")
     }

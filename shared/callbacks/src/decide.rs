@@ -1,35 +1,35 @@
-//! The rules, without I/O: when to try again, and what an event's deliveries amount to.
+//! The rules, without I/O: when to retry, and how an event's deliveries are summarized.
 
 use crate::model::{DeliveryStatus, RetryPolicy};
 use std::time::Duration;
 use switchyard_core::backoff::{at_least, spread};
 
-const COMPAT: [u32; 2] = [60, 300];
+const COMPAT_WAITS: [u32; 2] = [60, 300];
 
 /// Waits between the ten attempts of Standard Webhooks v1.0.0: 75 h 35 min in all.
-const STANDARD: [u32; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+const STANDARD_WAITS: [u32; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// A receiver's `Retry-After` counts up to this.
+/// A longer `Retry-After` of a receiver is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
-/// How far a wait is moved by jitter, either way, unless the policy is [`RetryPolicy::Compat`].
+/// The share of a wait that jitter adds or takes; [`RetryPolicy::Compat`] has none.
 const JITTER: f64 = 0.2;
 
-/// Most waits, and the longest, of a policy of one's own.
-pub const CUSTOM_WAITS: usize = 20;
-/// Seconds.
-pub const LONGEST_CUSTOM_WAIT: u32 = 3 * 86_400;
+/// The most waits of a custom policy.
+pub const MAX_CUSTOM_WAITS: usize = 20;
+/// The longest wait of a custom policy, in seconds.
+pub const MAX_CUSTOM_WAIT_S: u32 = 3 * 86_400;
 
 fn waits(policy: &RetryPolicy) -> &[u32] {
     match policy {
-        RetryPolicy::Compat => &COMPAT,
-        RetryPolicy::Standard => &STANDARD,
+        RetryPolicy::Compat => &COMPAT_WAITS,
+        RetryPolicy::Standard => &STANDARD_WAITS,
         RetryPolicy::Custom(waits) => waits,
     }
 }
 
-/// The wait before the next attempt after `made` of them, or `None` when that was the last. `random` is 0.0 to 1.0; the
-/// receiver's `Retry-After` can only make the wait longer.
+/// The wait after `made` attempts, or `None` when no attempt is left. `random` is 0.0 to 1.0; the receiver's `Retry-After`
+/// can only make the wait longer.
 pub(crate) fn next_wait(
     policy: &RetryPolicy,
     made: u32,
@@ -42,42 +42,42 @@ pub(crate) fn next_wait(
     Some(at_least(wait, retry_after, MAX_RETRY_AFTER))
 }
 
-/// How long a delivery can take by its policy: an open circuit saves requests and never adds time.
-pub(crate) fn span(policy: &RetryPolicy) -> Duration {
+/// All waits of a policy together. A delivery never takes longer: an open circuit saves requests and adds no time.
+pub(crate) fn total_wait(policy: &RetryPolicy) -> Duration {
     waits(policy).iter().map(|seconds| Duration::from_secs(u64::from(*seconds))).sum()
 }
 
-/// A delivery, as far as its event's summary needs it.
+/// What an event's summary needs of one delivery.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
+pub(crate) struct DeliverySummary {
     pub(crate) status: DeliveryStatus,
     pub(crate) attempts: u32,
     pub(crate) next_attempt_at: Option<i64>,
     pub(crate) last_error: Option<String>,
 }
 
-/// An event's summary over its deliveries.
+/// The state of an event, over all its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Summary {
+pub(crate) struct EventSummary {
     pub(crate) status: DeliveryStatus,
     pub(crate) attempt: u32,
     pub(crate) next_retry_at: Option<i64>,
     pub(crate) last_error: Option<String>,
 }
 
-/// Success when every delivery succeeded or was skipped, failed when none is pending and one failed.
-pub(crate) fn summary(parts: &[Part]) -> Summary {
-    let any = |status| parts.iter().any(|part| part.status == status);
+/// An event succeeds when every delivery succeeded or was skipped; it fails when none is pending and one failed.
+pub(crate) fn summarize(deliveries: &[DeliverySummary]) -> EventSummary {
+    let any = |status| deliveries.iter().any(|delivery| delivery.status == status);
     let status = match () {
         () if any(DeliveryStatus::Pending) => DeliveryStatus::Pending,
         () if any(DeliveryStatus::Failed) => DeliveryStatus::Failed,
         () => DeliveryStatus::Success,
     };
-    let errors: Vec<_> = parts.iter().filter_map(|part| part.last_error.as_deref()).take(3).collect();
-    Summary {
+    let errors: Vec<_> = deliveries.iter().filter_map(|delivery| delivery.last_error.as_deref()).take(3).collect();
+    EventSummary {
         status,
-        attempt: parts.iter().map(|part| part.attempts).max().unwrap_or(0),
-        next_retry_at: parts.iter().filter_map(|part| part.next_attempt_at).min(),
+        attempt: deliveries.iter().map(|delivery| delivery.attempts).max().unwrap_or(0),
+        next_retry_at: deliveries.iter().filter_map(|delivery| delivery.next_attempt_at).min(),
         last_error: (!errors.is_empty()).then(|| errors.join("; ")),
     }
 }
@@ -90,14 +90,14 @@ mod tests {
     fn v34_compat_tries_three_times() {
         let wait = |made| next_wait(&RetryPolicy::Compat, made, None, 0.3).map(|wait| wait.as_secs());
         assert_eq!([wait(1), wait(2), wait(3)], [Some(60), Some(300), None]);
-        assert_eq!(span(&RetryPolicy::Compat), Duration::from_secs(360));
+        assert_eq!(total_wait(&RetryPolicy::Compat), Duration::from_secs(360));
     }
 
     #[test]
     fn the_standards_ten_attempts_span_75_hours_and_35_minutes() {
-        assert_eq!(span(&RetryPolicy::Standard), Duration::from_secs(75 * 3600 + 35 * 60 + 5));
+        assert_eq!(total_wait(&RetryPolicy::Standard), Duration::from_secs(75 * 3600 + 35 * 60 + 5));
         for made in 1..10 {
-            let step = f64::from(STANDARD[made as usize - 1]);
+            let step = f64::from(STANDARD_WAITS[made as usize - 1]);
             for random in [0.0, 0.5, 1.0] {
                 let wait = next_wait(&RetryPolicy::Standard, made, None, random).unwrap().as_secs_f64();
                 assert!((0.79 * step..=1.21 * step).contains(&wait), "{made}: {wait}");
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn v36_an_event_is_as_its_deliveries_are() {
         use DeliveryStatus::{Failed, Pending, Skipped, Success};
-        let part = |status| Part { status, attempts: 1, next_attempt_at: None, last_error: None };
+        let part = |status| DeliverySummary { status, attempts: 1, next_attempt_at: None, last_error: None };
         for (parts, wanted) in [
             (vec![], Success),
             (vec![Success, Skipped], Success),
@@ -124,12 +124,12 @@ mod tests {
             (vec![Failed, Pending], Pending),
         ] {
             let parts: Vec<_> = parts.into_iter().map(part).collect();
-            assert_eq!(summary(&parts).status, wanted);
+            assert_eq!(summarize(&parts).status, wanted);
         }
         let mut many: Vec<_> = (0..4).map(|_| part(Failed)).collect();
         for (number, part) in many.iter_mut().enumerate() {
             part.last_error = Some(format!("e{number}"));
         }
-        assert_eq!(summary(&many).last_error.as_deref(), Some("e0; e1; e2"));
+        assert_eq!(summarize(&many).last_error.as_deref(), Some("e0; e1; e2"));
     }
 }

@@ -1,3 +1,5 @@
+//! Errors of receiving and delivering events, and which of them are retried.
+
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvelopeError};
 use switchyard_io::QueueError;
@@ -5,29 +7,30 @@ use switchyard_io::dynamo::DynamoError;
 use switchyard_io::vault::VaultError;
 use switchyard_work::dead_letters::DeadLetterError;
 
-/// Why an event could not be taken on or delivered. What a receiver answers is no error of ours: it is written down.
+/// Why an event could not be accepted or delivered. A receiver's response is never an error here: it is recorded as the
+/// outcome of the attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbacksError {
-    /// The queue message is none of ours. Permanent.
+    /// The queue message is not one of this workflow. Permanent.
     #[error("reading the queue message")]
     Envelope(#[source] EnvelopeError),
-    /// Another worker has the delivery. Retried when its lease ends.
+    /// Another worker holds the delivery's lease. Retried when the lease ends.
     #[error("another worker holds the delivery")]
     Busy {
-        /// Until the lease ends.
+        /// The time until the lease ends.
         wait: Duration,
     },
-    /// Some due rows could not be dealt with; the log says why. They are due again later.
-    #[error("{failed} due rows could not be dealt with")]
+    /// Some due rows could not be processed; the log has the reasons. They are due again later.
+    #[error("{failed} due rows could not be processed")]
     Sweep {
-        /// How many.
+        /// The number of rows.
         failed: u64,
     },
     /// DynamoDB.
-    #[error("keeping endpoints and deliveries")]
-    Store(#[source] DynamoError),
+    #[error("reading or writing endpoints and deliveries")]
+    Dynamo(#[source] DynamoError),
     /// An endpoint's secret could not be sealed or opened.
-    #[error("keeping an endpoint's secret")]
+    #[error("sealing or opening an endpoint's secret")]
     Vault(#[source] VaultError),
     /// SQS.
     #[error("queueing deliveries")]
@@ -45,7 +48,7 @@ impl Classify for CallbacksError {
         match self {
             Self::Busy { wait } => Disposition::Retry { after: Some(*wait) },
             Self::Sweep { .. } => Disposition::Retry { after: None },
-            Self::Store(source) => source.disposition(),
+            Self::Dynamo(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::DeadLetters(source) => source.disposition(),
@@ -62,7 +65,7 @@ impl From<DeadLetterError> for CallbacksError {
 
 impl From<DynamoError> for CallbacksError {
     fn from(source: DynamoError) -> Self {
-        Self::Store(source)
+        Self::Dynamo(source)
     }
 }
 

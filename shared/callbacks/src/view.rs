@@ -1,16 +1,16 @@
-//! Endpoints, deliveries and events as their owner sees them.
+//! Endpoints, deliveries and events as clients see them.
 
-use crate::decide::Summary;
-use crate::model::{DeliveryStatus, RetryPolicy};
-use crate::store::{AttemptRow, DeliveryRow, EndpointRow, EventRow, Trigger};
+use crate::decide::EventSummary;
+use crate::model::{DeliveryStatus, RetryPolicy, Trigger};
+use crate::store::{AttemptRow, DeliveryRow, EndpointRow, EventRow};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use switchyard_core::iso_millis;
 
-/// Characters of each response that are shown: Lambda's own response holds 6 MB.
-const SHOWN_RESPONSE: usize = 4_000;
+/// The most characters shown of each response: a response of Lambda holds 6 MB.
+const SHOWN_RESPONSE_CHARS: usize = 4_000;
 
 /// A webhook endpoint, in short.
 #[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
@@ -32,8 +32,8 @@ pub struct EndpointSummary {
 impl EndpointSummary {
     pub(crate) fn of(row: &EndpointRow) -> Self {
         Self {
-            id: row.id.clone(),
-            organization_id: row.organization_id.clone(),
+            id: row.id.to_string(),
+            organization_id: row.organization_id.to_string(),
             event: row.event.clone(),
             target_url: row.target_url.clone(),
             is_active: row.is_active,
@@ -114,8 +114,8 @@ pub struct WebhookDelivery {
 impl WebhookDelivery {
     pub(crate) fn of(row: &DeliveryRow) -> Self {
         Self {
-            event_id: row.event_id.clone(),
-            webhook_id: row.endpoint_id.clone(),
+            event_id: row.event_id.to_string(),
+            webhook_id: row.endpoint_id.to_string(),
             target_url: row.target_url.clone(),
             status: row.status,
             attempts: row.attempts_ever,
@@ -152,13 +152,13 @@ pub struct WebhookAttempt {
 impl WebhookAttempt {
     pub(crate) fn of(row: &AttemptRow) -> Self {
         Self {
-            webhook_id: row.endpoint_id.clone(),
+            webhook_id: row.endpoint_id.to_string(),
             number: row.number,
             started_at: iso_millis(row.started_at),
             duration_ms: row.duration_ms,
             status_code: row.status_code,
             error: row.error.clone(),
-            response: row.response.chars().take(SHOWN_RESPONSE).collect(),
+            response: row.response.chars().take(SHOWN_RESPONSE_CHARS).collect(),
             trigger: row.trigger,
         }
     }
@@ -198,14 +198,14 @@ pub struct WebhookEvent {
 impl WebhookEvent {
     pub(crate) fn of(
         row: EventRow,
-        summary: Summary,
+        summary: EventSummary,
         deliveries: &[DeliveryRow],
         attempts: &[AttemptRow],
     ) -> Result<Self, serde_json::Error> {
         Ok(Self {
             payload: RawValue::from_string(row.payload)?,
-            id: row.id,
-            organization_id: row.organization_id,
+            id: row.id.into(),
+            organization_id: row.organization_id.into(),
             store_id: row.subject,
             event: row.event,
             status: summary.status,

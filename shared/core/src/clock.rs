@@ -58,7 +58,7 @@ pub fn uuid_of(at: Timestamp, text: &str) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
 }
 
-/// When an id was made; `None` when it is no UUID v7.
+/// When an id was made; `None` when it is not a UUID v7.
 pub fn made_at(id: &str) -> Option<Timestamp> {
     let (seconds, nanos) = Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
     Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()

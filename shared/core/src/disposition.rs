@@ -1,4 +1,4 @@
-//! Whether work that failed is worth another attempt.
+//! Whether work that failed is retried.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub enum Disposition {
         /// Wait at least this long.
         after: Option<Duration>,
     },
-    /// No later attempt can succeed until somebody changes data, settings or code.
+    /// No later attempt can succeed until data, settings or code change.
     Permanent,
 }
 

@@ -1,3 +1,5 @@
+//! Settings: read from the environment, checked once at start.
+
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The envelope of every queue message.
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// What travels on every queue; all that one workflow knows of another's messages.
@@ -20,7 +22,7 @@ pub struct Envelope<T> {
     pub body: T,
 }
 
-/// A queue message that is no envelope of the expected kind. Permanent: the bytes will not change.
+/// A queue message that is not an envelope of the expected kind. Permanent: the bytes will not change.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// Not JSON, or a field is missing or of the wrong type.

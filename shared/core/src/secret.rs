@@ -1,3 +1,5 @@
+//! A value that no log shows.
+
 use std::fmt;
 
 /// A value that must never be printed: `Debug` shows `[redacted]`, and there is no `Display`.

@@ -23,7 +23,7 @@ pub enum Mismatch {
     /// The secret is not `whsec_` and base64.
     #[error("the secret is not whsec_ followed by base64")]
     Secret,
-    /// The timestamp is no number of seconds.
+    /// The timestamp is not a number of seconds.
     #[error("webhook-timestamp is not a number of seconds")]
     Timestamp,
     /// Too old, or from the future.

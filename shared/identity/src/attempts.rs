@@ -22,7 +22,7 @@ const KEPT_S: i64 = 86_400;
 pub enum PasswordCheck {
     /// The password matches.
     Match,
-    /// It does not, or there is no such account.
+    /// It does not match, or the account does not exist.
     Mismatch,
     /// Too many attempts.
     Throttled {

@@ -208,7 +208,7 @@ impl Operators {
         self.get(&row.operator).await
     }
 
-    /// Disables an operator, which revokes all tokens; `None` when there is no such operator. Idempotent.
+    /// Disables an operator, which revokes all tokens; `None` when no operator has the id. Idempotent.
     ///
     /// # Errors
     /// DynamoDB could not be reached, or another request changed the operator.
@@ -222,7 +222,7 @@ impl Operators {
         self.change(actor, id, |operator| operator.disabled_at.is_none().then(|| disabled(operator))).await
     }
 
-    /// Enables an operator who was disabled; `None` when there is no such operator. Idempotent.
+    /// Enables an operator who was disabled; `None` when no operator has the id. Idempotent.
     ///
     /// # Errors
     /// DynamoDB could not be reached, or another request changed the operator.

@@ -307,8 +307,7 @@ impl Users {
         Ok(users)
     }
 
-    /// The key of the address row that belongs to `row`, if that is a user's: whoever removes the user's row by itself
-    /// removes it too.
+    /// The key of the address row that belongs to `row`, if that is a user's. It has to be deleted with the user's row.
     ///
     /// # Errors
     /// The row is a user's and cannot be read.

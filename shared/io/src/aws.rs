@@ -1,3 +1,5 @@
+//! The AWS configuration that all clients share.
+
 use crate::secrets::KnownSecrets;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::retry::RetryConfig;

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 /// How long a verdict is kept, so that watching costs two checks a minute at most.
 const KEEP: Duration = Duration::from_secs(30);
 
-/// The word for a part that answers, or does not.
-pub fn word(answers: bool) -> &'static str {
-    if answers { "ok" } else { "error: unreachable" }
+/// The status of a dependency, as health checks show it.
+pub fn word(is_reachable: bool) -> &'static str {
+    if is_reachable { "ok" } else { "error: unreachable" }
 }
 
 /// The verdict of the last check.

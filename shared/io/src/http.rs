@@ -133,7 +133,7 @@ impl Http {
     /// # Errors
     /// The machine's root certificates cannot be read.
     pub fn guarded(timeout: Duration, guard: Guard) -> Result<Self, EnvError> {
-        // A proxy would connect in our place, and nobody would check where to.
+        // A proxy would connect in our place, to an address that is not checked.
         Self::build(builder(timeout).no_proxy().dns_resolver(guard.resolver()), Some(guard))
     }
 

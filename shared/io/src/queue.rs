@@ -1,3 +1,5 @@
+//! SQS queues: sending messages, and changing when they return.
+
 use crate::Aws;
 use crate::dynamo::CallError;
 use aws_sdk_sqs::Client;
@@ -8,7 +10,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, Env, EnvError};
 
-/// A call to SQS that failed, after the SDK's own retries. Always worth another try.
+/// A call to SQS that failed, after the SDK's own retries. Always retried.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} the queue")]
 pub struct QueueError {
@@ -97,7 +99,7 @@ impl Queue {
     /// a message that waits for a lease to end would come back just before that, again and again.
     ///
     /// # Errors
-    /// SQS could not be reached, or the message is no longer ours.
+    /// SQS could not be reached, or the message was received again since.
     pub async fn return_after(&self, receipt_handle: &str, wait: Duration) -> Result<(), QueueError> {
         self.client
             .change_message_visibility()
@@ -110,7 +112,7 @@ impl Queue {
             .map_err(|error| failed("returning a message to", &error))
     }
 
-    /// Whether the queue answers.
+    /// Checks that the queue is reachable.
     ///
     /// # Errors
     /// It does not.

@@ -34,14 +34,6 @@ pub struct SealedColumn {
     pub lock: Option<&'static str>,
 }
 
-/// Responses kept for their `Idempotency-Key` (`switchyard_work::idempotency`), in every table with an HTTP function.
-pub const KEPT_ANSWERS: SealedColumn = SealedColumn {
-    attribute: "body",
-    shape: Shape::Text,
-    context: |row| text(row, "pk").filter(|pk| pk.starts_with("IDEM#")),
-    lock: None,
-};
-
 /// What a table holds, after the walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -49,7 +41,7 @@ pub struct Tally {
     pub by_key: BTreeMap<String, u64>,
     /// Values that were sealed anew.
     pub resealed: u64,
-    /// Rows that somebody else changed at the same time; they stay as they are until the next run.
+    /// Rows that another process changed at the same time; they stay as they are until the next run.
     pub changed: u64,
     /// Values that do not open: their key is not in the secret, or they are not of this place.
     pub unopened: u64,

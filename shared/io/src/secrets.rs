@@ -1,3 +1,5 @@
+//! Secrets Manager, with a cache.
+
 use crate::Aws;
 use crate::dynamo::CallError;
 use aws_sdk_secretsmanager::Client;
@@ -31,7 +33,7 @@ impl SecretValues {
 /// A secret that could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// There is no such secret.
+    /// The secret does not exist.
     #[error("secret {id} does not exist")]
     NotFound {
         /// Its name or ARN.
@@ -48,7 +50,7 @@ pub enum SecretError {
         /// Throttled, timed out, or a fault of the service.
         transient: bool,
     },
-    /// Its text is no flat JSON object of strings.
+    /// Its text is not a flat JSON object of strings.
     #[error("secret {id} is not a flat JSON object of strings")]
     Shape {
         /// Its name or ARN.

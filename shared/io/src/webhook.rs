@@ -1,4 +1,4 @@
-//! Calling an endpoint of somebody else's as Standard Webhooks describes it.
+//! Calling a customer's endpoint as Standard Webhooks describes it.
 
 use crate::http::{Answer, Http, HttpError, Method, Request, Url, answer_up_to};
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ pub struct Webhook<'a> {
 pub enum Answered {
     /// 2xx: the receiver has it.
     Taken,
-    /// Anything else may be a deployment, a proxy, a mistake that somebody mends.
+    /// Anything else may pass: a deployment, a proxy, a mistake in the receiver.
     Refused,
     /// 410: the receiver wants nothing more, ever.
     Gone,

@@ -1,3 +1,5 @@
+//! Batch consumers: each record of an SQS batch by itself, with partial failures reported.
+
 use crate::deadline::{epoch_ms, work_deadline};
 use crate::logs::flush_metrics;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -12,22 +14,22 @@ use switchyard_io::{Aws, Queue};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-/// How a consumer treats its queue.
+/// A consumer's settings for its queue.
 pub struct BatchSettings {
     /// The queue the records come from.
     pub queue: Queue,
-    /// The queue's `maxReceiveCount`; after that many deliveries a record leaves for the dead-letter queue.
+    /// The queue's `maxReceiveCount`: after that many receives SQS moves a message to the dead-letter queue.
     pub max_receives: u32,
-    /// Groups (FIFO) or records (standard) worked on at a time.
+    /// How many groups (FIFO) or records (standard) are handled at a time.
     pub concurrency: NonZeroUsize,
-    /// Ceiling of the first wait after a failure; it doubles with every delivery, with full jitter, up to 15 minutes.
+    /// Ceiling of the first wait after a failure; it doubles with every receive, with full jitter, up to 15 minutes.
     pub retry_base: Duration,
 }
 
 impl BatchSettings {
     /// Reads the queue's URL from the setting `queue`, such as `ADT_QUEUE_URL`, and `QUEUE_MAX_RECEIVES`,
-    /// `WORKER_CONCURRENCY` (at least 1) and `QUEUE_RETRY_BASE_MS`. None has a default: the template gives each consumer its
-    /// queue's figures.
+    /// `WORKER_CONCURRENCY` (at least 1) and `QUEUE_RETRY_BASE_MS`. None has a default: the template sets them for
+    /// each consumer.
     ///
     /// # Errors
     /// A setting is missing or wrong.
@@ -41,26 +43,25 @@ impl BatchSettings {
     }
 }
 
-/// One record, as the handler sees it.
+/// One record, for the handler.
 #[derive(Debug)]
 pub struct Delivery {
     /// The message's text.
     pub body: String,
-    /// Which delivery of which message.
+    /// The message's id and its receive count: the holder of leases.
     pub owner: Owner,
-    /// When work must have ended.
+    /// When the handler must return.
     pub deadline: Instant,
 }
 
-/// The longest ceiling of a wait, whatever the queue's own base is.
+/// The highest ceiling of a wait.
 const BACKOFF_CAP: Duration = Duration::from_secs(900);
 
 /// Serves SQS batches with `handle`, record by record.
 ///
 /// A record that fails or panics fails alone: it is reported in `batchItemFailures` and becomes visible again after a
-/// growing wait. In a FIFO group the records behind it wait with it, unless it is on its last delivery: then it leaves
-/// for the dead-letter queue, and holding the others back would only drag them along. Near the deadline nothing new is
-/// started and the rest is reported.
+/// growing wait. In a FIFO group the records behind it wait too, unless it is its last receive: then SQS moves it to the
+/// dead-letter queue, and the others are handled. Near the deadline no record is started, and the rest is reported.
 ///
 /// # Errors
 /// The Runtime API cannot be reached.
@@ -76,7 +77,7 @@ where
         let records = event.payload.records.len();
         let groups = in_groups(event.payload.records);
         let failed: Vec<String> = stream::iter(groups)
-            .map(|group| work_through(group, settings, deadline, handle))
+            .map(|group| handle_group(group, settings, deadline, handle))
             .buffer_unordered(settings.concurrency.get())
             .concat()
             .await;
@@ -98,7 +99,7 @@ fn failure(id: String) -> BatchItemFailure {
     failure
 }
 
-/// Records that must be worked on in order stand together; each record of a standard queue stands alone.
+/// Groups the records that must be handled in order; each record of a standard queue is a group of its own.
 fn in_groups(records: Vec<SqsMessage>) -> Vec<Vec<SqsMessage>> {
     let mut groups: Vec<(Option<String>, Vec<SqsMessage>)> = Vec::new();
     for record in records {
@@ -111,7 +112,7 @@ fn in_groups(records: Vec<SqsMessage>) -> Vec<Vec<SqsMessage>> {
     groups.into_iter().map(|(_, members)| members).collect()
 }
 
-async fn work_through<H, F, E>(
+async fn handle_group<H, F, E>(
     group: Vec<SqsMessage>,
     settings: &BatchSettings,
     deadline: Instant,
@@ -123,7 +124,7 @@ where
     E: Classify,
 {
     let mut failed = Vec::new();
-    // Once set, the rest of the group goes back with this wait.
+    // Once set, the rest of the group returns to the queue with this wait.
     let mut blocked: Option<Duration> = None;
     for record in group {
         let id = record.message_id.clone().unwrap_or_default();
@@ -137,7 +138,7 @@ where
                     deadline,
                 };
                 let span = tracing::info_span!("record", message_id = %id, attempt);
-                match work_on(delivery, settings.retry_base, handle).instrument(span).await {
+                match handle_record(delivery, settings.retry_base, handle).instrument(span).await {
                     None => continue,
                     Some(wait) => {
                         if attempt < settings.max_receives {
@@ -153,15 +154,15 @@ where
         if let Some(receipt) = &record.receipt_handle
             && let Err(error) = settings.queue.return_after(receipt, wait).await
         {
-            tracing::warn!(error = %error_chain(&error), "the queue's own visibility timeout stands");
+            tracing::warn!(error = %error_chain(&error), "the visibility timeout could not be changed; the queue's own applies");
         }
         failed.push(id);
     }
     failed
 }
 
-/// `None` when the record is done with, else how long it should wait.
-async fn work_on<H, F, E>(delivery: Delivery, retry_base: Duration, handle: &H) -> Option<Duration>
+/// Handles one record. Returns `None` after a success, otherwise the wait before its next receive.
+async fn handle_record<H, F, E>(delivery: Delivery, retry_base: Duration, handle: &H) -> Option<Duration>
 where
     H: Fn(Delivery) -> F,
     F: Future<Output = Result<(), E>>,
@@ -181,7 +182,7 @@ where
             let backoff = Backoff::new(retry_base, BACKOFF_CAP);
             backoff.wait(attempt.saturating_sub(1), after, random::fraction())
         }
-        // Nothing will change by waiting; the dead-letter queue is where somebody will look.
+        // A wait changes nothing: the sooner the record is in the dead-letter queue, the better.
         Disposition::Permanent => Duration::ZERO,
     };
     let permanent = disposition == Disposition::Permanent;

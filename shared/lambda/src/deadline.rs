@@ -1,14 +1,16 @@
+//! The deadline of an invocation, and the machine's clock for log lines.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use switchyard_core::Timestamp;
 use tokio::time::Instant;
 
-/// Kept free before the invocation's end, for answering and for flushing logs.
-const MARGIN: Duration = Duration::from_millis(500);
+/// The time before the invocation's deadline that is left for the response and for flushing logs.
+const RESPONSE_MARGIN: Duration = Duration::from_millis(500);
 
-/// When work must have ended, on the monotonic clock: the invocation's deadline less a margin.
+/// When work must end, on the monotonic clock: the invocation's deadline less a margin.
 pub(crate) fn work_deadline(deadline_epoch_ms: u64) -> Instant {
     let left = Duration::from_millis(deadline_epoch_ms.saturating_sub(epoch_ms()));
-    Instant::now() + left.saturating_sub(MARGIN)
+    Instant::now() + left.saturating_sub(RESPONSE_MARGIN)
 }
 
 /// Milliseconds since 1970.

@@ -1,10 +1,12 @@
+//! Scheduled invocations.
+
 use crate::deadline::work_deadline;
 use crate::logs::flush_metrics;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Serves scheduled invocations with `work`, which gets the deadline; the event itself carries nothing of use.
+/// Serves scheduled invocations with `work`, which receives the deadline; the event itself is not needed.
 ///
 /// # Errors
 /// The Runtime API cannot be reached. An error of `work` fails only that invocation.

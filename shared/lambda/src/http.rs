@@ -61,8 +61,8 @@ fn request_of(request: lambda_http::Request) -> Request {
 
 /// The request's path as API Gateway saw it, without a named stage, and its query.
 ///
-/// `lambda_http` reads the path as a URL, which resolves dot segments and cuts it at an encoded `?`; so its raw form is
-/// used, and one with dot segments or with other bytes than ids and route names have leads nowhere.
+/// `lambda_http` parses the path as a URL, which resolves dot segments and cuts it at an encoded `?`. Its raw form is used
+/// instead; a path with dot segments, or with bytes that no id or route has, is not routed.
 fn uri_of(raw_path: &str, stage: &str, query: Option<&str>) -> Uri {
     let is_named = !stage.is_empty() && stage != "$default";
     let without_stage = raw_path.strip_prefix('/').and_then(|path| path.strip_prefix(stage)).filter(|_| is_named);
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_taken_as_they_were_sent_or_lead_nowhere() {
+    fn paths_are_routed_as_they_were_sent_or_not_at_all() {
         let path = |raw: &str| uri_of(raw, "$default", None).path().to_owned();
         assert_eq!(path("/api/rules/01a2-b3"), "/api/rules/01a2-b3");
         assert_eq!(path("/$default/x"), UNROUTABLE);

@@ -1,6 +1,6 @@
-//! What stands between the Lambda runtime and a workflow.
+//! The glue between the Lambda runtime and a workflow.
 //!
-//! A function's `main` reads: [`start`], build what it needs, then [`run_http`], [`run_batch`] or [`run_event`].
+//! A function's `main` calls [`start`], builds its dependencies, then calls [`run_http`], [`run_batch`] or [`run_event`].
 
 mod batch;
 mod deadline;

@@ -1,7 +1,7 @@
 //! JSON log lines and embedded metrics on standard output.
 //!
-//! Private by default: a field is written only when its name is on [`ALLOWED`], and other people's crates may say that
-//! something failed but not what, since their messages can quote addresses and data.
+//! Private by default: a field is written only when its name is on [`ALLOWED`]. Of third-party crates only the fact of a
+//! failure is logged, since their messages can quote addresses and data.
 
 use crate::deadline::{epoch_ms, timestamp};
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Fields that may appear in a log line: ids, types, states, counts, durations. Never a body, a name, an address.
+/// Fields that may appear in a log line: ids, types, states, counts, durations. Never a body, a name or an address.
 /// `tests/suite/logs.rs` compares them with the fields that the code logs.
 const ALLOWED: &[&str] = &[
     "attempt",
@@ -64,24 +64,23 @@ const ALLOWED: &[&str] = &[
     "xrayTraceId",
 ];
 
-/// Counters and measures since the last flush; one metrics line per invocation keeps the log small.
+/// Counts and measurements since the last flush: one metrics line per invocation keeps the log small.
 static METRICS: LazyLock<Mutex<Metrics>> = LazyLock::new(Mutex::default);
 
-/// The function's name as deployed, which tells stages apart in one account.
+/// The function's deployed name, which differs by stage.
 static FUNCTION: OnceLock<String> = OnceLock::new();
 
 /// Unit and values by name.
 type Metrics = BTreeMap<String, (String, Vec<u64>)>;
 
-/// Installs the process's subscriber. `LOG_LEVEL` (trace … error) applies to our own crates, default `info`.
-/// `own` is the crate whose events count as ours beside the shared ones.
+/// Installs the process's subscriber. `LOG_LEVEL` (trace … error) applies to this workspace's crates, default `info`.
+/// `own` is the function's crate.
 pub(crate) fn install(env: &Env, own: &'static str) {
     let level = env.optional("LOG_LEVEL").and_then(|text| text.parse().ok()).unwrap_or(LevelFilter::INFO);
     let function = env.optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let subscriber = tracing_subscriber::registry().with(JsonLines { level, function: function.clone(), own });
-    // As with the subscriber: the first installation stands.
+    // In tests there can be a second installation: the first one stays.
     drop(FUNCTION.set(function));
-    // A second installation (in tests) leaves the first in place.
     drop(tracing::subscriber::set_global_default(subscriber));
 }
 
@@ -185,7 +184,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
 fn write_line(line: &Value) {
     let mut text = line.to_string();
     text.push('\n');
-    // Standard output is all there is to report to; when it is gone, so is the process.
+    // Without standard output there is no other place to report to.
     drop(std::io::stdout().lock().write_all(text.as_bytes()));
 }
 

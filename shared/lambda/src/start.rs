@@ -1,8 +1,10 @@
+//! Start-up of every function: settings, logs and the panic hook.
+
 use crate::logs;
 use switchyard_core::Env;
 
-/// First line of every `main`: sets up logs and the panic hook, and answers the function's settings. `own` is the
-/// function's `module_path!()`: its events are logged with their fields, those of other people's crates are not.
+/// First line of every `main`: sets up logs and the panic hook, and returns the function's settings. `own` is the
+/// function's `module_path!()`: its events are logged with their fields, those of third-party crates are not.
 pub fn start(own: &'static str) -> Env {
     let env = Env::process();
     logs::install(&env, own);

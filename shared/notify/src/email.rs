@@ -1,4 +1,4 @@
-//! Email, by one of three ways.
+//! Email, over SES, SMTP or a mail service's HTTP API.
 
 pub mod api;
 pub mod ses;
@@ -7,7 +7,7 @@ pub mod smtp;
 use lettre::message::Mailbox;
 use lettre::message::header::{From, Headers};
 
-/// A mailbox as a header has it: a name that is not ASCII in encoded words (RFC 2047), all on one line.
+/// A mailbox as a header's value on one line; a name that is not ASCII is in encoded words (RFC 2047).
 fn encoded(mailbox: &Mailbox) -> String {
     let mut headers = Headers::new();
     headers.set(From::from(lettre::message::Mailboxes::from(mailbox.clone())));

@@ -1,11 +1,11 @@
-//! Notifications: what is sent to people and machines outside, on five channels.
+//! Notifications: messages to people and programs, on five channels.
 //!
-//! A tenant's [`Config`] says how a channel is reached, a [`Message`] what is to be said. [`Senders::send`] makes one
-//! attempt and answers an [`Attempt`]: taken, to be repeated, or hopeless because of the message, the recipient or the
-//! config. What each provider means by its answers is decided by pure functions beside each channel.
+//! A tenant's [`Config`] holds the settings of a channel, a [`Message`] the rendered content. [`Senders::send`] makes one
+//! attempt and returns an [`Attempt`]: sent, to be retried, or given up because of the message, the recipient or the config.
+//! A pure function of each channel classifies its provider's responses.
 //!
-//! Around an attempt: [`recipient`] has one spelling for each recipient, [`pace`] says how fast each provider may be
-//! called, [`schedule`] when the next attempt comes, and [`receipts`] reads what the provider reports later.
+//! Around an attempt: [`recipient`] normalises recipients, [`pace`] has the rate limits of each provider, [`schedule`] the
+//! waits between attempts, and [`receipts`] parses the providers' later reports.
 //!
 //! Nothing here stores anything, and nothing logs an address, a text or a token.
 

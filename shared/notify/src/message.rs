@@ -1,17 +1,19 @@
+//! A rendered message, and the ids that it is sent under.
+
 use jiff::Timestamp;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// What is to be said, rendered. Each channel takes what it can show.
+/// A rendered message. Each channel uses the parts that it can show.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Whom it goes to, as [`crate::recipient::normalise`] answers; empty for Slack and webhooks.
+    /// The recipient, as [`crate::recipient::normalise`] returns it; empty for Slack and webhooks.
     pub to: String,
-    /// Of an email.
+    /// The subject of an email.
     pub subject: String,
-    /// The text. For Telegram in the config's `parseMode`, if that is set.
+    /// The text; for Telegram in the config's `parseMode`, if that is set.
     pub text: String,
-    /// The other body of an email.
+    /// The HTML body of an email.
     pub html: Option<String>,
     /// Sent by WhatsApp in place of the text.
     pub template: Option<Template>,
@@ -24,9 +26,9 @@ pub struct Message {
 pub struct Template {
     /// Its name.
     pub name: String,
-    /// Language and place, such as `en_US`.
+    /// Language and region, such as `en_US`.
     pub language: String,
-    /// What stands in for `{{1}}`, `{{2}}`, … of its body.
+    /// The values of `{{1}}`, `{{2}}`, … in its body.
     pub params: Vec<String>,
 }
 
@@ -36,17 +38,17 @@ impl fmt::Debug for Template {
     }
 }
 
-/// Which delivery an attempt belongs to.
+/// The delivery that an attempt belongs to, and the attempt's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryMeta<'a> {
-    /// The same on every attempt, so that a provider which keeps ids can tell them apart: `webhook-id`, `Message-ID`.
+    /// The same on every attempt, so that receivers can recognize duplicates: `webhook-id`, `Message-ID`.
     pub delivery_id: &'a str,
-    /// When this attempt is made.
+    /// The time of this attempt.
     pub now: Timestamp,
 }
 
 impl DeliveryMeta<'_> {
-    /// The time as the standard library has it; what is older than 1970 becomes 1970.
+    /// The time of this attempt, as the standard library's type; times before 1970 become 1970.
     pub(crate) fn system_time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(self.now.as_second()).unwrap_or_default())
     }

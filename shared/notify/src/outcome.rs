@@ -1,40 +1,42 @@
+//! What a provider's response means: sent, to be retried, or given up.
+
 use std::borrow::Cow;
 use std::time::Duration;
 use switchyard_io::http::{Answer, HttpError};
 
-/// Why an attempt did not succeed: a short word without any content, such as `telegram_403`. Fit for rows and logs.
+/// Why an attempt failed: a short code such as `telegram_403`. It holds no content, so that rows and logs may hold it.
 pub type Code = Cow<'static, str>;
 
-/// What one attempt came to.
+/// The outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The provider took it.
+    /// The provider accepted the message.
     Sent {
-        /// The provider's own id of the message, by which its later reports name it.
+        /// The provider's id of the message, which its later reports repeat.
         provider_id: Option<String>,
     },
     /// A later attempt may succeed.
     Retry {
-        /// The provider wants at least this wait.
+        /// The least wait that the provider asks for.
         after: Option<Duration>,
-        /// Why.
+        /// The reason.
         code: Code,
-        /// Whether the wish is for everything the account sends, not for this message alone.
+        /// Whether the wait holds for everything that the account sends.
         holds_account: bool,
     },
-    /// This message will never be taken; another one might.
+    /// The provider will never accept this message; it may accept others.
     TerminalMessage {
-        /// Why.
+        /// The reason.
         code: Code,
     },
     /// This recipient cannot be reached.
     TerminalRecipient {
-        /// Why.
+        /// The reason.
         code: Code,
     },
-    /// Nothing can be sent with this config until somebody edits or enables it.
+    /// Nothing can be sent with this config until it is edited or enabled.
     TerminalConfig {
-        /// Why.
+        /// The reason.
         code: Code,
     },
 }
@@ -64,7 +66,7 @@ impl Outcome {
         Self::TerminalConfig { code: code.into() }
     }
 
-    /// Why it did not succeed; `None` when it did.
+    /// The reason of a failure; `None` after a success.
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Sent { .. } => None,
@@ -76,23 +78,23 @@ impl Outcome {
     }
 }
 
-/// What one delivery's attempt came to, with everything that happened on the way.
+/// The outcome of a delivery's attempt, and how the message or its recipient changed on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Telegram has given the chat another id: to be stored, whatever the outcome. The attempt went there already.
+    /// The chat's new id at Telegram, which the attempt used; it must be stored, whatever the outcome.
     pub new_chat_id: Option<String>,
     /// What was sent in place of the message.
     pub substitute: Option<Substitute>,
 }
 
-/// What was sent because the message as it stood was refused.
+/// What was sent in place of a message that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Substitute {
-    /// The text without its mark-up, which Telegram could not read.
+    /// The text without its mark-up, which Telegram could not parse.
     PlainText,
-    /// The config's `fallbackTemplate`: WhatsApp lets free text in only for a day after the recipient wrote.
+    /// The config's `fallbackTemplate`: WhatsApp accepts free text only within a day after the recipient wrote.
     FallbackTemplate,
 }
 
@@ -102,26 +104,26 @@ impl From<Outcome> for Attempt {
     }
 }
 
-/// The most that is read of an answer.
-pub(crate) const ANSWER_BYTES: usize = 64 * 1024;
+/// The most bytes that are read of a response.
+pub(crate) const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// The outcome of a call that brought no answer, which may or may not have been carried out.
-pub(crate) fn unanswered(error: &HttpError) -> Outcome {
+/// The outcome of a call without a response; the provider may or may not have carried it out.
+pub(crate) fn no_response(error: &HttpError) -> Outcome {
     match error {
         HttpError::Refused { .. } => Outcome::config(error.word()),
         _ => Outcome::retry(error.word()),
     }
 }
 
-/// Reads an answer with `classify`, or says why there was none.
+/// The outcome of a call: of its response by `classify`, or of its failure.
 pub(crate) fn conclude(answer: Result<Answer, HttpError>, classify: impl FnOnce(&Answer) -> Outcome) -> Outcome {
     match answer {
         Ok(answer) => classify(&answer),
-        Err(error) => unanswered(&error),
+        Err(error) => no_response(&error),
     }
 }
 
-/// `prefix` and the provider's own word for what went wrong, if that is a plain word; otherwise `prefix` and `status`.
+/// `prefix` and the provider's error code, if that is a plain word; otherwise `prefix` and `status`.
 pub(crate) fn code_of(prefix: &str, word: &str, status: u16) -> Code {
     let is_plain = (1..=48).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if is_plain { format!("{prefix}_{word}").into() } else { format!("{prefix}_{status}").into() }
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_may_hold_content_does_not_become_a_code() {
+    fn a_text_that_may_hold_content_does_not_become_a_code() {
         assert_eq!(code_of("slack", "no_service", 404), "slack_no_service");
         for word in ["", "Hello Ann", "<html>", &"x".repeat(49)] {
             assert_eq!(code_of("slack", word, 404), "slack_404");

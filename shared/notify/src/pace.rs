@@ -1,27 +1,27 @@
-//! How fast each provider may be called.
+//! The providers' rate limits.
 //!
-//! The caller reserves a slot under each key before an attempt, and tries later when one is taken. Keys are digests:
-//! they stand in rows and metrics, where no token, chat or number may.
+//! Before an attempt the caller reserves a slot under each key; without free slots the attempt waits. Keys are digests,
+//! since rows and metrics hold them: no token, chat or number may appear there.
 
 use crate::Config;
 use std::time::Duration;
 use switchyard_core::hex_sha256;
 
-/// A limit: so many calls in so long.
+/// A rate limit: a number of calls in a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Whom the limit is of; the same for everything that shares it.
+    /// The key of the limit: messages with the same key share it.
     pub key: String,
-    /// Calls.
+    /// The number of calls.
     pub calls: u32,
-    /// In this time.
+    /// The time.
     pub per: Duration,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Every limit that a message to `to` falls under, the narrowest first.
+/// All limits of a message to `to`, the narrowest first.
 pub fn paces(config: &Config, to: &str) -> Vec<Pace> {
     let account = account_key(config);
     let pace = |key: String, calls, per| Pace { key, calls, per };
@@ -29,7 +29,7 @@ pub fn paces(config: &Config, to: &str) -> Vec<Pace> {
     match config {
         Config::Telegram(config) => {
             let chat = |kind| key(kind, &[bot_id(config.bot_token.expose()), to]);
-            // Groups and channels have negative ids, and only they can be addressed by name.
+            // Groups and channels have negative ids, and only they have names.
             let is_group = to.starts_with(['-', '@']);
             let of_group = is_group.then(|| pace(chat("telegram-group"), 20, MINUTE));
             [Some(pace(chat("telegram-chat"), 1, SECOND)), of_group, Some(whole(30))].into_iter().flatten().collect()
@@ -40,7 +40,7 @@ pub fn paces(config: &Config, to: &str) -> Vec<Pace> {
     }
 }
 
-/// What to hold back when an outcome [holds the account](crate::Outcome::Retry): a bot, a number, a Slack channel.
+/// The key to hold back when an outcome [holds the account](crate::Outcome::Retry): of a bot, a number or a Slack channel.
 pub fn account_key(config: &Config) -> Option<String> {
     match config {
         Config::Telegram(config) => Some(key("telegram-bot", &[bot_id(config.bot_token.expose())])),
@@ -50,7 +50,7 @@ pub fn account_key(config: &Config) -> Option<String> {
     }
 }
 
-/// The part of a token that stays when the token is replaced.
+/// The part of a token that stays the same when the token is replaced.
 fn bot_id(token: &str) -> &str {
     token.split(':').next().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! What the providers report after they have taken a message: that it arrived, that it came back, that somebody
-//! complained. Nothing is believed before its signature is checked.
+//! The providers' reports about accepted messages: delivered, bounced, complained about. Each report's signature is checked
+//! first.
 
 pub mod ses;
 pub mod sns;

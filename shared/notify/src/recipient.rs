@@ -1,9 +1,9 @@
-//! Whom a message goes to, in the one spelling by which deliveries, paces and suppressions compare.
+//! Recipients, normalised: deliveries, paces and suppressions compare them.
 
 use crate::Channel;
 use lettre::Address;
 
-/// Not a recipient of this channel. The message does not repeat what was given.
+/// Not a valid recipient of the channel. The message does not repeat the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{wanted} is required")]
 pub struct InvalidRecipient {
@@ -11,15 +11,15 @@ pub struct InvalidRecipient {
 }
 
 /// The longest address that SMTP carries (RFC 5321, 4.5.3.1.3, without the brackets).
-const LONGEST_ADDRESS: usize = 254;
+const MAX_ADDRESS_BYTES: usize = 254;
 
-/// The one spelling of `given`.
+/// Normalises a recipient.
 ///
-/// An email address has its domain in lower case; a chat is a number or `@name`; a phone number is its digits, country
-/// code first. Slack and webhooks have no recipients: what is given is dropped.
+/// The domain of an email address becomes lower case; a chat is a number or `@name`; a phone number is its digits, with the
+/// country code. Slack and webhooks have no recipients: the input is dropped.
 ///
 /// # Errors
-/// It cannot be one.
+/// It is not a valid recipient of the channel.
 pub fn normalise(channel: Channel, given: &str) -> Result<String, InvalidRecipient> {
     let given = given.trim();
     match channel {
@@ -30,14 +30,14 @@ pub fn normalise(channel: Channel, given: &str) -> Result<String, InvalidRecipie
     }
 }
 
-/// How a suppression list knows an email address: bounces come back with whatever case the receiving host likes.
+/// The key of an email address in a suppression list: lower case, since receiving hosts change the case in bounces.
 pub fn suppression_key(address: &str) -> String {
     address.trim().to_ascii_lowercase()
 }
 
 fn email(given: &str) -> Option<String> {
     let address: Address = given.parse().ok()?;
-    let is_sound = given.is_ascii() && given.len() <= LONGEST_ADDRESS && !address.domain().starts_with('[');
+    let is_sound = given.is_ascii() && given.len() <= MAX_ADDRESS_BYTES && !address.domain().starts_with('[');
     is_sound.then(|| format!("{}@{}", address.user(), address.domain().to_ascii_lowercase()))
 }
 

@@ -1,8 +1,10 @@
+//! The channels with their connections: sends one message by one config.
+
 use crate::config::{self, Config, EmailConfig, HttpMailConfig, SesConfig, Transport};
 use crate::email::smtp::Smtp;
 use crate::email::{api, ses};
 use crate::message::{DeliveryMeta, Message};
-use crate::outcome::{ANSWER_BYTES, Attempt, Outcome, conclude, unanswered};
+use crate::outcome::{Attempt, MAX_RESPONSE_BYTES, Outcome, conclude, no_response};
 use crate::{slack, telegram, webhook, whatsapp};
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use serde_json::Value;
@@ -12,12 +14,12 @@ use switchyard_io::Aws;
 use switchyard_io::http::{Answer, Guard, Http, HttpError, Method, Request, Url, answer_up_to};
 use switchyard_io::webhook::Webhook;
 
-/// How long one call may take, webhooks aside.
+/// The timeout of one call, except to webhooks.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
-const GRAPH_VERSION: &str = "v23.0";
+const DEFAULT_GRAPH_VERSION: &str = "v23.0";
 
-/// The five channels, ready to send. Made once in `main`; clones share their connections.
+/// The five channels with their clients. Made once in `main`; clones share their connections.
 #[derive(Clone)]
 pub struct Senders {
     plain: Http,
@@ -33,7 +35,7 @@ pub struct Senders {
 }
 
 impl Senders {
-    /// Reads where the providers are, all optional: `TELEGRAM_BASE_URL`, `WHATSAPP_BASE_URL`, `WHATSAPP_API_VERSION`,
+    /// Reads the providers' base URLs, all optional: `TELEGRAM_BASE_URL`, `WHATSAPP_BASE_URL`, `WHATSAPP_API_VERSION`,
     /// `SES_BASE_URL` (unset: the config's region), `SLACK_BASE_URL` (in place of the host of a config's URL).
     /// `WEBHOOK_ALLOW_HTTP` and `WEBHOOK_ALLOW_CIDRS` say where tenants' addresses may lead, mail servers' too, and
     /// `SMTP_EXTRA_ROOTS_FILE` is a PEM file with certificates that mail servers may have besides those that this machine
@@ -44,7 +46,7 @@ impl Senders {
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         let guard = Guard::from_env(env)?;
         let base = |name: &str| env.optional(name).map(|_| env.base_url(name)).transpose();
-        let whatsapp_version = env.optional("WHATSAPP_API_VERSION").unwrap_or_else(|| GRAPH_VERSION.to_owned());
+        let whatsapp_version = env.optional("WHATSAPP_API_VERSION").unwrap_or_else(|| DEFAULT_GRAPH_VERSION.to_owned());
         if !config::is_graph_version(&whatsapp_version) {
             let reason = "expected a version such as v23.0".to_owned();
             return Err(EnvError::Invalid { name: "WHATSAPP_API_VERSION".to_owned(), reason });
@@ -63,19 +65,18 @@ impl Senders {
         })
     }
 
-    /// Where tenants' addresses may lead; what [`Config::parse`] wants.
+    /// The guard for tenants' addresses, for [`Config::parse`].
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// The client for addresses from our own settings, with the timeouts of this crate.
+    /// The client for addresses from the platform's settings, with this crate's timeouts.
     pub fn http(&self) -> &Http {
         &self.plain
     }
 
-    /// Makes one attempt. Whatever the provider answers, and whether it answers at all, is in the outcome. An attempt
-    /// that got no answer may have been carried out: a repetition is then a double, except to a receiver that knows
-    /// messages by `webhook-id`.
+    /// Makes one attempt. The outcome covers every response, and the lack of one. An attempt without a response may have been
+    /// carried out: its retry is then a duplicate, unless the receiver recognizes the `webhook-id`.
     pub async fn send(&self, config: &Config, message: &Message, meta: DeliveryMeta<'_>) -> Attempt {
         match config {
             Config::Email(config) => self.email(config, message, meta).await.into(),
@@ -85,7 +86,7 @@ impl Senders {
                     let answer = self.post(telegram::SERVICE, &url, None, &body).await;
                     match answer {
                         Ok(answer) => telegram::classify(answer.status, &answer.body),
-                        Err(error) => telegram::Verdict::Done(unanswered(&error)),
+                        Err(error) => telegram::TelegramVerdict::Done(no_response(&error)),
                     }
                 };
                 telegram::send(config, &message.to, &message.text, post).await
@@ -97,7 +98,7 @@ impl Senders {
                     let answer = self.post(whatsapp::SERVICE, &url, Some(config.access_token.expose()), &body).await;
                     match answer {
                         Ok(answer) => whatsapp::classify(answer.status, &answer.body),
-                        Err(error) => whatsapp::Verdict::Done(unanswered(&error)),
+                        Err(error) => whatsapp::WhatsappVerdict::Done(no_response(&error)),
                     }
                 };
                 whatsapp::send(config, message, post).await
@@ -127,7 +128,7 @@ impl Senders {
         let base = self.ses.clone().unwrap_or_else(|| format!("https://email.{}.amazonaws.com", ses.region));
         let url = format!("{base}{}", ses::PATH);
         let body = ses::request(config, ses, message, meta.delivery_id).to_string();
-        // Ours to mend, not the tenant's.
+        // The platform's credentials are at fault, not the tenant's config.
         let unsigned = || Outcome::retry("ses_credentials");
         let Some(provider) = &self.credentials else { return unsigned() };
         let Ok(credentials) = provider.provide_credentials().await else { return unsigned() };
@@ -139,7 +140,7 @@ impl Senders {
                 for (name, value) in headers {
                     request = request.header(name, value);
                 }
-                answer_up_to(ses::SERVICE, request.body(body), ANSWER_BYTES).await
+                answer_up_to(ses::SERVICE, request.body(body), MAX_RESPONSE_BYTES).await
             }
             Err(error) => Err(error),
         };
@@ -160,7 +161,7 @@ impl Senders {
                     .bearer_auth(api.token.expose())
                     .header("idempotency-key", meta.delivery_id)
                     .json(&api::request(config, message, meta.delivery_id));
-                answer_up_to(api::SERVICE, request, ANSWER_BYTES).await
+                answer_up_to(api::SERVICE, request, MAX_RESPONSE_BYTES).await
             }
             Err(error) => Err(error),
         };
@@ -174,7 +175,7 @@ impl Senders {
         let secrets = config.secrets.iter().map(|secret| secret.expose().as_str());
         let Ok(headers) = request.headers(secrets, meta.now) else { return Outcome::config("webhook_secret") };
         let own = config.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
-        let answer = request.post(&self.guarded, webhook::SERVICE, own.chain(headers), ANSWER_BYTES).await;
+        let answer = request.post(&self.guarded, webhook::SERVICE, own.chain(headers), MAX_RESPONSE_BYTES).await;
         conclude(answer, |answer| webhook::classify(answer.status, answer.retry_after(meta.now)))
     }
 
@@ -189,7 +190,7 @@ impl Senders {
         if let Some(token) = bearer {
             request = request.bearer_auth(token);
         }
-        answer_up_to(service, request, ANSWER_BYTES).await
+        answer_up_to(service, request, MAX_RESPONSE_BYTES).await
     }
 
     fn request(&self, http: &Http, service: &'static str, url: &str) -> Result<Request, HttpError> {

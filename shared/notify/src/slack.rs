@@ -1,4 +1,4 @@
-//! Slack's incoming webhooks: `POST {text}` to the config's URL, answered by one word.
+//! Slack's incoming webhooks: `POST {text}` to the config's URL; the response is one word.
 
 use crate::outcome::{Outcome, code_of};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub(crate) const SERVICE: &str = "Slack";
 
-/// Slack cuts longer texts itself, with no sign of it.
+/// Slack truncates longer texts without a mark.
 const MAX_CHARS: usize = 40_000;
 
 /// The request's body.
@@ -17,7 +17,7 @@ pub fn request(text: &str) -> Value {
     }
 }
 
-/// Reads an answer; `retry_after` is its header's.
+/// Classifies a response; `retry_after` is its header's.
 pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Outcome {
     let word = str::from_utf8(body).unwrap_or_default().trim();
     let code = code_of("slack", word, status);
@@ -25,12 +25,12 @@ pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Outc
         (200, "ok") => Outcome::Sent { provider_id: None },
         (429, _) => Outcome::Retry { after: retry_after, code, holds_account: true },
         (400, "user_not_found") => Outcome::config(code),
-        // `invalid_payload`, `no_text`, and whatever else can be wrong with one message.
+        // `invalid_payload`, `no_text` and other errors of one message.
         (400, _) => Outcome::message(code),
         (401..=404 | 410, _) => Outcome::config(code),
         (408 | 500.., _) => Outcome::retry_after(retry_after, code),
         (405..=499, _) => Outcome::message(code),
-        // 200 without `ok`, or a redirect: somebody else answered.
+        // 200 without `ok`, or a redirect: the response is not Slack's.
         _ => Outcome::retry(code_of("slack", "", status)),
     }
 }
@@ -40,12 +40,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn v36_a_webhook_that_is_gone_is_the_configs_fault() {
+    fn v36_a_removed_webhook_is_an_error_of_the_config() {
         assert_eq!(classify(404, None, b"no_service"), Outcome::config("slack_no_service"));
     }
 
     #[test]
-    fn every_answer() {
+    fn every_response() {
         for (status, word, outcome) in [
             (200, "ok", Outcome::Sent { provider_id: None }),
             (200, "<html>Welcome</html>", Outcome::retry("slack_200")),

@@ -1,4 +1,4 @@
-//! A tenant's own endpoint, called as Standard Webhooks describes it.
+//! A tenant's own endpoint, called as Standard Webhooks specifies.
 
 use crate::outcome::Outcome;
 use jiff::Timestamp;
@@ -11,33 +11,33 @@ use switchyard_io::webhook::Answered;
 
 pub(crate) const SERVICE: &str = "the webhook";
 
-/// How long a receiver may take.
+/// The timeout of a request.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The request's body: `{type, timestamp, data: {event, rule, delivery}}`. It has to be the same on every attempt, as
-/// `webhook-id` is, so `at` is the event's or the delivery's time, not the attempt's.
+/// The request's body: `{type, timestamp, data: {event, rule, delivery}}`. It must be the same on every attempt, like
+/// `webhook-id`: `at` is the event's or the delivery's time, not the attempt's.
 pub fn body(kind: &str, at: Timestamp, event: &EventAbout<'_>, rule: &Value, delivery: &Value) -> String {
     let body = Body { r#type: kind, timestamp: iso_millis(at), data: Data { event, rule, delivery } };
-    // Nothing of it can fail to be JSON.
+    // Serialization cannot fail for these types.
     serde_json::to_string(&body).unwrap_or_default()
 }
 
-/// What is told of an event.
+/// An event in the body.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventAbout<'a> {
-    /// Its id.
+    /// The event's id.
     pub id: &'a str,
-    /// What happened.
+    /// The event's type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'a str>,
-    /// Who told of it.
+    /// The event's source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<&'a str>,
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<String>,
-    /// As it was sent.
+    /// The payload, as it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<&'a RawValue>,
 }
@@ -56,7 +56,7 @@ struct Data<'a> {
     delivery: &'a Value,
 }
 
-/// Reads a status; `retry_after` is the answer's header. Only 410 ends it.
+/// Classifies a response; `retry_after` is its header's. Only 410 is never retried.
 pub fn classify(status: u16, retry_after: Option<Duration>) -> Outcome {
     match Answered::of(status) {
         Answered::Taken => Outcome::Sent { provider_id: None },
@@ -68,12 +68,12 @@ pub fn classify(status: u16, retry_after: Option<Duration>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::unanswered;
+    use crate::outcome::no_response;
     use serde_json::json;
     use switchyard_io::http::HttpError;
 
     #[test]
-    fn only_410_is_the_end_of_it() {
+    fn only_410_is_not_retried() {
         assert_eq!(classify(204, None), Outcome::Sent { provider_id: None });
         assert_eq!(classify(410, None), Outcome::config("http_410"));
         assert_eq!(classify(404, None), Outcome::retry("http_404"));
@@ -82,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn v37_an_address_that_became_private_is_the_configs_fault() {
-        assert_eq!(unanswered(&HttpError::Refused { service: SERVICE }), Outcome::config("blocked_address"));
+    fn v37_an_address_that_became_private_is_an_error_of_the_config() {
+        assert_eq!(no_response(&HttpError::Refused { service: SERVICE }), Outcome::config("blocked_address"));
     }
 
     #[test]

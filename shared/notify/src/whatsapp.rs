@@ -12,19 +12,19 @@ pub(crate) const SERVICE: &str = "WhatsApp";
 /// The most characters of a text.
 pub const MAX_CHARS: usize = 4_096;
 
-/// How long a number rests that has been told it sends too much of what nobody wants.
-const HOURS: Duration = Duration::from_secs(3 * 60 * 60);
+/// The wait after WhatsApp reports that recipients block or report the number's messages.
+const SPAM_WAIT: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// What a code asks for.
+/// What a response of WhatsApp asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing more: this is how it ended.
+pub enum WhatsappVerdict {
+    /// No further call: the attempt ends with this outcome.
     Done(Outcome),
-    /// Nobody at this number has written within a day, so that only a template may be sent.
+    /// The recipient has not written within a day: only a template may be sent.
     OutsideWindow,
 }
 
-/// The body of a request that sends a text, cut to what one message holds.
+/// The body of a request that sends a text, cut to the length of one message.
 pub fn text_request(to: &str, text: &str) -> Value {
     let body: String = match text.char_indices().nth(MAX_CHARS) {
         None => text.to_owned(),
@@ -42,7 +42,7 @@ pub fn text_request(to: &str, text: &str) -> Value {
 /// The body of a request that sends a template.
 pub fn template_request(to: &str, template: &Template) -> Value {
     let parameters: Vec<_> = template.params.iter().map(|text| json!({"type": "text", "text": text})).collect();
-    // A template without placeholders takes no component.
+    // A template without placeholders has no components.
     let components =
         if parameters.is_empty() { json!([]) } else { json!([{"type": "body", "parameters": parameters}]) };
     json!({
@@ -54,13 +54,14 @@ pub fn template_request(to: &str, template: &Template) -> Value {
     })
 }
 
-/// Reads an answer. `Sent` means accepted; whether it arrives is told later, see [`crate::receipts::whatsapp`].
-pub fn classify(status: u16, body: &[u8]) -> Verdict {
+/// Classifies a response. `Sent` means accepted; a later report says whether the message arrived, see
+/// [`crate::receipts::whatsapp`].
+pub fn classify(status: u16, body: &[u8]) -> WhatsappVerdict {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Answer {
         messages: Vec<Accepted>,
-        error: Failure,
+        error: ErrorBody,
     }
     #[derive(Deserialize)]
     struct Accepted {
@@ -68,39 +69,43 @@ pub fn classify(status: u16, body: &[u8]) -> Verdict {
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct Failure {
+    struct ErrorBody {
         code: Option<i64>,
     }
     let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
     match (answer.messages.into_iter().next(), answer.error.code) {
-        (Some(accepted), None) => Verdict::Done(Outcome::sent(accepted.id)),
+        (Some(accepted), None) => WhatsappVerdict::Done(Outcome::sent(accepted.id)),
         (_, Some(code)) => classify_code(code),
-        // Neither: not Meta's answer, or a form of it that nobody has seen.
-        (None, None) => Verdict::Done(Outcome::retry(format!("whatsapp_http_{status}"))),
+        // Neither: not a response of Meta's, or of an unknown form.
+        (None, None) => WhatsappVerdict::Done(Outcome::retry(format!("whatsapp_http_{status}"))),
     }
 }
 
-/// What `error.code` means, in an answer as in a later report. Status and title go for nothing: Meta sends the same code
-/// with different ones.
-pub fn classify_code(code: i64) -> Verdict {
+/// Classifies an `error.code` of a response or a later report. Status and title are ignored: Meta sends the same code with
+/// different ones.
+pub fn classify_code(code: i64) -> WhatsappVerdict {
     let name = format!("whatsapp_{code}");
-    Verdict::Done(match code {
-        131_047 => return Verdict::OutsideWindow,
-        // One pair of numbers exchanges too much.
+    WhatsappVerdict::Done(match code {
+        131_047 => return WhatsappVerdict::OutsideWindow,
+        // The rate limit of one pair of numbers.
         131_056 => Outcome::retry_after(Some(Duration::from_secs(6)), name),
-        131_048 | 131_049 => Outcome::retry_after(Some(HOURS), name),
+        131_048 | 131_049 => Outcome::retry_after(Some(SPAM_WAIT), name),
         1 | 2 | 4 | 80_007 | 130_429 | 131_000 | 131_016 | 131_057 | 133_004 => Outcome::retry(name),
         131_021 | 131_026 | 131_030 => Outcome::recipient(name),
         0 | 3 | 10 | 190 | 200..=299 | 368 | 131_031 | 131_042 | 131_045 | 133_010 => Outcome::config(name),
         100 | 131_008 | 131_009 | 131_051 | 132_000..=132_016 => Outcome::message(name),
-        // A code that is not known here may pass; the delivery's age ends it if it does not.
+        // An unknown code may be transient; the delivery's maximum age ends the retries.
         _ => Outcome::retry(name),
     })
 }
 
-/// Sends the message's template, or its text and, should only templates be let in, the config's own. `post` makes one
-/// call and reads its answer.
-pub(crate) async fn send(config: &WhatsappConfig, message: &Message, post: impl AsyncFn(Value) -> Verdict) -> Attempt {
+/// Sends the message's template, or its text and, if only templates are accepted, the config's fallback template. `post`
+/// makes one call and classifies its response.
+pub(crate) async fn send(
+    config: &WhatsappConfig,
+    message: &Message,
+    post: impl AsyncFn(Value) -> WhatsappVerdict,
+) -> Attempt {
     let request = match &message.template {
         Some(template) => template_request(&message.to, template),
         None if message.text.trim().is_empty() => return Outcome::message("empty_text").into(),
@@ -108,13 +113,13 @@ pub(crate) async fn send(config: &WhatsappConfig, message: &Message, post: impl 
     };
     let closed = || Outcome::recipient("whatsapp_131047");
     let fallback = match (post(request).await, &config.fallback_template) {
-        (Verdict::Done(outcome), _) => return outcome.into(),
-        (Verdict::OutsideWindow, Some(template)) if message.template.is_none() => template,
-        (Verdict::OutsideWindow, _) => return closed().into(),
+        (WhatsappVerdict::Done(outcome), _) => return outcome.into(),
+        (WhatsappVerdict::OutsideWindow, Some(template)) if message.template.is_none() => template,
+        (WhatsappVerdict::OutsideWindow, _) => return closed().into(),
     };
     let outcome = match post(template_request(&message.to, fallback)).await {
-        Verdict::Done(outcome) => outcome,
-        Verdict::OutsideWindow => closed(),
+        WhatsappVerdict::Done(outcome) => outcome,
+        WhatsappVerdict::OutsideWindow => closed(),
     };
     Attempt { substitute: Some(Substitute::FallbackTemplate), ..outcome.into() }
 }
@@ -125,16 +130,16 @@ mod tests {
     use std::cell::RefCell;
     use switchyard_core::Secret;
 
-    fn failed(code: i64) -> Verdict {
+    fn failed(code: i64) -> WhatsappVerdict {
         // Status and title are those of another error on purpose.
         let body = json!({"error": {"message": "x", "type": "OAuthException", "code": code, "fbtrace_id": "A"}});
         classify(500, body.to_string().as_bytes())
     }
 
     #[test]
-    fn v35_a_full_pipe_is_retried_and_an_unknown_template_is_not() {
-        assert_eq!(failed(130_429), Verdict::Done(Outcome::retry("whatsapp_130429")));
-        assert_eq!(failed(132_001), Verdict::Done(Outcome::message("whatsapp_132001")));
+    fn v35_a_rate_limit_is_retried_and_an_unknown_template_is_not() {
+        assert_eq!(failed(130_429), WhatsappVerdict::Done(Outcome::retry("whatsapp_130429")));
+        assert_eq!(failed(132_001), WhatsappVerdict::Done(Outcome::message("whatsapp_132001")));
     }
 
     #[test]
@@ -143,22 +148,22 @@ mod tests {
         let table: [Row; 6] = [
             (&[1, 2, 4, 80_007, 130_429, 131_000, 131_016, 131_057, 133_004, 999_999, -1], |name| Outcome::retry(name)),
             (&[131_056], |name| Outcome::retry_after(Some(Duration::from_secs(6)), name)),
-            (&[131_048, 131_049], |name| Outcome::retry_after(Some(HOURS), name)),
+            (&[131_048, 131_049], |name| Outcome::retry_after(Some(SPAM_WAIT), name)),
             (&[131_026, 131_021, 131_030], |name| Outcome::recipient(name)),
             (&[0, 3, 10, 190, 200, 250, 299, 368, 131_031, 131_042, 131_045, 133_010], |name| Outcome::config(name)),
             (&[100, 131_008, 131_009, 131_051, 132_000, 132_007, 132_016], |name| Outcome::message(name)),
         ];
         for (codes, outcome) in table {
             for code in codes {
-                assert_eq!(failed(*code), Verdict::Done(outcome(format!("whatsapp_{code}"))), "{code}");
+                assert_eq!(failed(*code), WhatsappVerdict::Done(outcome(format!("whatsapp_{code}"))), "{code}");
             }
         }
-        assert_eq!(failed(131_047), Verdict::OutsideWindow);
+        assert_eq!(failed(131_047), WhatsappVerdict::OutsideWindow);
         let sent = br#"{"messaging_product":"whatsapp","contacts":[{"input":"49","wa_id":"49"}],"messages":[{"id":"wamid.X"}]}"#;
-        assert_eq!(classify(200, sent), Verdict::Done(Outcome::sent("wamid.X")));
+        assert_eq!(classify(200, sent), WhatsappVerdict::Done(Outcome::sent("wamid.X")));
         for (status, body) in [(502, "<html>"), (200, "{}"), (400, r#"{"error":{}}"#)] {
             let outcome = Outcome::retry(format!("whatsapp_http_{status}"));
-            assert_eq!(classify(status, body.as_bytes()), Verdict::Done(outcome));
+            assert_eq!(classify(status, body.as_bytes()), WhatsappVerdict::Done(outcome));
         }
     }
 
@@ -179,7 +184,7 @@ mod tests {
         );
     }
 
-    async fn sent(fallback: bool, template: bool, verdicts: &[Verdict]) -> (Attempt, Vec<Value>) {
+    async fn sent(fallback: bool, template: bool, verdicts: &[WhatsappVerdict]) -> (Attempt, Vec<Value>) {
         let alert = |name: &str| Template { name: name.to_owned(), language: "en".to_owned(), params: Vec::new() };
         let config = WhatsappConfig {
             phone_number_id: "1066".to_owned(),
@@ -201,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn outside_the_window_the_fallback_is_sent_once_if_there_is_one() {
-        let (closed, done) = (Verdict::OutsideWindow, Verdict::Done(Outcome::sent("wamid.X")));
+        let (closed, done) = (WhatsappVerdict::OutsideWindow, WhatsappVerdict::Done(Outcome::sent("wamid.X")));
         let (attempt, calls) = sent(true, false, &[closed.clone(), done.clone()]).await;
         assert_eq!(
             (attempt.outcome, attempt.substitute),

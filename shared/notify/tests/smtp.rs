@@ -71,7 +71,7 @@ struct Sending<'a> {
     trusts: bool,
 }
 
-const USUAL: Sending<'_> = Sending {
+const DEFAULT_SENDING: Sending<'_> = Sending {
     security: "starttls",
     password: "correct horse",
     to: "ann@example.org",
@@ -86,7 +86,7 @@ async fn s7_a_real_server_takes_mail() {
     for security in ["starttls", "tls"] {
         // Twice, as after an answer that was lost: the id stays.
         for _ in 0..2 {
-            let outcome = server.send(Sending { security, delivery_id: security, ..USUAL }).await;
+            let outcome = server.send(Sending { security, delivery_id: security, ..DEFAULT_SENDING }).await;
             let provider_id = Some(format!("<{security}@acme.example>"));
             assert_eq!(outcome, Outcome::Sent { provider_id });
         }
@@ -99,15 +99,15 @@ async fn s7_a_real_servers_refusals_are_told_apart() {
     let recipient = |code: &'static str| Outcome::TerminalRecipient { code: code.into() };
     let config = |code: &'static str| Outcome::TerminalConfig { code: code.into() };
     for (sending, outcome) in [
-        (Sending { to: "nobody@example.org", ..USUAL }, recipient("smtp_550")),
+        (Sending { to: "nobody@example.org", ..DEFAULT_SENDING }, recipient("smtp_550")),
         (
-            Sending { to: "busy@example.org", ..USUAL },
+            Sending { to: "busy@example.org", ..DEFAULT_SENDING },
             Outcome::Retry { after: None, code: "smtp_451".into(), holds_account: false },
         ),
-        (Sending { subject: "refuse this", ..USUAL }, Outcome::TerminalMessage { code: "smtp_554".into() }),
-        (Sending { password: "wrong", ..USUAL }, config("smtp_535")),
-        (Sending { trusts: false, ..USUAL }, config("smtp_certificate")),
-        (Sending { trusts: false, security: "tls", ..USUAL }, config("smtp_certificate")),
+        (Sending { subject: "refuse this", ..DEFAULT_SENDING }, Outcome::TerminalMessage { code: "smtp_554".into() }),
+        (Sending { password: "wrong", ..DEFAULT_SENDING }, config("smtp_535")),
+        (Sending { trusts: false, ..DEFAULT_SENDING }, config("smtp_certificate")),
+        (Sending { trusts: false, security: "tls", ..DEFAULT_SENDING }, config("smtp_certificate")),
     ] {
         assert_eq!(server.send(sending).await, outcome);
     }

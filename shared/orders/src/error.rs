@@ -1,3 +1,6 @@
+//! Errors of stores and orders, and which of them are retried.
+
+use crate::model::StoreId;
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvError, EnvelopeError};
 use switchyard_io::dynamo::DynamoError;
@@ -6,47 +9,47 @@ use switchyard_io::vault::VaultError;
 use switchyard_io::{QueueError, SecretError};
 use switchyard_work::dead_letters::DeadLetterError;
 
-/// Why stores and orders could not be dealt with.
+/// Why stores and orders could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OrdersError {
-    /// The queue message is none of ours. Permanent.
+    /// The queue message is not one of this workflow. Permanent.
     #[error("reading the queue message")]
     Envelope(#[source] EnvelopeError),
-    /// Another process kept changing the same store. Retried.
-    #[error("store {store} was changed too often by others")]
+    /// Other processes kept changing the same store. Retried.
+    #[error("store {store} was changed too often by other processes")]
     Contended {
         /// The store's id.
-        store: String,
+        store: StoreId,
     },
-    /// The lease on a store was lost to another worker. Retried, after that one.
+    /// The lease on a store was lost to another worker. Retried later.
     #[error("the lease on store {store} was lost")]
     LeaseLost {
         /// The store's id.
-        store: String,
+        store: StoreId,
     },
-    /// Some due rows could not be dealt with; the log says why. They are due again later.
-    #[error("{failed} due rows could not be dealt with")]
+    /// Some due rows could not be processed; the log has the reasons. They are due again later.
+    #[error("{failed} due rows could not be processed")]
     Sweep {
-        /// How many.
+        /// The number of rows.
         failed: u64,
     },
-    /// A marketplace's token endpoint did not answer. Retried.
-    #[error("replacing a store's token")]
+    /// A marketplace's token endpoint could not be reached or refused the request. Retried.
+    #[error("refreshing a store's token")]
     Token(#[source] HttpError),
-    /// Our own secrets at the marketplaces could not be fetched.
-    #[error("fetching our own secrets at the marketplaces")]
+    /// The platform's own secrets at the marketplaces could not be fetched.
+    #[error("fetching the platform's secrets at the marketplaces")]
     Secret(#[source] SecretError),
-    /// One of our own credentials at the marketplaces is not set. Retried: somebody will set it.
-    #[error("reading our own credentials at the marketplaces")]
+    /// One of the platform's own credentials at the marketplaces is not set. Retried until an operator sets it.
+    #[error("reading the platform's credentials at the marketplaces")]
     Unset(#[source] EnvError),
     /// A store's token could not be sealed or opened.
-    #[error("keeping a store's token")]
+    #[error("sealing or opening a store's token")]
     Vault(#[source] VaultError),
     /// DynamoDB.
-    #[error("keeping stores and orders")]
-    Store(#[source] DynamoError),
+    #[error("reading or writing stores and orders")]
+    Dynamo(#[source] DynamoError),
     /// SQS.
-    #[error("queueing")]
+    #[error("sending to the queue")]
     Queue(#[source] QueueError),
     /// Dead letters.
     #[error("redriving a dead letter")]
@@ -64,7 +67,7 @@ impl Classify for OrdersError {
             Self::Token(source) => source.disposition(),
             Self::Secret(source) => source.disposition(),
             Self::Vault(source) => source.disposition(),
-            Self::Store(source) => source.disposition(),
+            Self::Dynamo(source) => source.disposition(),
             Self::Queue(source) => source.disposition(),
             Self::DeadLetters(source) => source.disposition(),
             Self::Envelope(_) | Self::Json(_) => Disposition::Permanent,
@@ -80,7 +83,7 @@ impl From<DeadLetterError> for OrdersError {
 
 impl From<DynamoError> for OrdersError {
     fn from(source: DynamoError) -> Self {
-        Self::Store(source)
+        Self::Dynamo(source)
     }
 }
 

@@ -1,18 +1,18 @@
-//! What marketplaces send of their own accord: a signed notice of an order becomes a receipt that the sync asks about.
+//! The marketplaces' own webhooks: a signed notice of an order becomes a receipt that the sync asks about.
 //!
 //! Sources, read 2026-11-24: Shopify "HTTPS webhooks"; Etsy Open API v3 "Webhooks".
 
 use crate::decide::reopened;
 use crate::error::OrdersError;
 use crate::import::OrdersDeps;
-use crate::model::{LogState, LogStatus, Marketplace};
+use crate::model::{ExternalStoreId, LogId, LogState, LogStatus, Marketplace, ReceiptId};
 use crate::store::{LogRow, ReceiptClaim, StoreRow};
 use serde_json::Value;
 use switchyard_core::signature::{signs_body, verify};
 use switchyard_core::{Env, EnvError, Owner, error_chain};
 use switchyard_io::{Aws, Secrets};
 
-/// What receiving notices needs.
+/// Dependencies of receiving notices.
 #[derive(Clone)]
 pub struct InboundDeps {
     orders: OrdersDeps,
@@ -29,13 +29,13 @@ impl InboundDeps {
         Ok(Self { orders, secrets: Secrets::new(aws), secret_id: env.required("MARKETPLACE_SECRET")? })
     }
 
-    /// Our own secret at a marketplace; `None` while there is none, so that nothing is taken for genuine.
-    async fn own(&self, name: &str) -> Result<Option<String>, OrdersError> {
+    /// The platform's webhook secret at a marketplace; `None` when it is not set, and then every notice is refused.
+    async fn webhook_secret(&self, name: &str) -> Result<Option<String>, OrdersError> {
         let values = self.secrets.get(&self.secret_id).await.map_err(OrdersError::Secret)?;
         match values.required(name) {
             Ok(secret) => Ok(Some(secret.expose().clone())),
             Err(error) => {
-                tracing::warn!(error = error_chain(&error), "a notice came that cannot be checked");
+                tracing::warn!(error = error_chain(&error), "a notice cannot be verified: the secret is not set");
                 Ok(None)
             }
         }
@@ -45,28 +45,29 @@ impl InboundDeps {
 /// Outcome of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// It is of an order, which so many stores are to import.
+    /// A notice of an order; the number of stores that will import it.
     Noted(usize),
-    /// It is genuine, and of something else.
+    /// A notice of something else.
     Ignored,
-    /// Its signature does not fit.
+    /// The signature is wrong.
     Forged,
-    /// It is genuine, and its field is not what it should be.
+    /// The signature is right, but this field is missing or malformed.
     Unreadable(&'static str),
 }
 
-/// An order that a marketplace tells of.
-struct Notice {
-    shop: String,
-    receipt: String,
+/// The order that a notice is about.
+struct OrderNotice {
+    shop: ExternalStoreId,
+    receipt: ReceiptId,
 }
 
-/// Takes a notice from `marketplace`. An order that is known and imported changes nothing, however often it is told of.
+/// Accepts a notice from `marketplace`. A notice of an order that is imported already changes nothing.
 ///
-/// Nothing is asked here, since marketplaces want their answer at once: the receipt is written, and its store is due.
+/// The marketplace expects its response at once, so that it is not asked here: the receipt is written and its store made
+/// due.
 ///
 /// # Errors
-/// Our own fault, or an import of the same receipt under way: the marketplace should send the notice again.
+/// A fault of the platform, or a concurrent import of the same receipt: the marketplace should send the notice again.
 pub async fn receive<'a>(
     deps: &InboundDeps,
     marketplace: Marketplace,
@@ -75,21 +76,21 @@ pub async fn receive<'a>(
 ) -> Result<Received, OrdersError> {
     let read = match marketplace {
         Marketplace::Shopify => {
-            let secret = deps.own("SHOPIFY_APP_SECRET").await?;
+            let secret = deps.webhook_secret("SHOPIFY_APP_SECRET").await?;
             shopify(secret.as_deref(), header, body)
         }
         Marketplace::Etsy => {
-            let secret = deps.own("ETSY_WEBHOOK_SECRET").await?;
+            let secret = deps.webhook_secret("ETSY_WEBHOOK_SECRET").await?;
             etsy(secret.as_deref(), header, body, deps.orders.clock.now())
         }
-        // Amazon's come through the seller's own queue.
+        // Amazon sends its notices to a queue of the seller's.
         Marketplace::Amazon => Err(Received::Forged),
     };
     let notice = match read {
         Ok(notice) => notice,
         Err(outcome) => return Ok(outcome),
     };
-    let stores = deps.orders.store.of_shop(marketplace, &notice.shop).await?;
+    let stores = deps.orders.table.of_shop(marketplace, &notice.shop).await?;
     for store in &stores {
         note(&deps.orders, store, &notice.receipt).await?;
     }
@@ -97,28 +98,29 @@ pub async fn receive<'a>(
     Ok(Received::Noted(stores.len()))
 }
 
-/// Makes a receipt known to a store, to be asked about within a minute.
-async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &str) -> Result<(), OrdersError> {
-    let (claim, log_id) = (Owner::request(deps.clock.new_id().to_string()), deps.clock.new_id().to_string());
+/// Adds a receipt to a store; the sync asks about it within a minute.
+async fn note(deps: &OrdersDeps, store: &StoreRow, receipt: &ReceiptId) -> Result<(), OrdersError> {
+    let claim = Owner::request(deps.clock.new_id().to_string());
+    let log_id = LogId::from(deps.clock.new_id().to_string());
     let now = deps.clock.now();
-    match deps.store.claim_receipt(&store.id, receipt, &claim, log_id, now).await? {
+    match deps.table.claim_receipt(&store.id, receipt, &claim, log_id, now).await? {
         ReceiptClaim::Mine { log_id } => {
-            let log = LogRow::new(&store.id, &log_id, receipt, LogState::new(), now);
-            match deps.store.record(store, &claim, &log, now, deps.only_due, None).await? {
+            let log = LogRow::new(store.id.clone(), log_id, receipt.clone(), LogState::new(), now);
+            match deps.table.record(store, &claim, &log, now, deps.only_due, None).await? {
                 Some(_) => Ok(()),
                 None => Err(OrdersError::Contended { store: store.id.clone() }),
             }
         }
-        // It may have been asked about before there was such an order. One that is rescheduled has its time already.
+        // The receipt may have been refused before its order existed. A receipt that is rescheduled stays so.
         ReceiptClaim::Known(log) => {
             let Some(state) = reopened(&log.state).filter(|state| state.status == LogStatus::Failed) else {
                 return Ok(());
             };
             let mut changes = vec![(*log.clone(), log.next(state, now))];
             let only_due = deps.only_due;
-            deps.store.apply(store, &mut changes, now, |row| row.schedule(Some(now), only_due)).await.map(drop)
+            deps.table.apply(store, &mut changes, now, |row| row.schedule(Some(now), only_due)).await.map(drop)
         }
-        // The holder may die: then only another notice brings the receipt back.
+        // The claim's holder may die: the marketplace must send the notice again.
         ReceiptClaim::Busy => Err(OrdersError::Contended { store: store.id.clone() }),
     }
 }
@@ -127,19 +129,19 @@ fn shopify<'a>(
     secret: Option<&str>,
     header: impl Fn(&str) -> Option<&'a str>,
     body: &[u8],
-) -> Result<Notice, Received> {
+) -> Result<OrderNotice, Received> {
     let signature = header("x-shopify-hmac-sha256").unwrap_or_default();
     if secret.is_none_or(|secret| !signs_body(secret, signature, body)) {
         return Err(Received::Forged);
     }
-    // The signature covers the body alone, so that a header proves no more than who is meant.
+    // The signature covers the body only: headers are used to find the shop, and prove nothing.
     if !matches!(header("x-shopify-topic"), Some("orders/create" | "orders/paid")) {
         return Err(Received::Ignored);
     }
     let shop = header("x-shopify-shop-domain").ok_or(Received::Unreadable("X-Shopify-Shop-Domain"))?;
     let body: Value = serde_json::from_slice(body).map_err(|_| Received::Unreadable("body"))?;
     let receipt = body["id"].as_u64().ok_or(Received::Unreadable("id"))?;
-    Ok(Notice { shop: shop.to_owned(), receipt: receipt.to_string() })
+    Ok(OrderNotice { shop: shop.into(), receipt: receipt.to_string().into() })
 }
 
 fn etsy<'a>(
@@ -147,7 +149,7 @@ fn etsy<'a>(
     header: impl Fn(&str) -> Option<&'a str>,
     body: &[u8],
     now: jiff::Timestamp,
-) -> Result<Notice, Received> {
+) -> Result<OrderNotice, Received> {
     let of = |name| header(name).unwrap_or_default();
     let (id, at, signature) = (of("webhook-id"), of("webhook-timestamp"), of("webhook-signature"));
     let text = std::str::from_utf8(body).map_err(|_| Received::Forged)?;
@@ -166,10 +168,11 @@ fn etsy<'a>(
         _ => return Err(Received::Unreadable("shop_id")),
     };
     let receipt = body["resource_url"].as_str().and_then(|url| receipt_of(url, &shop));
-    Ok(Notice { receipt: receipt.ok_or(Received::Unreadable("resource_url"))?, shop })
+    let receipt = receipt.ok_or(Received::Unreadable("resource_url"))?;
+    Ok(OrderNotice { shop: shop.into(), receipt: receipt.into() })
 }
 
-/// The receipt that `…/shops/{shop}/receipts/{receipt}` names. The address itself is never called.
+/// The receipt in `…/shops/{shop}/receipts/{receipt}`. The URL itself is never called.
 fn receipt_of(url: &str, shop: &str) -> Option<String> {
     let path = url.split(['?', '#']).next()?;
     let mut parts = path.rsplit('/');

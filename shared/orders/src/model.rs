@@ -1,4 +1,4 @@
-//! What this workflow talks about: marketplaces, receipts and their outcomes.
+//! Marketplaces, receipts and their outcomes, and the ids of this workflow.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -6,8 +6,24 @@ use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 use std::time::Duration;
+use switchyard_core::id_type;
 
-/// A marketplace we import from.
+id_type! {
+    /// A store's id, a UUID v7.
+    pub StoreId;
+    /// What names a store in clients' calls, a UUID v7; anyone who has it may import for the store.
+    pub SyncToken;
+    /// A store's id at its marketplace.
+    pub ExternalStoreId;
+    /// A receipt, as the marketplace knows it: up to 255 characters.
+    pub ReceiptId;
+    /// Our id of a receipt's log, a UUID v7: ids sort by creation.
+    pub LogId;
+    /// An event's id, a UUID v7.
+    pub EventId;
+}
+
+/// A marketplace that orders are imported from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Marketplace {
@@ -20,10 +36,10 @@ pub enum Marketplace {
 }
 
 impl Marketplace {
-    /// All of them, in the order that error messages name them.
+    /// All marketplaces, in the order of error messages.
     pub const ALL: [Self; 3] = [Self::Etsy, Self::Shopify, Self::Amazon];
 
-    /// Its name on the wire.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Etsy => "etsy",
@@ -39,7 +55,7 @@ impl Display for Marketplace {
     }
 }
 
-/// Not one of the marketplaces; names are case-sensitive.
+/// An unknown name of a marketplace; names are case-sensitive.
 #[derive(Debug, thiserror::Error)]
 #[error("expected etsy, shopify or amazon")]
 pub struct UnknownMarketplace;
@@ -52,18 +68,18 @@ impl FromStr for Marketplace {
     }
 }
 
-/// An amount with two decimals, in hundredths of the currency's unit whatever that currency's own minor unit is.
+/// An amount with two decimals, in hundredths of the currency's main unit, for every currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Amount(i64);
 
 impl Amount {
-    /// So many whole units; beyond 92 quadrillion it stays there.
+    /// An amount of whole units, capped at 92 quadrillion.
     pub fn whole(units: i64) -> Self {
         Self(units.saturating_mul(100))
     }
 
-    /// `numerator / divisor`, rounded half away from zero; `None` when that is no amount.
+    /// `numerator / divisor`, rounded half away from zero; `None` when the divisor is not positive or the result too large.
     pub fn from_ratio(numerator: i64, divisor: i64) -> Option<Self> {
         if divisor <= 0 {
             return None;
@@ -73,7 +89,7 @@ impl Amount {
         i64::try_from((2 * hundredths + half) / (2 * divisor)).ok().map(Self)
     }
 
-    /// Reads `12.345`; `None` when it is no plain decimal.
+    /// Parses a plain decimal such as `12.345`; `None` when it is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let fraction = fraction.get(..fraction.len().min(9))?;
@@ -85,7 +101,7 @@ impl Amount {
         Self::from_ratio(format!("{whole}{fraction}").parse().ok()?, divisor)
     }
 
-    /// As a JSON number: `741`, `12.35`.
+    /// The amount as a JSON number: `741`, `12.35`.
     pub fn to_json(self) -> serde_json::Number {
         if self.0 % 100 == 0 {
             return (self.0 / 100).into();
@@ -100,62 +116,62 @@ impl Amount {
 /// What a marketplace says about a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is such an order.
+    /// The order exists.
     Found {
-        /// The marketplace's id of it.
+        /// The marketplace's id of the order.
         order_id: String,
         /// What was paid.
         amount: Amount,
-        /// Three letters, usually.
+        /// ISO 4217, as the marketplace sends it.
         currency: String,
     },
-    /// There is no such order.
+    /// The marketplace has no order for the receipt.
     Invalid,
     /// Too many calls.
     RateLimited {
-        /// The marketplace's own wish.
+        /// The wait that the marketplace asks for.
         retry_after: Option<Duration>,
-        /// Whether it concerns every call with these credentials, so that others need not be tried.
+        /// Whether the limit holds for every call with these credentials.
         account_wide: bool,
     },
     /// The credentials are refused.
     Auth,
     /// Any other refusal, with HTTP's reason phrase.
     Refused(String),
-    /// No usable answer: unreachable, timed out, nonsense, or our own credentials are not set.
+    /// No usable response: unreachable, timed out, malformed, or the platform's own credentials are not set.
     Unavailable,
 }
 
-/// Outcome of a receipt so far.
+/// The status of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogStatus {
-    /// Not answered yet; tried again.
+    /// Not answered yet; retried.
     Pending,
     /// Imported.
     Success,
-    /// Refused; tried again, but not indefinitely.
+    /// Refused; retried a limited number of times.
     Failed,
-    /// Put off by the marketplace; tried again.
+    /// Limited by the marketplace; retried.
     RateLimited,
 }
 
-/// A store's health, from its newest receipts.
+/// The status of a store, from its newest receipts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncStatus {
     /// No receipts yet.
     Pending,
-    /// The newest succeeded and none of the newest twenty is bad.
+    /// The newest succeeded, and none of the newest twenty failed or is rate limited.
     Success,
-    /// Some good, some bad.
+    /// Neither `success` nor `failed`.
     Partial,
-    /// The newest failed and none of the newest twenty is good.
+    /// The newest failed, and none of the newest twenty succeeded.
     Failed,
 }
 
 impl SyncStatus {
-    /// Its name on the wire.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -166,32 +182,32 @@ impl SyncStatus {
     }
 }
 
-/// The state of one receipt: what the columns of its row say.
+/// The state of one receipt, as its row stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogState {
-    /// Its outcome.
+    /// The status.
     pub status: LogStatus,
-    /// The order, once imported.
+    /// The marketplace's id of the order, once imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_id: Option<String>,
-    /// Its amount.
+    /// The order's amount.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
-    /// Its currency.
+    /// The order's currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
     /// Why it is not imported: a code, or `<Name>: <text>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_details: Option<String>,
-    /// How often the marketplace put it off or did not answer.
+    /// How often the marketplace limited the call or did not respond.
     pub attempt: u32,
-    /// How often the background sync found it refused.
+    /// How often the marketplace refused it when the sync asked.
     #[serde(default)]
     pub retries: u32,
-    /// When it may be tried again; absent means at once.
+    /// When it is retried; absent means at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_retry_at: Option<Timestamp>,
-    /// Whether it was refused too often; only a manual retry opens it again.
+    /// Whether it was refused too often; only a retry on request reopens it.
     #[serde(default)]
     pub retry_exhausted: bool,
     /// When it was imported.
@@ -200,7 +216,7 @@ pub struct LogState {
 }
 
 impl LogState {
-    /// A receipt that nobody asked about yet.
+    /// A receipt that the marketplace was not asked about yet.
     pub fn new() -> Self {
         Self {
             status: LogStatus::Pending,
@@ -216,12 +232,12 @@ impl LogState {
         }
     }
 
-    /// Whether the background sync has anything left to do for it.
+    /// Whether the sync still has to ask about it.
     pub fn is_unfinished(&self) -> bool {
         self.status != LogStatus::Success && !self.retry_exhausted
     }
 
-    /// The error as clients see it, without the name of its kind, so that first answers and replays are alike.
+    /// The error as clients see it, without the name of its kind, so that first responses and replays are alike.
     pub fn public_error(&self) -> &str {
         let text = self.error_details.as_deref().unwrap_or("Import failed");
         ["AuthError: ", "MarketplaceError: "].iter().find_map(|name| text.strip_prefix(name)).unwrap_or(text)
@@ -234,22 +250,22 @@ impl Default for LogState {
     }
 }
 
-/// What one run of a store's sync did.
+/// The counts of one run of a store's sync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
-    /// Rows asked about.
+    /// Receipts asked about.
     pub processed_count: u32,
     /// Imported.
     pub success_count: u32,
-    /// Refused, or not answered.
+    /// Refused, or without a response.
     pub failed_count: u32,
-    /// Put off.
+    /// Rate limited.
     pub rate_limited_count: u32,
 }
 
 impl Counts {
-    /// Counts one more row.
+    /// Counts one receipt.
     pub fn add(&mut self, status: LogStatus) {
         self.processed_count += 1;
         match status {

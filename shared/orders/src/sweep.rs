@@ -1,3 +1,5 @@
+//! The sweep: queues a job for each due store, and sends the events that are unsent.
+
 use crate::error::OrdersError;
 use crate::store::{WORKFLOW, is_event};
 use crate::sync::{SyncDeps, enqueue, send};
@@ -11,27 +13,27 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Swept {
-    /// Stores looked at.
+    /// Due stores that were found.
     pub scanned_stores: u64,
     /// Jobs queued.
     pub enqueued_jobs: u64,
-    /// Events sent that their job could not send.
+    /// Unsent events that were sent.
     pub resent_events: u64,
-    /// Rows that could not be dealt with; then the sweep as a whole is an error.
+    /// Rows that could not be processed; if there are any, the sweep returns an error.
     pub failed: u64,
 }
 
-/// Queues a job for every store that is due, and sends every event whose send did not happen. Each row is marked
-/// before it is acted on, so that sweeps may overlap and die at any point.
+/// Queues a job for every due store, and sends every unsent event. Each row's due time is moved before anything is sent, so
+/// that sweeps may overlap and die at any point.
 ///
 /// # Errors
-/// The due rows could not be listed, or some could not be dealt with, after all others were.
+/// The due rows could not be listed, or some could not be processed; all others were.
 pub async fn sweep(deps: &SyncDeps, deadline: Instant) -> Result<Swept, OrdersError> {
     let mut swept = Swept::default();
-    let (store, clock) = (&deps.orders.store, &deps.orders.clock);
-    let dealt =
-        outbox::sweep(store.table(), WORKFLOW, clock, deadline, async |row| deal_with(deps, row, &mut swept).await);
-    swept.failed = dealt.await?;
+    let (table, clock) = (&deps.orders.table, &deps.orders.clock);
+    let failed =
+        outbox::sweep(table.dynamo(), WORKFLOW, clock, deadline, async |row| process_due(deps, row, &mut swept).await);
+    swept.failed = failed.await?;
     metric::count("resent", swept.resent_events);
     tracing::info!(scanned_stores = swept.scanned_stores, enqueued_jobs = swept.enqueued_jobs, "scheduler_run");
     match swept.failed {
@@ -40,17 +42,17 @@ pub async fn sweep(deps: &SyncDeps, deadline: Instant) -> Result<Swept, OrdersEr
     }
 }
 
-async fn deal_with(deps: &SyncDeps, row: &DueRow, swept: &mut Swept) -> Result<(), OrdersError> {
-    let (store, now) = (&deps.orders.store, deps.orders.clock.now());
+async fn process_due(deps: &SyncDeps, row: &DueRow, swept: &mut Swept) -> Result<(), OrdersError> {
+    let (table, now) = (&deps.orders.table, deps.orders.clock.now());
     if is_dead_letter(&row.key()) {
-        let letters = DeadLetters::new(store.table().clone(), WORKFLOW);
+        let letters = DeadLetters::new(table.dynamo().clone(), WORKFLOW);
         swept.enqueued_jobs += u64::from(letters.send_due(row, &deps.jobs, now).await?);
         return Ok(());
     }
     if is_event(row) {
-        let taken = outbox::put_off(store.table(), &row.key(), &row.due, now.as_millisecond()).await?;
+        let taken = outbox::put_off(table.dynamo(), &row.key(), &row.due, now.as_millisecond()).await?;
         let Some(item) = taken else { return Ok(()) };
-        let event = store.event(item)?;
+        let event = table.event(item)?;
         if event.is_unsent() {
             send(deps, &event).await?;
             swept.resent_events += 1;
@@ -58,7 +60,7 @@ async fn deal_with(deps: &SyncDeps, row: &DueRow, swept: &mut Swept) -> Result<(
         return Ok(());
     }
     swept.scanned_stores += 1;
-    if let Some(store_id) = store.mark_queued(row, now).await? {
+    if let Some(store_id) = table.mark_queued(row, now).await? {
         enqueue(deps, &store_id, None).await?;
         swept.enqueued_jobs += 1;
     }

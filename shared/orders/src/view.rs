@@ -120,8 +120,8 @@ impl Order {
     pub(crate) fn of(row: &LogRow) -> Self {
         let state = &row.state;
         Self {
-            id: row.id.clone(),
-            receipt: row.receipt.clone(),
+            id: row.id.to_string(),
+            receipt: row.receipt.to_string(),
             status: state.status,
             order_id: state.order_id.clone(),
             amount: state.amount.map(Amount::to_json),

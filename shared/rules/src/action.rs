@@ -1,3 +1,5 @@
+//! Actions: whom a rule notifies, on which channel, with which text.
+
 use crate::condition::Condition;
 use crate::event::Event;
 use crate::issue::{Code, Issue, Report, child};
@@ -15,7 +17,7 @@ const MAX_DEPTH: usize = 4;
 const MAX_RECIPIENTS: usize = 20;
 const MAX_PARAMS: usize = 50;
 
-/// How a channel's texts are read, as far as it alone tells: a Telegram config may ask for HTML or MarkdownV2.
+/// The mark-up of a channel's texts; a Telegram config can choose HTML or MarkdownV2 instead.
 pub fn markup_of(channel: Channel) -> Markup {
     if channel == Channel::Slack { Markup::Slack } else { Markup::Plain }
 }
@@ -33,17 +35,17 @@ fn read_channel(value: &Value, at: &str, report: &mut Report) -> Option<Channel>
 /// One notification that a rule sends.
 #[derive(Clone, Debug)]
 pub struct Action {
-    /// Its place in the rule: `0`, and `0.fallback.1` for what stands in when that fails.
+    /// Its position in the rule: `0`, and `0.fallback.1` for a fallback of it.
     pub path: String,
     /// JSON Pointer of the action in the document.
     pub pointer: String,
-    /// How it travels.
+    /// The channel.
     pub channel: Channel,
-    /// The notification config to use; without one the caller picks one of the channel.
+    /// The notification config; `None` for the channel's default.
     pub config: Option<String>,
-    /// Whether a config's own destination goes before the recipients here, as legacy rules have it.
+    /// Whether a config's own destination takes precedence over these recipients, as in legacy rules.
     pub prefers_config: bool,
-    /// What is sent when this fails for good, in this order.
+    /// The actions that are tried, in this order, when this one is given up.
     pub fallback: Vec<Action>,
     pub(crate) when: Option<Condition>,
     pub(crate) to: Vec<Template>,
@@ -53,7 +55,7 @@ pub struct Action {
     pub(crate) template: Option<ProviderTemplate>,
 }
 
-/// A message that the provider holds, with blanks to fill in.
+/// A message template at the provider, with the values of its placeholders.
 #[derive(Clone, Debug)]
 pub(crate) struct ProviderTemplate {
     name: String,
@@ -66,46 +68,46 @@ pub(crate) struct ProviderTemplate {
 pub struct Message {
     /// The recipients that the rule names; none means the config's destination.
     pub to: Vec<String>,
-    /// One line, escaped for nothing.
+    /// One line, not escaped.
     pub subject: String,
-    /// Escaped for the markup that was asked for.
+    /// The text, escaped for the requested mark-up.
     pub text: String,
-    /// HTML, if the rule has any.
+    /// HTML, if the rule has a template for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
-    /// A message that the provider holds, instead of `text`.
+    /// A message template at the provider, sent instead of `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<FilledTemplate>,
-    /// Names that had no value.
+    /// Names without a value.
     pub warnings: Vec<Issue>,
 }
 
-/// A provider's own message, its blanks filled in.
+/// A message template at the provider, with rendered values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FilledTemplate {
-    /// As the provider calls it.
+    /// The template's name at the provider.
     pub name: String,
     /// Such as `en_US`.
     pub language: String,
-    /// The blanks, in order.
+    /// The values of the placeholders, in order.
     pub params: Vec<String>,
 }
 
 impl Action {
-    /// Whether its own condition, if it has one, holds.
+    /// Whether the action's own condition holds; without one it does.
     pub fn applies(&self, event: &Event<'_>) -> bool {
         self.when.as_ref().is_none_or(|when| when.holds(event))
     }
 
-    /// Its own condition.
+    /// The action's own condition.
     pub fn when(&self) -> Option<&Condition> {
         self.when.as_ref()
     }
 
-    /// Fills everything in. `markup` is how the receiving side reads `text`; see [`markup_of`].
+    /// Renders the templates. `markup` is the mark-up of `text`; see [`markup_of`].
     ///
     /// # Errors
-    /// See [`RenderError`]; the same event fails again.
+    /// See [`RenderError`]; it is never transient.
     pub fn render(&self, scope: &Scope<'_>, markup: Markup) -> Result<Message, RenderError> {
         let mut warnings = Vec::new();
         let mut line = |template: &Template| -> Result<String, RenderError> {

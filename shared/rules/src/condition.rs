@@ -1,4 +1,4 @@
-//! Conditions: how a tree of groups and leaves is read. `evaluate` says what one makes of an event.
+//! Conditions: parses a tree of groups and leaves. `evaluate` applies it to an event.
 
 use crate::issue::{Code, Report, child};
 use crate::operator::{Op, Test, read_test};
@@ -6,24 +6,24 @@ use crate::path::Path;
 use crate::term::Cast;
 use serde_json::Value;
 
-/// Groups within groups.
+/// The most levels of nested groups.
 const MAX_DEPTH: usize = 10;
-/// Leaves of one document.
+/// The most leaves of one document.
 const MAX_LEAVES: usize = 200;
 const MAX_GROUP: usize = 50;
 
-/// A condition, ready to evaluate.
+/// A parsed condition.
 #[derive(Clone, Debug)]
 pub enum Condition {
     /// `true`.
     Always,
-    /// Every one holds.
+    /// All of them hold.
     All(Vec<Condition>),
-    /// At least one holds.
+    /// At least one of them holds.
     Any(Vec<Condition>),
-    /// None holds.
+    /// None of them holds.
     None(Vec<Condition>),
-    /// It does not hold.
+    /// The condition does not hold.
     Not(Box<Condition>),
     /// A comparison.
     Leaf(Box<Leaf>),
@@ -37,15 +37,15 @@ pub struct Leaf {
     pub(crate) op: Op,
     pub(crate) test: Test,
     pub(crate) each: Each,
-    /// What the leaf is when its path is absent.
+    /// The leaf's result when its path is absent.
     pub(crate) missing: bool,
     pub(crate) ci: bool,
     pub(crate) cast: Cast,
-    /// `value` as it was written.
+    /// `value` as in the document.
     pub(crate) value: Value,
 }
 
-/// How many elements behind `[*]` have to pass.
+/// How many of the elements of `[*]` must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Each {
     Any,
@@ -54,7 +54,7 @@ pub(crate) enum Each {
 }
 
 impl Condition {
-    /// Reads the condition at `at`; everything wrong with it is in `report` when this is `None`.
+    /// Parses the condition at `at`. When this is `None`, `report` has the errors.
     pub(crate) fn read(value: &Value, at: &str, report: &mut Report) -> Option<Self> {
         let condition = read(value, at, 0, report)?;
         warn(&condition, at, report);
@@ -73,7 +73,7 @@ impl Condition {
         }
     }
 
-    /// What it is whatever the event, if that is plain.
+    /// The constant result of the condition, if it does not depend on the event.
     pub(crate) fn constant(&self) -> Option<bool> {
         let all = |parts: &[Self], wanted: bool| {
             if parts.iter().any(|part| part.constant() == Some(!wanted)) {
@@ -118,7 +118,7 @@ fn read(value: &Value, at: &str, depth: usize, report: &mut Report) -> Option<Co
         return None;
     }
     let items = report.array(&map[group], &at, 1..=MAX_GROUP)?;
-    // All of them first, so that every mistake is found.
+    // All parts are parsed first, so that every error is reported.
     let parts: Vec<_> =
         items.iter().enumerate().map(|(number, item)| read(item, &child(&at, number), depth + 1, report)).collect();
     let parts = parts.into_iter().collect::<Option<_>>()?;
@@ -176,7 +176,7 @@ fn read_leaf(value: &Value, at: &str, report: &mut Report) -> Option<Leaf> {
 
     let (ci, op, value) = (ci.unwrap_or(Some(false)), op?, map.get("value"));
     let options = (cast.unwrap_or(Cast::None), ci.unwrap_or(false));
-    // Without a known `as` the value cannot be judged.
+    // Without a known `as` the value cannot be checked.
     let test = cast.and_then(|_| read_test(op, value, &child(at, "value"), options, report));
     Some(Leaf {
         pointer: at.into(),
@@ -191,7 +191,7 @@ fn read_leaf(value: &Value, at: &str, report: &mut Report) -> Option<Leaf> {
     })
 }
 
-/// Says which parts can never make a difference.
+/// Warns of parts that cannot change the result.
 fn warn(condition: &Condition, at: &str, report: &mut Report) {
     let (group, parts) = match condition {
         Condition::All(parts) => ("all", parts),
@@ -201,7 +201,7 @@ fn warn(condition: &Condition, at: &str, report: &mut Report) {
         Condition::Always | Condition::Leaf(_) => return,
     };
     let at = child(at, group);
-    // One part of this value decides for all the others.
+    // One part with this value decides the group.
     let decisive = parts.iter().position(|part| part.constant() == Some(group != "all"));
     for (number, part) in parts.iter().enumerate() {
         let at = child(&at, number);

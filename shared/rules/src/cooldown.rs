@@ -1,3 +1,5 @@
+//! Cooldowns: how long a rule stays quiet after it fired.
+
 use crate::event::Event;
 use crate::group;
 use crate::issue::{Report, child};
@@ -6,28 +8,28 @@ use crate::time::read_duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Events that are remembered, so that a repetition changes nothing.
-const REMEMBERED: usize = 64;
+/// The most remembered events: a duplicate of one changes nothing.
+const MAX_REMEMBERED: usize = 64;
 
-/// How long a rule is quiet after firing.
+/// A cooldown: how long a group of a rule does not fire again.
 #[derive(Clone, Debug)]
 pub struct Cooldown {
     for_ms: i64,
     by: Vec<Path>,
 }
 
-/// A group's last firing. Stored until it is over, and as long again for the number of suppressed ones.
+/// A group's last firing. Stored for twice the cooldown, so that the next firing knows the number of suppressed ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CooldownState {
     /// The event that fired.
     fired_by: String,
-    /// Exclusive, milliseconds since 1970.
+    /// When the cooldown ends (exclusive), milliseconds since 1970.
     until_ms: i64,
-    /// What that firing was told of earlier ones held back.
+    /// The number of suppressed firings that this firing reported.
     offered: u64,
-    /// Held back since.
+    /// Firings suppressed since then.
     suppressed: u64,
-    /// Other events and their outcomes, the newest last.
+    /// Other remembered events and their outcomes, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     seen: Vec<(String, Cooled)>,
 }
@@ -36,22 +38,22 @@ pub struct CooldownState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Cooled {
-    /// It goes on.
+    /// The rule fires.
     Fires {
-        /// Held back since the firing before it.
+        /// Firings suppressed since the previous one.
         suppressed: u64,
     },
-    /// It is too soon.
+    /// The firing is suppressed.
     Suppressed,
 }
 
 impl CooldownState {
-    /// When the quiet ends, milliseconds since 1970.
+    /// When the cooldown ends, milliseconds since 1970.
     pub fn until_ms(&self) -> i64 {
         self.until_ms
     }
 
-    /// The event that began it.
+    /// The event that fired.
     pub fn fired_by(&self) -> &str {
         &self.fired_by
     }
@@ -65,23 +67,23 @@ impl CooldownState {
 
     fn remember(&mut self, event_id: String, outcome: Cooled) {
         self.seen.push((event_id, outcome));
-        self.seen.drain(..self.seen.len().saturating_sub(REMEMBERED));
+        self.seen.drain(..self.seen.len().saturating_sub(MAX_REMEMBERED));
     }
 }
 
 impl Cooldown {
-    /// The group of `event`, as stable text. Absent values are null, which is a group like any other.
+    /// The group of `event`, as stable text; absent values count as null.
     pub fn group(&self, event: &Event<'_>) -> String {
         group::key(&self.by, event, false).unwrap_or_default()
     }
 
-    /// Milliseconds.
+    /// The duration in milliseconds.
     pub fn for_ms(&self) -> i64 {
         self.for_ms
     }
 
-    /// Lets an event through unless the group fired less than so long ago; what is held back does not make it longer.
-    /// An event that the state still knows changes nothing and has its outcome again.
+    /// Suppresses an event if its group fired within the cooldown; suppressed events do not prolong it. A remembered event
+    /// changes nothing and returns its earlier outcome.
     pub fn step(&self, state: Option<CooldownState>, event_id: &str, at_ms: i64) -> (CooldownState, Cooled) {
         let mut fired = CooldownState {
             fired_by: event_id.to_owned(),

@@ -1,3 +1,5 @@
+//! Digests: several firings gathered into one message.
+
 use crate::event::Event;
 use crate::group;
 use crate::issue::{Report, child};
@@ -7,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 const DEFAULT_MAX: i64 = 100;
-/// Events of closed windows that are remembered.
-const REMEMBERED: usize = 64;
+/// The most remembered events of closed windows.
+const MAX_REMEMBERED: usize = 64;
 
-/// How a rule gathers several firings into one message.
+/// A digest: several firings of a rule in one message.
 #[derive(Clone, Debug)]
 pub struct Digest {
     window_ms: i64,
@@ -19,14 +21,14 @@ pub struct Digest {
     lead: bool,
 }
 
-/// A group's window. It holds ids; anyone who sends the digest loads the events. Starts from its default.
+/// A group's state: its open window with the ids of events. A new group starts with the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DigestState {
     /// The open window, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<Window>,
-    /// Events of closed windows and their outcomes, the newest last.
+    /// Remembered events of closed windows and their outcomes, newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     seen: Vec<(String, Digested)>,
 }
@@ -37,7 +39,7 @@ struct Window {
     /// The event that was sent at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     lead: Option<String>,
-    /// In the order of their coming.
+    /// The events, in the order of receipt.
     entries: Vec<Entry>,
 }
 
@@ -46,7 +48,7 @@ struct Window {
 pub struct Entry {
     /// The event's id.
     pub event_id: String,
-    /// When it came in, milliseconds since 1970.
+    /// When it was received, milliseconds since 1970.
     pub at_ms: i64,
 }
 
@@ -54,33 +56,33 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Digested {
-    /// It is sent at once, by itself, and opened a window.
+    /// The event is sent at once, by itself, and opened a window.
     Lead,
-    /// It is kept, and opened a window.
+    /// The event opened a window, and waits in it.
     Opened,
-    /// It is kept.
+    /// The event waits in the open window.
     Kept,
-    /// It is kept, and was the last that the window holds.
+    /// The event filled the window.
     Filled,
 }
 
-/// A closed window: one message. Without entries there is none to send.
+/// A closed window: one message, or none without entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// When the window opened, milliseconds since 1970; names it within its group.
+    /// When the window opened, milliseconds since 1970; identifies it within its group.
     pub opened_ms: i64,
-    /// The oldest first.
+    /// The events, oldest first.
     pub entries: Vec<Entry>,
 }
 
-/// What a step of a digest left.
+/// Outcome of a digest's step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigestStep {
-    /// To store.
+    /// The state to store.
     pub state: DigestState,
     /// Outcome of the event.
     pub outcome: Digested,
-    /// Windows that closed by it, to send now, the older first: one whose time was over already, and one that is full.
+    /// Windows that closed and are to be sent now, oldest first: one whose time was over, and one that is full.
     pub closed: Vec<Batch>,
 }
 
@@ -98,7 +100,7 @@ impl DigestState {
         };
         let kept = entries.iter().enumerate().map(|(number, entry)| (entry.event_id.clone(), outcome(number)));
         self.seen.extend(lead.iter().map(|id| (id.clone(), Digested::Lead)).chain(kept));
-        self.seen.drain(..self.seen.len().saturating_sub(REMEMBERED));
+        self.seen.drain(..self.seen.len().saturating_sub(MAX_REMEMBERED));
         entries.sort_by_key(|entry| entry.at_ms);
         (!entries.is_empty()).then_some(Batch { opened_ms, entries })
     }
@@ -131,8 +133,8 @@ impl Digest {
         self.window_ms
     }
 
-    /// Adds an event. The first opens a window, which closes after a fixed time or when it is full; one whose time is
-    /// over closes first. An event that the state still knows changes nothing and has its outcome again.
+    /// Adds an event. The first opens a window, which closes after a fixed time or when it is full. A window whose time is
+    /// over closes first. A remembered event changes nothing and returns its earlier outcome.
     pub fn step(&self, mut state: DigestState, event_id: &str, at_ms: i64) -> DigestStep {
         if let Some(outcome) = state.outcome_of(event_id) {
             return DigestStep { state, outcome, closed: Vec::new() };
@@ -165,7 +167,7 @@ impl Digest {
         DigestStep { state, outcome: Digested::Filled, closed }
     }
 
-    /// Closes the window if its time is over at `now_ms`; `None` when it is not, or holds nothing to send.
+    /// Closes the window if its time is over at `now_ms`; `None` when it is not, or when the window is empty.
     pub fn close_due(&self, state: &mut DigestState, now_ms: i64) -> Option<Batch> {
         if state.closes_ms(self).is_some_and(|closes| closes <= now_ms) { state.close() } else { None }
     }

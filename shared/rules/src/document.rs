@@ -1,4 +1,4 @@
-//! A rule, once it is read. `parse` says what its document may look like.
+//! A parsed rule. `parse` defines its document.
 
 use crate::action::Action;
 use crate::condition::Condition;
@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use switchyard_core::Channel;
 
-/// A rule: everything that can be worked out beforehand is.
+/// A rule, compiled for evaluation.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// For people, 1 to 150 characters.
+    /// The name, 1 to 150 characters.
     pub name: String,
-    /// The events it is for.
+    /// The types of events that it applies to.
     pub event_type: TypePattern,
-    /// Whether it is evaluated at all, if the document says so; it is when nobody does.
+    /// Whether it is active or paused; active when the document does not say.
     pub status: Option<Status>,
-    /// Higher ones go first; -1000 to 1000.
+    /// -1000 to 1000; rules with a higher priority are evaluated first.
     pub priority: i64,
-    /// For people.
+    /// The description.
     pub description: Option<String>,
-    /// What it does.
+    /// The condition and the actions.
     pub definition: Definition,
 }
 
@@ -32,42 +32,42 @@ pub struct Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It is.
+    /// The rule is evaluated.
     Active,
-    /// It is not.
+    /// The rule is not evaluated.
     Paused,
 }
 
-/// What a rule does, and when.
+/// A rule's condition, state and actions.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// Whether it was written in schema 1.
+    /// Whether the document has schema 1.
     pub is_legacy: bool,
-    /// What has to hold of an event.
+    /// The condition.
     pub when: Condition,
-    /// How many of them it takes.
+    /// The threshold.
     pub threshold: Option<Threshold>,
-    /// How long it is quiet after firing.
+    /// The cooldown.
     pub cooldown: Option<Cooldown>,
-    /// How it gathers several firings into one message.
+    /// The digest.
     pub digest: Option<Digest>,
-    /// What it sends, in order.
+    /// The actions, in order.
     pub actions: Vec<Action>,
 }
 
 /// An event type, a prefix of several, or all of them. Case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TypePattern {
-    /// This one.
+    /// One type.
     Exact(String),
-    /// `payment.*`: everything below `payment.`, not `payment` itself. Kept with its dot.
+    /// `payment.*`: all types that begin with `payment.`. Stored with the dot.
     Prefix(String),
     /// `*`.
     Any,
 }
 
 impl TypePattern {
-    /// Whether events of type `kind` are meant.
+    /// Whether it matches events of type `kind`.
     pub fn matches(&self, kind: &str) -> bool {
         match self {
             Self::Exact(exact) => exact == kind,
@@ -96,13 +96,12 @@ impl TypePattern {
 }
 
 impl Rule {
-    /// Whether it is not paused and meant for events of type `kind`.
+    /// Whether the rule is active and applies to events of type `kind`.
     pub fn is_for(&self, kind: &str) -> bool {
         self.status != Some(Status::Paused) && self.event_type.matches(kind)
     }
 
-    /// Every action, fallbacks after what they stand in for. Their pointers, channels and configs are what only
-    /// someone with the stored configs can judge.
+    /// Every action, with its fallbacks after it, so that the caller can check their configs.
     pub fn actions(&self) -> Vec<&Action> {
         fn gather<'a>(actions: &'a [Action], found: &mut Vec<&'a Action>) {
             for action in actions {
@@ -120,7 +119,7 @@ impl Rule {
         self.definition.actions.iter().filter(|action| action.applies(event))
     }
 
-    /// The channels it uses, fallbacks included, each once.
+    /// The channels of all actions and fallbacks, each once.
     pub fn channels(&self) -> Vec<Channel> {
         let used = |channel: &Channel| self.actions().iter().any(|action| action.channel == *channel);
         Channel::ALL.into_iter().filter(used).collect()

@@ -1,3 +1,5 @@
+//! Dry runs: what a rule would do about an event, without state or messages.
+
 use crate::action::{Action, markup_of};
 use crate::cooldown::{Cooldown, Cooled};
 use crate::document::{Rule, Status};
@@ -17,18 +19,18 @@ use switchyard_core::Channel;
 pub struct DryRun {
     /// Whether the rule is for events of this type.
     pub type_matched: bool,
-    /// Whether its condition holds.
+    /// Whether the condition holds.
     pub matched: bool,
-    /// Whether it would send anything.
+    /// Whether the rule would send a message.
     pub would_fire: bool,
-    /// What keeps it from firing.
+    /// The stage that keeps the rule from firing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<StoppedBy>,
     /// Every comparison of the rule and of its actions.
     pub trace: Vec<Trace>,
-    /// What it would send.
+    /// The messages that it would send.
     pub renders: Vec<Render>,
-    /// Names that had no value, and texts that could not be rendered.
+    /// Names without a value, and texts that could not be rendered.
     pub warnings: Vec<Issue>,
 }
 
@@ -38,9 +40,9 @@ pub struct DryRun {
 pub enum StoppedBy {
     /// The condition does not hold.
     When,
-    /// Too few of them.
+    /// The threshold is not reached.
     Threshold,
-    /// Too soon.
+    /// The cooldown is not over.
     Cooldown,
     /// The rule is paused.
     Paused,
@@ -51,18 +53,18 @@ pub enum StoppedBy {
 pub struct Render {
     /// The action's number.
     pub action: usize,
-    /// How it travels.
+    /// The channel.
     pub channel: Channel,
-    /// The recipients, as far as the rule names them; `#webhook` where the config's URL decides.
+    /// The recipients in the rule; `#webhook` where the config's URL decides.
     pub to: Vec<String>,
-    /// Of channels that have subjects.
+    /// The subject, on channels that have one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// The text.
     pub text: String,
 }
 
-/// What a dry run is told of the past, instead of any stored state.
+/// The past that a dry run assumes, in place of stored state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Past<'a> {
     /// Earlier events of the rule, in any order; each needs an id of its own.
@@ -71,7 +73,7 @@ pub struct Past<'a> {
     pub last_fired_at: Option<Timestamp>,
 }
 
-/// What `rule` would do about `event`; of `rule_id` and `version` only templates make use.
+/// What `rule` would do about `event`. Templates use `rule_id` and `version`.
 pub fn dry_run(rule: &Rule, (rule_id, version): (&str, u64), event: &Event<'_>, past: Past<'_>) -> DryRun {
     let definition = &rule.definition;
     let type_matched = rule.event_type.matches(event.kind);

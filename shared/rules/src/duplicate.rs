@@ -1,4 +1,4 @@
-//! Keys that appear twice, which a JSON reader silently drops.
+//! Keys that appear twice in an object, which JSON parsers silently drop.
 
 use crate::issue::{Code, Report, child};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -8,7 +8,7 @@ use std::fmt::{self, Formatter};
 /// Reports every key of `text` that its object has already; `text` is JSON.
 pub(crate) fn find_duplicates(text: &str, report: &mut Report) {
     let mut reader = serde_json::Deserializer::from_str(text);
-    // Whatever is wrong with the text itself was found before.
+    // Syntax errors were reported before.
     let _ = Walk { at: String::new(), report }.deserialize(&mut reader);
 }
 

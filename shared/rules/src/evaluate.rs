@@ -1,5 +1,5 @@
-//! What a condition makes of an event. Nothing is parsed or copied here, and nothing fails: what cannot be compared
-//! does not hold.
+//! Evaluates a condition for an event. Nothing is parsed or copied, and nothing fails: a comparison of different types does
+//! not hold.
 
 use crate::condition::{Condition, Each, Leaf};
 use crate::event::Event;
@@ -10,39 +10,39 @@ use crate::time::shifted;
 use crate::trace::{Note, Trace, cut};
 use serde_json::Value;
 
-/// The most that one evaluation may cost, in comparisons. Every element behind `[*]`, every value of a list and every
-/// few hundred bytes of a searched text are one.
+/// The most comparisons of one evaluation. Every element of `[*]`, every value of a list and every few hundred bytes of a
+/// searched text count as one.
 pub const MAX_VISITS: u64 = 1_000_000;
 
-/// Bytes of a text that a pattern is tried on.
+/// The most bytes of a text that a pattern is matched with.
 const MAX_SUBJECT: usize = 64 * 1024;
 
-/// Bytes of text that cost as much as a comparison.
+/// Bytes of text that count as one comparison.
 const SEARCHED: usize = 256;
-/// The same of a pattern, for each of its places that a byte may be tried at.
+/// Bytes that count as one comparison for a pattern, for each position of the pattern.
 const MATCHED: usize = 16;
 
-/// Elements that a trace shows of `[*]`.
+/// The most elements of `[*]` that a trace shows.
 const SHOWN: usize = 20;
 
 /// The result of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evaluation {
-    /// Whether the condition holds; never when it was too costly to tell.
+    /// Whether the condition holds; false when the evaluation was stopped.
     pub holds: bool,
-    /// What it cost, in comparisons.
+    /// The number of comparisons.
     pub visits: u64,
-    /// Whether it was given up at [`MAX_VISITS`].
+    /// Whether the evaluation was stopped at [`MAX_VISITS`].
     pub is_exhausted: bool,
 }
 
 impl Condition {
-    /// Whether it holds for `event`; false when that is too costly to tell.
+    /// Whether it holds for `event`; false when the evaluation was stopped at [`MAX_VISITS`].
     pub fn holds(&self, event: &Event<'_>) -> bool {
         self.evaluate(event).holds
     }
 
-    /// Evaluates it, no further than it takes.
+    /// Evaluates the condition; stops as soon as the result is known.
     pub fn evaluate(&self, event: &Event<'_>) -> Evaluation {
         let mut run = Run { event, visits: 0 };
         let holds = run.condition(self);
@@ -50,7 +50,7 @@ impl Condition {
         Evaluation { holds: holds && !is_exhausted, visits: run.visits, is_exhausted }
     }
 
-    /// How every leaf goes, also those that [`Condition::evaluate`] need not look at; in the order of the document.
+    /// The result of every leaf, in the order of the document, also of those that [`Condition::evaluate`] skips.
     pub fn trace(&self, event: &Event<'_>) -> Vec<Trace> {
         let mut leaves = Vec::new();
         self.leaves(&mut leaves);
@@ -86,7 +86,7 @@ fn shown(term: Term<'_>) -> Value {
     }
 }
 
-/// What a leaf comes to: false when it cannot be told, and what its author chose when something is absent.
+/// The result of a leaf: false when the values cannot be compared, and the document's choice when one is absent.
 fn settled(leaf: &Leaf, outcome: Result<bool, Note>) -> bool {
     match outcome {
         Ok(holds) => holds,
@@ -141,7 +141,7 @@ impl Run<'_, '_> {
 
     fn each(&mut self, leaf: &Leaf, elements: &[Value]) -> Result<bool, Note> {
         let mut mismatch = None;
-        // The first element of this result settles the matter.
+        // The first element with this result decides.
         let settling = leaf.each != Each::All;
         for element in elements {
             self.spend(1)?;
@@ -201,7 +201,7 @@ impl Run<'_, '_> {
                 self.spend(text.len().saturating_mul(pattern.places) / MATCHED)?;
                 Ok(pattern.regex.is_match(&text))
             }
-            // Absence was dealt with before.
+            // Absent values were handled before.
             Test::Exists(wanted) => Ok(*wanted),
             Test::IsNull(wanted) => Ok(term.is_null() == *wanted),
             Test::Kinds(kinds) => Ok(kinds.contains(&term.kind())),
@@ -233,7 +233,7 @@ impl Run<'_, '_> {
         Ok(order(term, low, leaf.cast)?.is_ge() && order(term, high, leaf.cast)?.is_le())
     }
 
-    /// Whether any value of `list` is the one; a mismatch only when none is even of its kind.
+    /// Whether `list` has the value; a type mismatch only when no value has its type.
     fn is_in(&mut self, list: &List, mut is_it: impl FnMut(Term<'_>) -> Result<bool, Note>) -> Result<bool, Note> {
         let mut comparable = false;
         let mut is_empty = false;

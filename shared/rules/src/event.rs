@@ -1,39 +1,41 @@
+//! An event and its tenant, as rules and templates see them.
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use switchyard_core::iso_millis;
 
-/// An event, as rules and templates see it. Borrowed throughout: looking at one copies nothing.
+/// An event, as rules and templates see it. All parts are borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// Its id.
+    /// The event's id.
     pub id: &'a str,
-    /// Its type, such as `payment.failed`.
+    /// The event's type, such as `payment.failed`.
     pub kind: &'a str,
-    /// Its payload.
+    /// The payload.
     pub payload: &'a Value,
-    /// Who sent it, if they said.
+    /// The source, if the event has one.
     pub source: Option<&'a str>,
-    /// When it happened, as its sender says.
+    /// When it happened, according to the sender.
     pub occurred_at: Timestamp,
-    /// When it came in: what rules call now, so that a repetition finds what the first evaluation found.
+    /// When it was received. Rules use it as the current time, so that a second evaluation has the same result.
     pub received_at: Timestamp,
-    /// Whose it is.
+    /// The tenant.
     pub tenant: Tenant<'a>,
 }
 
-/// What rules may know of a tenant.
+/// A tenant, as rules and templates see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Tenant<'a> {
-    /// Its slug.
+    /// The slug.
     pub slug: &'a str,
-    /// Its plan.
+    /// The plan.
     pub plan: &'a str,
-    /// Its name.
+    /// The name.
     pub name: &'a str,
 }
 
 impl Event<'_> {
-    /// As JSON: `{id,type,payload,source,occurredAt,receivedAt}`, times in RFC 3339 with milliseconds.
+    /// The event as JSON: `{id,type,payload,source,occurredAt,receivedAt}`, times in RFC 3339 with milliseconds.
     pub fn to_json(&self) -> Value {
         json!({
             "id": self.id, "type": self.kind, "payload": self.payload, "source": self.source,

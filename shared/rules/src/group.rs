@@ -1,4 +1,4 @@
-//! The `by` of thresholds, cooldowns and digests: events with equal values belong together.
+//! The `by` of thresholds, cooldowns and digests: events with equal values form a group.
 
 use crate::event::Event;
 use crate::number::Num;
@@ -7,8 +7,8 @@ use crate::term::Term;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// One text for each combination of values, the same for equal ones however they are written: compact JSON, an array
-/// with one value per path. Absent values are `null`; `None` when there is one and `need_all` says so.
+/// The key of a group: a compact JSON array with one value per path, in a canonical form. Absent values are `null`; with
+/// `need_all` the key is `None` when a value is absent.
 pub(crate) fn key(paths: &[Path], event: &Event<'_>, need_all: bool) -> Option<String> {
     let mut key = String::from("[");
     for (number, path) in paths.iter().enumerate() {
@@ -25,7 +25,7 @@ pub(crate) fn key(paths: &[Path], event: &Event<'_>, need_all: bool) -> Option<S
     Some(key)
 }
 
-/// One text for equal values, however they are written: compact, keys sorted, numbers by their value.
+/// The canonical form of a value: compact, keys sorted, numbers by their value.
 pub fn canonical_text(value: &Value) -> String {
     let mut text = String::new();
     canonical_json(value, &mut text);
@@ -43,7 +43,7 @@ fn canonical_json(value: &Value, out: &mut String) {
     match value {
         Value::Number(number) => match Num::from_json(number) {
             Some(number) => out.push_str(&number.canonical()),
-            // Beyond all floats, the text is all there is.
+            // Outside the range of `f64` the text is used.
             None => out.push_str(&number.to_string()),
         },
         Value::Array(items) => {
@@ -62,7 +62,7 @@ fn canonical_json(value: &Value, out: &mut String) {
             out.push('{');
             for (number, (key, item)) in pairs.into_iter().enumerate() {
                 let comma = if number > 0 { "," } else { "" };
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(out, "{comma}{}:", Value::from(key.as_str()));
                 canonical_json(item, out);
             }

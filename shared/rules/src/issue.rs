@@ -1,33 +1,35 @@
+//! Errors and warnings about a rule's document: their codes, pointers and messages.
+
 use crate::operator::PatternSize;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Most mistakes, and most warnings, that one check reports.
+/// The most errors, and the most warnings, of one check.
 pub const MAX_ISSUES: usize = 50;
 
-/// What kind of mistake, or of warning, an [`Issue`] is; `snake_case` on the wire.
+/// The code of an [`Issue`]; `snake_case` in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "IssueCode")]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// A key that means nothing here, or one that appears twice.
+    /// An unknown key, or one that appears twice.
     UnknownKey,
-    /// A key that has to be there; the pointer is where it belongs.
+    /// A required key is absent; the pointer is its place.
     MissingKey,
-    /// No such operator.
+    /// An unknown operator.
     UnknownOperator,
-    /// Not a path, or not one that may stand here.
+    /// Not a path, or one that is not allowed here.
     BadPath,
-    /// Of the right type, but not a value that is allowed.
+    /// A value of the right type that is not allowed.
     BadValue,
-    /// Of a type that cannot be right.
+    /// A value of the wrong type.
     ValueType,
     /// A pattern that does not compile, or is too large.
     BadRegex,
     /// Not a duration, or one out of range.
     BadDuration,
-    /// `all`, `any` or `none` of nothing.
+    /// An empty `all`, `any` or `none`.
     EmptyGroup,
     /// Nested too deeply.
     TooDeep,
@@ -39,9 +41,9 @@ pub enum Code {
     BadTemplate,
     /// Not an IANA time zone.
     BadTimezone,
-    /// No such channel.
+    /// An unknown channel.
     UnknownChannel,
-    /// No such notification config. Only who has them can tell.
+    /// An unknown notification config.
     UnknownConfig,
     /// A legacy condition other than `equals`.
     UnknownCondition,
@@ -51,31 +53,31 @@ pub enum Code {
     LegacyNonScalar,
     /// Warning: the condition holds for every event.
     AlwaysTrue,
-    /// Warning: no active config of the channel. Only who has them can tell.
+    /// Warning: the channel has no active config.
     NoActiveConfig,
-    /// Warning: this part can never make a difference.
+    /// Warning: this part cannot change the result.
     UnreachableBranch,
-    /// Warning: braces in a legacy text, which is sent as it stands.
+    /// Warning: braces in a legacy text, which is sent unchanged.
     LegacyBracesNotInterpolated,
-    /// Warning of a rendering: a name had no value and printed nothing.
+    /// Warning of a rendering: a name has no value and prints nothing.
     MissingValue,
 }
 
-/// One mistake, or one warning, of a rule document.
+/// One error or warning about a rule's document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Issue {
     /// JSON Pointer from the document's root, such as `/definition/when/all/0/op`.
     pub pointer: String,
-    /// What kind it is.
+    /// The code.
     pub code: Code,
-    /// For people.
+    /// The message.
     pub message: String,
-    /// What was probably meant.
+    /// What the author probably meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
-/// `at` and one step further, escaped.
+/// The JSON Pointer of a member.
 pub(crate) fn child(at: &str, token: impl std::fmt::Display) -> String {
     let token = token.to_string();
     if token.contains(['~', '/']) {
@@ -84,14 +86,14 @@ pub(crate) fn child(at: &str, token: impl std::fmt::Display) -> String {
     format!("{at}/{token}")
 }
 
-/// Everything that a check finds on its way through a document.
+/// Collects the errors and warnings of a check.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) issues: Vec<Issue>,
     pub(crate) warnings: Vec<Issue>,
-    /// Leaves so far, over all conditions of the document.
+    /// The number of leaves so far, in all conditions of the document.
     pub(crate) leaves: usize,
-    /// Patterns so far.
+    /// The patterns so far.
     pub(crate) patterns: Vec<PatternSize>,
 }
 
@@ -120,7 +122,7 @@ impl Report {
         }
     }
 
-    /// `value` as an object that has no keys but `keys`.
+    /// `value` as an object that may have `keys` only.
     pub(crate) fn object<'v>(&mut self, value: &'v Value, at: &str, keys: &[&str]) -> Option<&'v Map<String, Value>> {
         let Value::Object(map) = value else {
             self.issue(at, Code::ValueType, "expected an object");

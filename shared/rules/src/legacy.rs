@@ -1,4 +1,4 @@
-//! Rules of schema 1: `equals` on the payload's own members, texts sent as they stand.
+//! Rules of schema 1: `equals` on the payload's own members, and texts that are sent unchanged.
 
 use crate::action::{Action, read_kind};
 use crate::condition::{Condition, Each, Leaf};

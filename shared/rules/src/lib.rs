@@ -1,13 +1,12 @@
-//! The rules of Signals: what a rule document may say, and what it makes of an event.
+//! The rules of Signals: parses rule documents and evaluates events.
 //!
-//! Nothing here does any I/O or knows the time; callers hand in events and stored state, and store what comes back.
+//! Nothing here does I/O or reads the clock: callers pass in events and stored state, and store the returned state.
 //!
-//! Read in this order: `document` is a whole rule, and [`parse()`] and [`parse_text`] read one, once for many events;
-//! what is wrong with it are `issue`s. A rule looks at an [`Event`] along a `path`; `condition` is the tree of its
-//! comparisons, `operator` and `operand` the two halves of one, `evaluate` what they make of an event, `trace` what a dry
-//! run shows of that. Then come `threshold`, `cooldown` and `digest`: state and a step function each. `action` is what is
-//! sent, through `template` with the names of `scope`, escaped by `markup`. `legacy` reads the rules of schema 1, and
-//! [`dry_run()`] shows all of it at once.
+//! Read in this order: `document` is a whole rule; [`parse()`] and [`parse_text`] parse one and report its `issue`s. A
+//! `path` names a value of an [`Event`]; `condition` is the tree of comparisons, `operator` and `operand` the parts of one;
+//! `evaluate` applies them to an event, and `trace` records that for a dry run. `threshold`, `cooldown` and `digest` have a
+//! state and a step function each. `action` is a notification, rendered by `template` with the names of `scope` and escaped
+//! by `markup`. `legacy` parses the rules of schema 1, and [`dry_run()`] runs all of this at once.
 //!
 //! An event goes through a rule like this: [`Rule::is_for`] its type, [`Condition::holds`], [`Threshold::step`],
 //! [`Cooldown::step`], [`Digest::step`], then [`Rule::actions_for`] it and [`Action::render`].

@@ -1,11 +1,13 @@
+//! Mark-up of texts, and how values are escaped for it.
+
 use std::borrow::Cow;
 
-/// What a text is read as where it goes, and so what has to be escaped in values that are put into it.
+/// The mark-up of a text, which decides how values in it are escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Markup {
-    /// Nothing is.
+    /// Plain text: nothing is escaped.
     Plain,
-    /// HTML of mails and of Telegram.
+    /// HTML, of emails and Telegram.
     Html,
     /// Slack's mrkdwn: `&`, `<` and `>`.
     Slack,
@@ -14,7 +16,7 @@ pub enum Markup {
 }
 
 impl Markup {
-    /// `text`, so that it stands for itself.
+    /// Escapes `text`.
     pub fn escape(self, text: &str) -> Cow<'_, str> {
         match self {
             Self::Plain => Cow::Borrowed(text),

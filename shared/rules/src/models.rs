@@ -1,4 +1,4 @@
-//! Thresholds, cooldowns and digests against models that keep every event and count again.
+//! Thresholds, cooldowns and digests, compared with simple models that store every event.
 
 use crate::issue::Report;
 use crate::testing::event;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An event of a sequence: its id, its second and what it carries.
+/// An event of a sequence: its id, its second and its value.
 #[derive(Clone, Debug)]
 struct Seen {
     id: String,
@@ -16,7 +16,7 @@ struct Seen {
     value: i64,
 }
 
-/// Events in the order of their coming, some of them again shortly after.
+/// Events in the order of receipt, some of them duplicated shortly after.
 fn sequence() -> impl Strategy<Value = Vec<Seen>> {
     let step = (prop_oneof![3 => 0..5_i64, 1 => 5..40_i64], 0..6_i64, prop::option::weighted(0.2, 1..4_usize));
     prop::collection::vec(step, 1..80).prop_map(|steps| {
@@ -36,7 +36,7 @@ fn threshold(value: &Value) -> Threshold {
     Threshold::read(value, "", &mut Report::default()).unwrap()
 }
 
-/// What a threshold says of each event of a sequence, its state stored in between.
+/// A threshold's outcome for each event of a sequence, with its state stored in between.
 fn counted(threshold: &Threshold, events: &[Seen]) -> Vec<Counted> {
     let mut stored = "{}".to_owned();
     let count = |seen: &Seen| {
@@ -51,7 +51,7 @@ fn counted(threshold: &Threshold, events: &[Seen]) -> Vec<Counted> {
     events.iter().map(count).collect()
 }
 
-/// The same from all events at hand: `measure` of those within the window; an event that comes again has its outcome.
+/// The outcomes of the model: `measure` of all events within the window; a duplicate has the outcome of its event.
 fn recounted(events: &[Seen], window: i64, once: bool, enough: f64, measure: impl Fn(&[&Seen]) -> f64) -> Vec<Counted> {
     let (mut live, mut outcomes) = (Vec::<&Seen>::new(), BTreeMap::<&str, Counted>::new());
     let count = |seen| {

@@ -1,7 +1,9 @@
+//! Numbers of JSON, compared exactly where both are whole.
+
 use serde_json::{Number, Value};
 use std::cmp::Ordering;
 
-/// A number as rules compare them: whole ones exactly, all others as `f64`.
+/// A number in a comparison: whole numbers are exact, others are `f64`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Num {
     Int(i128),
@@ -10,7 +12,7 @@ pub(crate) enum Num {
 }
 
 impl Num {
-    /// `None` when it is beyond `f64`, which only JSON read with arbitrary precision can be.
+    /// `None` when it is outside the range of `f64`, which JSON with arbitrary precision allows.
     pub(crate) fn from_json(number: &Number) -> Option<Self> {
         if let Some(small) = number.as_i64() {
             return Some(Self::Int(small.into()));
@@ -28,7 +30,7 @@ impl Num {
         }
     }
 
-    /// Reads `-12` and `12.5`: no exponent, no spaces, at most 64 characters.
+    /// Parses `-12` and `12.5`: no exponent, no spaces, at most 64 characters.
     pub(crate) fn from_decimal(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -53,12 +55,12 @@ impl Num {
     pub(crate) fn order(self, other: Self) -> Ordering {
         match (self, other) {
             (Self::Int(left), Self::Int(right)) => left.cmp(&right),
-            // Both are finite, so there always is an order.
+            // Both are finite, so that they can be ordered.
             _ => self.float().partial_cmp(&other.float()).unwrap_or(Ordering::Equal),
         }
     }
 
-    /// One text for all spellings of a number: `1` and `1.0` are alike.
+    /// The canonical text of a number: the same for `1` and `1.0`.
     pub(crate) fn canonical(self) -> String {
         match self {
             Self::Int(int) => int.to_string(),

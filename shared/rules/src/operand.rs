@@ -10,21 +10,21 @@ use crate::trace::Note;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-/// Most values of a list.
+/// The most values of a list.
 const MAX_LIST: usize = 200;
 
-/// One value to compare with, read once.
+/// One value to compare with, parsed.
 #[derive(Clone, Debug)]
 pub(crate) enum Operand {
     Literal(Value),
     Number(Num),
     Time(Timestamp),
-    /// So many milliseconds from when the event came in.
+    /// An offset in milliseconds from the time of receipt.
     Now(i64),
     Ref(Path),
 }
 
-/// What an operator can be compared with.
+/// The kinds of values that an operator accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
     Anything,
@@ -155,7 +155,7 @@ impl List {
     }
 }
 
-/// `value` as a trace shows it: what `ref` and `now` came to in this event.
+/// `value` in a trace: `ref` and `now` with their values for this event.
 pub(crate) fn resolved(value: &Value, event: &Event<'_>) -> Value {
     match value {
         Value::Array(items) => items.iter().map(|item| resolved(item, event)).collect(),

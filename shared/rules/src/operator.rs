@@ -1,4 +1,4 @@
-//! The operators: their names, and what each may be compared with.
+//! The operators: their names, and the values that each accepts.
 
 use crate::issue::{Code, Report, child, nearest};
 use crate::operand::{List, Operand, Want};
@@ -12,27 +12,27 @@ use serde_json::Value;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
-/// Characters of a pattern.
+/// The most characters of a pattern.
 const MAX_PATTERN: usize = 256;
-/// Bytes of a pattern's automaton, which is tried at doubling sizes; the one that it fits in is what it is said to take.
+/// Bytes of a pattern's automaton. It is compiled with doubling limits, and counts with the first limit that is enough.
 const REGEX_BYTES: std::ops::RangeInclusive<u32> = 11..=18;
-/// Bytes of the largest cache that comes with an automaton.
+/// Bytes of the largest cache of an automaton.
 const REGEX_CACHE: usize = 256 * 1024;
 const REGEX_NEST: u32 = 20;
 
-/// Bytes that compiled patterns may take: those of one document, and those of all of a tenant's rules in force.
+/// The most bytes of compiled patterns: of one document, and of all active rules of a tenant.
 pub const MAX_PATTERN_BYTES: usize = 32 * 1024 * 1024;
 
-/// A pattern of a document, and what it may take once it is compiled and used.
+/// A pattern of a document, and its memory when it is compiled and used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternSize {
-    /// JSON Pointer to it.
+    /// The pattern's JSON Pointer.
     pub pointer: String,
     /// Bytes of memory.
     pub bytes: usize,
 }
 
-/// In the order that ties between hints are settled by.
+/// The operators; of two equally good hints the first is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Eq,
@@ -109,13 +109,13 @@ impl Op {
         found
     }
 
-    /// Whether `as` changes anything.
+    /// Whether `as` has an effect.
     pub(crate) fn takes_cast(self) -> bool {
         use Op::{Between, Eq, Gt, Gte, In, Lt, Lte, Ne, NotIn};
         matches!(self, Eq | Ne | Gt | Gte | Lt | Lte | Between | In | NotIn)
     }
 
-    /// Whether `ci` changes anything.
+    /// Whether `ci` has an effect.
     pub(crate) fn takes_ci(self) -> bool {
         use Op::{Contains, ContainsAll, ContainsAny, EndsWith, Eq, In, Matches, Ne, NotContains, NotIn, StartsWith};
         matches!(
@@ -125,7 +125,7 @@ impl Op {
     }
 }
 
-/// An operator with what it compares with, read once.
+/// An operator with its value, parsed.
 #[derive(Clone, Debug)]
 pub(crate) enum Test {
     Equal {
@@ -198,7 +198,7 @@ impl Compare {
     }
 }
 
-/// Reads the `value` of a leaf; `at` is where it stands. Without one only `exists` and `is_null` are complete.
+/// Parses the `value` of a leaf at `at`. Only `exists` and `is_null` need none.
 pub(crate) fn read_test(
     op: Op,
     value: Option<&Value>,
@@ -284,11 +284,11 @@ fn read_between(value: &Value, at: &str, cast: Cast, report: &mut Report) -> Opt
     Some(Test::Between { low, high })
 }
 
-/// A regular expression, compiled once. Trying it takes time linear in the text, but by a factor of its places.
+/// A compiled regular expression. Matching takes time linear in the text, times the pattern's positions.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     pub(crate) regex: Regex,
-    /// Letters and classes that it consists of, repetitions counted.
+    /// The pattern's positions: its letters and classes, with repetitions.
     pub(crate) places: usize,
 }
 
@@ -296,7 +296,7 @@ impl Pattern {
     fn read(value: &Value, at: &str, ci: bool, report: &mut Report) -> Option<Self> {
         let text = report.text(value, at, 0..=MAX_PATTERN)?;
         if report.pattern_bytes() > MAX_PATTERN_BYTES {
-            // That has been said.
+            // The error was reported before.
             return None;
         }
         for size in REGEX_BYTES.map(|power| 1 << power) {
@@ -320,7 +320,7 @@ impl Pattern {
                 }
                 Err(regex::Error::CompiledTooBig(_)) => {}
                 Err(error) => {
-                    // The last line says what is wrong; those above draw the place.
+                    // The last line is the message; those above it show the position.
                     let text = error.to_string();
                     let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
                     report.issue(at, Code::BadRegex, reason);
@@ -333,7 +333,7 @@ impl Pattern {
     }
 }
 
-/// What an automaton of this size needs of a cache to be of use.
+/// The size of a useful cache for an automaton of this size.
 fn cache_of(size: usize) -> usize {
     (16 * 1024 + 4 * size).min(REGEX_CACHE)
 }
@@ -398,7 +398,7 @@ fn read_network(value: &Value, at: &str, report: &mut Report) -> Option<IpNet> {
     found
 }
 
-/// An address of an event; IPv4 within IPv6 counts as IPv4.
+/// An IP address in an event; IPv4-mapped IPv6 counts as IPv4.
 pub(crate) fn address(term: Term<'_>) -> Option<IpAddr> {
     term.text()?.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }

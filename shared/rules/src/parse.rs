@@ -1,4 +1,4 @@
-//! The rule document: what one may say, and everything that is wrong with one that says something else.
+//! Parses the rule document and reports all errors in it.
 
 use crate::action::Action;
 use crate::condition::Condition;
@@ -12,39 +12,39 @@ use crate::operator::PatternSize;
 use crate::threshold::Threshold;
 use serde_json::Value;
 
-/// Bytes of a document, as compact JSON.
+/// The most bytes of a document, as compact JSON.
 pub const MAX_DOCUMENT: usize = 32 * 1024;
 
-/// How deep arrays and objects of a document may nest, literals among them.
+/// The most levels of nested arrays and objects in a document, literals included.
 const MAX_NESTING: usize = 64;
 
-/// A rule document without mistakes.
+/// A parsed rule document.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    /// The rule, ready to evaluate.
+    /// The rule.
     pub rule: Rule,
-    /// What its author probably did not mean.
+    /// Warnings: what the author probably did not mean.
     pub warnings: Vec<Issue>,
-    /// Its patterns, which take memory for as long as it is in force.
+    /// The rule's patterns, which take memory while it is active.
     pub patterns: Vec<PatternSize>,
 }
 
 impl Parsed {
-    /// Bytes that all its patterns may take.
+    /// The most bytes of all its patterns.
     pub fn pattern_bytes(&self) -> usize {
         self.patterns.iter().map(|pattern| pattern.bytes).sum()
     }
 }
 
-/// Reads a whole rule document, `{name,eventType,status?,priority?,description?,definition}`.
+/// Parses a rule document, `{name,eventType,status?,priority?,description?,definition}`.
 ///
 /// # Errors
-/// Everything that is wrong, at most [`crate::MAX_ISSUES`] of it.
+/// All errors, at most [`crate::MAX_ISSUES`].
 pub fn parse(document: &Value) -> Result<Parsed, Vec<Issue>> {
     finish(document, Report::default())
 }
 
-/// Reads a rule document from its text, where keys that appear twice can still be told.
+/// Parses a rule document from its text, and reports keys that appear twice.
 ///
 /// # Errors
 /// As [`parse`], and one of `bad_value` at the root for what is not JSON.
@@ -55,7 +55,7 @@ pub fn parse_text(text: &str) -> Result<Parsed, Vec<Issue>> {
         report.issues
     })?;
     let mut report = Report::default();
-    // As it was sent, since so it is kept.
+    // The text as it was sent, since that is what is stored.
     if text.len() > MAX_DOCUMENT {
         report.issue("", Code::TooLarge, format!("a rule has at most {MAX_DOCUMENT} bytes"));
         return Err(report.issues);
@@ -108,7 +108,7 @@ fn read(document: &Value, report: &mut Report) -> Option<Rule> {
     })
 }
 
-/// Without a `schema`, `when` and the like tell that schema 2 was meant.
+/// Without a `schema`, keys such as `when` show that schema 2 was meant.
 fn is_legacy(definition: &Value) -> bool {
     match definition.get("schema") {
         Some(schema) => *schema == 1,
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(found(&many), [("/definition/when/any/32/value".to_owned(), Code::TooLarge)]);
     }
 
-    /// What is wrong with one comparison, pointers from there on.
+    /// The errors of one comparison, with pointers from there on.
     fn of_leaf(leaf: Value) -> Vec<(String, Code)> {
         let at = "/definition/when";
         let tail = |pointer: String| pointer.strip_prefix(at).unwrap_or(&pointer).to_owned();

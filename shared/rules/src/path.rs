@@ -1,3 +1,5 @@
+//! Paths into an event, such as `payload.items[*].sku`.
+
 use crate::event::Event;
 use crate::issue::{Code, Report, child};
 use crate::term::Term;
@@ -7,14 +9,14 @@ use std::fmt::{self, Display, Formatter};
 const MAX_CHARS: usize = 200;
 const MAX_STEPS: usize = 16;
 
-/// Where a rule looks: `payload.items[*].sku`, `tenant.plan`, or the JSON Pointer `/payload/http.status`.
+/// A path to a value of an event: `payload.items[*].sku`, `tenant.plan`, or the JSON Pointer `/payload/http.status`.
 #[derive(Clone, Debug)]
 pub struct Path {
     text: Box<str>,
     root: Root,
-    /// Up to `[*]`.
+    /// The steps before `[*]`.
     head: Box<[Step]>,
-    /// After `[*]`, if there is one.
+    /// The steps after `[*]`, if there is one.
     tail: Option<Box<[Step]>>,
 }
 
@@ -41,16 +43,16 @@ enum Step {
     Each,
 }
 
-/// What is wrong with a path.
+/// Why a path is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadPath(&'static str);
 
 impl Path {
-    /// Reads either form.
+    /// Parses both forms.
     ///
     /// # Errors
-    /// [`BadPath`] says what is wrong, for the rule's author.
+    /// The path is invalid; [`BadPath`] has the message for the rule's author.
     pub fn parse(text: &str) -> Result<Self, BadPath> {
         if text.is_empty() || text.chars().count() > MAX_CHARS {
             return Err(BadPath("a path has 1 to 200 characters"));
@@ -70,12 +72,12 @@ impl Path {
         Ok(Self { text: text.into(), root, head: steps.into(), tail })
     }
 
-    /// As it was written.
+    /// The path as in the document.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it names something inside the payload.
+    /// Whether it names a value inside the payload.
     pub fn is_below_payload(&self) -> bool {
         self.root == Root::Payload && (self.has_wildcard() || !self.head.is_empty())
     }
@@ -84,7 +86,7 @@ impl Path {
         self.tail.is_some()
     }
 
-    /// What it names, of a path without `[*]`; `None` when that is absent.
+    /// The value, of a path without `[*]`; `None` when it is absent.
     pub(crate) fn find<'a>(&self, event: &Event<'a>) -> Option<Term<'a>> {
         Some(match self.root {
             Root::Payload => Term::Json(walk(&self.head, event.payload)?),
@@ -99,17 +101,17 @@ impl Path {
         })
     }
 
-    /// The array that `[*]` stands for; `None` when there is no array.
+    /// The array of `[*]`; `None` when there is no array.
     pub(crate) fn elements<'a>(&self, event: &Event<'a>) -> Option<&'a [Value]> {
         walk(&self.head, event.payload)?.as_array().map(Vec::as_slice)
     }
 
-    /// What it names in one of those elements.
+    /// The value in one element of that array.
     pub(crate) fn within<'a>(&self, element: &'a Value) -> Option<Term<'a>> {
         walk(self.tail.as_deref().unwrap_or_default(), element).map(Term::Json)
     }
 
-    /// A path of a document; one that must name a single value may not have `[*]`.
+    /// Parses a path of a document; `[*]` is an error where a single value is required.
     pub(crate) fn read(value: &Value, at: &str, many: bool, report: &mut Report) -> Option<Self> {
         let text = report.text(value, at, 0..=usize::MAX)?;
         match Self::parse(text) {
@@ -125,7 +127,7 @@ impl Path {
         }
     }
 
-    /// The list of a `by`.
+    /// Parses the list of a `by`.
     pub(crate) fn read_by(value: Option<&Value>, at: &str, report: &mut Report) -> Option<Vec<Self>> {
         let Some(value) = value else { return Some(Vec::new()) };
         let items = report.array(value, at, 0..=3)?;
@@ -137,7 +139,7 @@ impl Path {
         paths.into_iter().collect()
     }
 
-    /// The payload's own member `key`, whatever characters it has.
+    /// The payload's member `key`, which may have any characters.
     pub(crate) fn member(key: &str) -> Self {
         Self { text: key.into(), root: Root::Payload, head: Box::new([Step::Key(key.into())]), tail: None }
     }
@@ -157,15 +159,15 @@ fn walk<'a>(steps: &[Step], value: &'a Value) -> Option<&'a Value> {
     })
 }
 
-/// Puts `***` in place of everything in `payload` that `paths` name. Where a list or an object stands in the way of a path that
-/// expects the other, it is hidden as a whole: what is secret may be in it.
+/// Replaces every value in `payload` that `paths` name with `***`. Where a path expects a list and finds an object, or the
+/// other way round, the whole value is replaced: it may hold the secret.
 pub fn redact(payload: &mut Value, paths: &[Path]) {
     for path in paths.iter().filter(|path| path.is_below_payload()) {
         hide(&path.head, path.tail.as_deref(), payload);
     }
 }
 
-/// Hides what lies at `steps`, or in every item of the list there at `tail`.
+/// Redacts the value at `steps`, or the value at `tail` in every element of the list there.
 fn hide(steps: &[Step], tail: Option<&[Step]>, value: &mut Value) {
     let masked = || Value::from("***");
     let Some((step, rest)) = steps.split_first() else {
@@ -206,7 +208,7 @@ const BAD_ROOT: BadPath = BadPath(
     "a path starts with payload, type, source, occurredAt, receivedAt, id, tenant.slug, tenant.plan or tenant.name",
 );
 
-/// The root called `name`, and how many steps it took with it.
+/// The root called `name`, and the number of steps that belong to it.
 fn root(name: &str, first: Option<&str>) -> Result<(Root, usize), BadPath> {
     let pick = |from: &[(&str, Root)], name| from.iter().find(|(known, _)| *known == name).map(|(_, root)| *root);
     if name == "tenant" {
@@ -215,7 +217,7 @@ fn root(name: &str, first: Option<&str>) -> Result<(Root, usize), BadPath> {
     pick(&ROOTS, name).map(|root| (root, 0)).ok_or(BAD_ROOT)
 }
 
-/// Reads a JSON Pointer, RFC 6901.
+/// Parses a JSON Pointer, RFC 6901.
 fn pointer(text: &str) -> Result<(Root, Vec<Step>), BadPath> {
     let tokens: Vec<String> = text[1..].split('/').map(unescaped).collect::<Result<_, _>>()?;
     let (root, taken) = root(&tokens[0], tokens.get(1).map(String::as_str))?;
@@ -240,7 +242,7 @@ fn index(digits: &str) -> Option<usize> {
     if is_plain && is_digits { digits.parse().ok() } else { None }
 }
 
-/// Reads `root.key[0][*]["any key"]`.
+/// Parses `root.key[0][*]["any key"]`.
 fn dotted(text: &str) -> Result<(Root, Vec<Step>), BadPath> {
     let end = text.find(['.', '[']).unwrap_or(text.len());
     let (name, mut rest) = text.split_at(end);
@@ -339,7 +341,7 @@ mod tests {
         for nothing in [&["type", "payload"][..], &["payload.plain[*].a", "payload.email.x"], &[]] {
             assert_eq!(redacted(nothing), payload, "{nothing:?}");
         }
-        // A list where the path has an object, an object where it has a list.
+        // A list where the path expects an object, and an object where it expects a list.
         assert_eq!(redacted(&["payload.items.phone"])["items"], "***");
         assert_eq!(redacted(&["/payload/a.b/deep", "/payload/a.b"])["a.b"], "***");
         assert_eq!(redacted(&[r#"payload["a.b"][*].x"#])["a.b"], "***");

@@ -1,4 +1,4 @@
-//! Random rules on random events: reading and evaluating never panics, ends, and finds the same again.
+//! Random rules on random events: parsing and evaluating never panics, terminates, and is deterministic.
 
 use crate::testing::event;
 use crate::{Event, Issue, MAX_VISITS, Past, Rule, dry_run, parse};
@@ -54,7 +54,7 @@ fn payload() -> impl Strategy<Value = Value> + Clone {
     })
 }
 
-/// An operator with a value that it takes, and `as` or `ci` where they fit.
+/// An operator with a value that it accepts, and `as` or `ci` where they have an effect.
 fn test() -> impl Strategy<Value = Value> {
     let number = prop_oneof![(-5..50_i64).prop_map(Value::from), (-5.0..50.0_f64).prop_map(Value::from)];
     let reference = path().prop_map(|path| json!({"ref": path}));
@@ -154,7 +154,7 @@ fn document() -> impl Strategy<Value = Value> {
     })
 }
 
-/// `document` with one of its values replaced, or one of its keys gone or called otherwise.
+/// `document` with one of its values replaced, or one of its keys removed or renamed.
 fn mutated() -> impl Strategy<Value = Value> {
     (document(), any::<prop::sample::Index>(), scalar(), 0..4_u8).prop_map(|(mut document, place, value, how)| {
         let mut pointers = Vec::new();

@@ -1,3 +1,5 @@
+//! The values that a template can refer to.
+
 use crate::event::Event;
 use crate::number::Num;
 use crate::path::Path;
@@ -5,10 +7,10 @@ use minijinja::Value;
 use serde_json::Value as Json;
 use switchyard_core::iso_millis;
 
-/// What a rendering knows.
+/// The values for a rendering.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
-    /// The event that fired the rule; of a digest the newest.
+    /// The event that fired the rule; for a digest the newest one.
     pub event: &'a Event<'a>,
     /// The rule's id.
     pub rule_id: &'a str,
@@ -16,16 +18,16 @@ pub struct Scope<'a> {
     pub rule_name: &'a str,
     /// The rule's version.
     pub rule_version: u64,
-    /// What the threshold counted, the digest's number of events, or 1.
+    /// The threshold's value, the digest's number of events, or 1.
     pub count: f64,
-    /// Firings that the cooldown held back since the last one.
+    /// Firings that the cooldown suppressed since the last one.
     pub suppressed: u64,
-    /// The digest's events, oldest first; otherwise none.
+    /// The digest's events, oldest first; empty without a digest.
     pub events: &'a [Event<'a>],
 }
 
 impl Scope<'_> {
-    /// The names among `names` with their values, and `extra`.
+    /// The values of `names`, and `extra`.
     pub(crate) fn context(&self, names: &[String], extra: (&'static str, &'static str)) -> Value {
         let is_used = |root: &str| names.iter().any(|name| name.split('.').next() == Some(root));
         let mut pairs = vec![(extra.0, Value::from(extra.1))];
@@ -55,7 +57,7 @@ impl Scope<'_> {
         Value::from_pairs(pairs)
     }
 
-    /// The text where a rule has none: the payload, or those of a digest, as compact JSON.
+    /// The default text of a rule without one: the payload, or the payloads of a digest, as compact JSON.
     pub(crate) fn default_text(&self) -> String {
         if self.events.is_empty() {
             return self.event.payload.to_string();
@@ -65,7 +67,7 @@ impl Scope<'_> {
     }
 }
 
-/// Whether a dotted name has a value; `None` for names that cannot be told beforehand.
+/// Whether a dotted name has a value; `None` when that depends on the event.
 pub(crate) fn lookup(name: &str, scope: &Scope<'_>) -> Option<bool> {
     Path::parse(name).ok().map(|path| path.find(scope.event).is_some())
 }
@@ -75,7 +77,7 @@ fn plain(number: f64) -> Value {
     if number.fract() == 0.0 && number.abs() < 9e15 { (number as i64).into() } else { number.into() }
 }
 
-/// JSON as the engine knows it. By hand, because exact numbers do not pass through serde.
+/// JSON as a value of the template engine. Not by serde, which would lose exact numbers.
 fn to_template(json: &Json) -> Value {
     match json {
         Json::Null => ().into(),

@@ -1,4 +1,4 @@
-//! Templates: minijinja with names, filters, `if` and `for`, and nothing else.
+//! Templates: minijinja, restricted to names, filters, `if` and `for`.
 
 use crate::issue::{Code, Issue, Report};
 use crate::markup::Markup;
@@ -15,18 +15,18 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::LazyLock;
 
-/// Bytes of a rendered text.
+/// The most bytes of a rendered text.
 pub const MAX_OUTPUT: usize = 64 * 1024;
 
-/// What a rendering may cost, in the engine's own unit: about one step, or 64 bytes.
+/// The most fuel of a rendering, in the engine's unit: about one step, or 64 bytes.
 const FUEL: u64 = 50_000;
 
-/// Where the formatter finds the markup; no template can spell this name.
+/// The variable with the mark-up for the formatter; no template can use this name.
 const MARKUP: &str = "#markup";
 
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(engine);
 
-/// A text that becomes one of each event.
+/// A text with placeholders, rendered for each event.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     pointer: Box<str>,
@@ -35,39 +35,39 @@ pub(crate) struct Template {
 
 #[derive(Clone, Debug)]
 enum Text {
-    /// Printed as it stands.
+    /// Text without placeholders.
     Verbatim(Box<str>),
-    /// The engine holds one template, called after its pointer.
+    /// The engine holds one template, named by its pointer.
     Parsed { engine: Box<Environment<'static>>, names: Box<[String]> },
 }
 
-/// A template that could not be rendered for this event. Trying again renders nothing else.
+/// A template that could not be rendered for this event. Never transient.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     /// The text would be longer than [`MAX_OUTPUT`].
     #[error("rendering {pointer}: more than {MAX_OUTPUT} bytes")]
     TooLong {
-        /// Of the template.
+        /// The template's JSON Pointer.
         pointer: String,
     },
     /// The template loops too long over this event.
     #[error("rendering {pointer}: too costly")]
     TooCostly {
-        /// Of the template.
+        /// The template's JSON Pointer.
         pointer: String,
     },
-    /// Such as adding a number to a text.
+    /// The template failed, such as by adding a number to a text.
     #[error("rendering {pointer}: {reason}")]
     Failed {
-        /// Of the template.
+        /// The template's JSON Pointer.
         pointer: String,
-        /// What the engine says.
+        /// The engine's message.
         reason: String,
     },
 }
 
 impl Template {
-    /// A text without meaning to the engine.
+    /// A text that is not a template.
     pub(crate) fn verbatim(text: &str, at: &str) -> Self {
         Self { pointer: at.into(), text: Text::Verbatim(text.into()) }
     }
@@ -99,7 +99,7 @@ impl Template {
             .then(|| Self { pointer: at.into(), text: Text::Parsed { engine: Box::new(engine), names: names.into() } })
     }
 
-    /// The text for `scope`. A name without a value prints nothing and adds a warning.
+    /// Renders the text. A name without a value prints nothing and adds a warning.
     pub(crate) fn render(
         &self,
         scope: &Scope<'_>,
@@ -156,7 +156,7 @@ fn missing(pointer: &str, names: &[String], scope: &Scope<'_>) -> Issue {
     Issue { pointer: pointer.to_owned(), code: Code::MissingValue, message, hint: None }
 }
 
-/// A sink that fails once there is too much in it.
+/// A writer that fails beyond [`MAX_OUTPUT`].
 struct Limited(Vec<u8>);
 
 impl io::Write for Limited {
@@ -227,7 +227,7 @@ fn engine() -> Environment<'static> {
     engine
 }
 
-/// `value` as text: nothing for what is absent or null, otherwise compact JSON without the quotes of a text.
+/// `value` as text: empty when it is absent or null, a text without quotes, anything else as compact JSON.
 fn printed(state: &mut State<'_, '_>, value: &Value) -> Result<String, Error> {
     match value.kind() {
         ValueKind::Undefined => {
@@ -243,7 +243,7 @@ fn printed(state: &mut State<'_, '_>, value: &Value) -> Result<String, Error> {
 fn json(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
     let text = serde_json::to_string(value)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, "not JSON").with_source(error))?;
-    // Writing JSON is work that the engine cannot see.
+    // The engine does not count the work of writing JSON.
     state.consume_fuel(text.len() as u64 / 64)?;
     Ok(text)
 }
@@ -256,7 +256,7 @@ fn truncated(text: &str, length: usize) -> String {
     }
 }
 
-/// Half away from zero; whole numbers are left alone.
+/// Rounds half away from zero; whole numbers stay as they are.
 fn rounded(state: &mut State<'_, '_>, value: Value, digits: u32) -> Result<Value, Error> {
     if value.is_integer() {
         return Ok(value);
@@ -269,7 +269,7 @@ fn rounded(state: &mut State<'_, '_>, value: Value, digits: u32) -> Result<Value
     Ok(if is_written.is_ok() && scaled.is_finite() { text.into() } else { value })
 }
 
-/// `value | date('%d %b', 'UTC')`; what is no moment prints as it stands.
+/// `value | date('%d %b', 'UTC')`; a value that is not a time is printed unchanged.
 fn date(
     state: &mut State<'_, '_>,
     value: Value,

@@ -1,14 +1,14 @@
-//! What a template may contain, beyond what the engine itself refuses: a walk over the text between its braces.
+//! Checks templates for what the engine itself does not refuse, by reading the text between their braces.
 
 use crate::issue::{Code, Report};
 use crate::time::zone;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Filters that templates know.
+/// The filters of templates.
 pub(crate) const FILTERS: [&str; 7] = ["default", "upper", "lower", "json", "date", "truncate", "round"];
 
-/// Names that templates know.
+/// The names of templates.
 pub(crate) const NAMES: [&str; 11] =
     ["payload", "type", "source", "occurredAt", "receivedAt", "id", "tenant", "rule", "count", "suppressed", "events"];
 
@@ -30,7 +30,7 @@ struct Scan<'s, 'r> {
     report: &'r mut Report,
 }
 
-/// Reports every filter, call, tag and constant argument that templates do not know.
+/// Reports every filter, call, tag and constant argument that is not supported.
 pub(crate) fn check(source: &str, at: &str, report: &mut Report) {
     let mut scan = Scan { source, tokens: Vec::new(), at, report };
     scan.read();
@@ -70,7 +70,7 @@ impl<'s> Scan<'s, '_> {
         }
     }
 
-    /// Reads tokens up to `end`, and returns where that ends.
+    /// Reads tokens up to `end`. Returns the position after it.
     fn inside(&mut self, start: usize, end: &str) -> usize {
         let mut offset = start;
         while let Some(letter) = self.source[offset..].chars().next() {
@@ -147,7 +147,7 @@ impl<'s> Scan<'s, '_> {
         }
     }
 
-    /// Tries constant arguments of `date`, whose tokens start at `start`.
+    /// Checks the constant arguments of `date`; its tokens start at `start`.
     fn judge_date(&mut self, start: usize) {
         let (offsets, tokens): (Vec<_>, Vec<_>) = self.tokens[start..].iter().take(5).copied().unzip();
         if let [Token::Sign('('), Token::Text(format), ..] = tokens[..]
@@ -158,7 +158,7 @@ impl<'s> Scan<'s, '_> {
         if let [_, _, Token::Sign(','), Token::Text(name), ..] = tokens[..]
             && zone(name).is_none()
         {
-            self.refuse(offsets[3], Code::BadTimezone, &format!("{name} is no IANA time zone"));
+            self.refuse(offsets[3], Code::BadTimezone, &format!("{name} is not an IANA time zone"));
         }
     }
 }
@@ -175,7 +175,7 @@ fn text(rest: &str, quote: char) -> (Token<'_>, usize) {
     (Token::Text(&rest[1..]), rest.len())
 }
 
-/// `moment` in the manner of `strftime`; `None` when the format is none.
+/// `moment` formatted as by `strftime`; `None` when the format is invalid.
 pub(crate) fn formatted(format: &str, moment: Timestamp, zone: &TimeZone) -> Option<String> {
     jiff::fmt::strtime::format(format, &jiff::ZonedDateTime::new(moment, zone.clone())).ok()
 }
@@ -230,6 +230,6 @@ mod tests {
             "{message}"
         );
         let (code, message) = found("{{ a | date('%d', 'Mars/X') }}").remove(0);
-        assert_eq!((code, message.as_str()), (Code::BadTimezone, "line 1, column 19: Mars/X is no IANA time zone"));
+        assert_eq!((code, message.as_str()), (Code::BadTimezone, "line 1, column 19: Mars/X is not an IANA time zone"));
     }
 }

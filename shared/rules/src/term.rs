@@ -1,4 +1,4 @@
-//! What a leaf compares: a value of the event or of the rule, and how two of them stand to each other.
+//! The sides of a comparison, values of the event or of the rule, and how they compare.
 
 use crate::number::Num;
 use crate::time::{from_epoch, from_rfc3339};
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use switchyard_core::iso_millis;
 
-/// Deeper than any JSON text that is read, so that comparing two values ends.
+/// The most levels that a comparison descends: more than parsed JSON has.
 const DEEPEST: usize = 128;
 
 /// Either side of a comparison.
@@ -21,7 +21,7 @@ pub(crate) enum Term<'a> {
     Number(Num),
 }
 
-/// How `as` reads both sides.
+/// How `as` converts both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cast {
     None,
@@ -80,7 +80,7 @@ impl<'a> Term<'a> {
         }
     }
 
-    /// Both sides of a comparison go through this.
+    /// Converts one side of a comparison.
     pub(crate) fn cast(self, cast: Cast) -> Result<Self, Note> {
         let found = match cast {
             Cast::None => Some(self),
@@ -102,7 +102,7 @@ impl<'a> Term<'a> {
     }
 }
 
-/// The kinds of JSON.
+/// The types of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Null,
@@ -124,7 +124,7 @@ impl Kind {
     ];
 }
 
-/// Whether two terms are equal. Null is comparable with everything, other kinds only with themselves.
+/// Whether two terms are equal. Null is comparable with every type, other types only with themselves.
 pub(crate) fn equal(left: Term<'_>, right: Term<'_>, ci: bool) -> Result<bool, Note> {
     match (left, right) {
         (Term::Json(left), Term::Json(right)) => same(left, right, ci),
@@ -173,7 +173,7 @@ fn deeply_same(left: &Value, right: &Value, ci: bool, depth: usize) -> bool {
     }
 }
 
-/// How two terms stand: numbers, moments, and texts when `as` says so.
+/// The order of two terms: numbers, times, and texts when `as` says so.
 pub(crate) fn order(left: Term<'_>, right: Term<'_>, cast: Cast) -> Result<Ordering, Note> {
     let (left, right) = (left.cast(cast)?, right.cast(cast)?);
     if cast == Cast::Text {
@@ -185,7 +185,7 @@ pub(crate) fn order(left: Term<'_>, right: Term<'_>, cast: Cast) -> Result<Order
     }
 }
 
-/// Unicode's simple lower case, letter for letter.
+/// Unicode's simple lower case, character by character.
 fn lower(text: &str) -> impl DoubleEndedIterator<Item = char> {
     text.chars().map(|letter| match letter {
         _ if letter.is_ascii() => letter.to_ascii_lowercase(),

@@ -1,3 +1,5 @@
+//! Thresholds: counts, sums and distinct values over a sliding window.
+
 use crate::event::Event;
 use crate::group;
 use crate::issue::{Code, Report, child};
@@ -8,22 +10,22 @@ use serde_json::Value;
 use std::time::Duration;
 use switchyard_core::hex_sha256;
 
-/// Up to so many events, each is kept by itself and counting is exact.
-const EXACT: u32 = 200;
-/// How far a sender's clock may be ahead.
-const EARLY: Duration = Duration::from_secs(300);
-/// Parts of a window, where events are only summed up.
+/// Up to this many events each one is stored, and the count is exact.
+const MAX_EXACT: u32 = 200;
+/// How far a sender's clock may be ahead of ours.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// The parts of a window in which larger numbers of events are summed up.
 const BUCKETS: i64 = 60;
-/// Events whose outcome is remembered, where each is not kept anyway.
-const REMEMBERED: usize = 64;
-/// Windows side by side that late events may still fall into.
+/// The most events with a remembered outcome, where not every event is stored.
+const MAX_REMEMBERED: usize = 64;
+/// The fixed windows that stay open for late events.
 const OPEN_WINDOWS: usize = 2;
-/// Sums of decimals are a little off.
+/// The tolerance for rounding errors in sums.
 const SUM_TOLERANCE: f64 = 1e-12;
-/// Characters of a value's digest.
-const DIGEST: usize = 12;
+/// The length of a value's digest.
+const DIGEST_CHARS: usize = 12;
 
-/// How many events, or how much of something, it takes within a time.
+/// A threshold: a count, a sum or a number of distinct values within a time.
 #[derive(Clone, Debug)]
 pub struct Threshold {
     measure: Measure,
@@ -41,12 +43,12 @@ enum Measure {
     Distinct { path: Path, gte: u32 },
 }
 
-/// What one event adds, and to which group.
+/// An event's contribution, and its group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The group, as stable text; part of the state's key.
     pub group: String,
-    /// The event's place in time, milliseconds since 1970.
+    /// The event's time, milliseconds since 1970.
     pub at_ms: i64,
     amount: Amount,
 }
@@ -55,28 +57,28 @@ pub struct Sample {
 enum Amount {
     One,
     Number(f64),
-    /// A digest of it.
+    /// The digest of a distinct value.
     Value(String),
 }
 
-/// What a group has gathered. Stored between events; starts from its default. Of a rule's former versions what still
-/// makes sense is kept.
+/// A group's state, stored between events. A new group starts with the default. After a change of the rule, the parts that
+/// still apply are used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ThresholdState {
     /// Times of the newest events, ascending.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hits: Vec<i64>,
-    /// Starts of parts of the window, ascending, with what is in each.
+    /// Starts of the window's parts, ascending, each with its sum.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     buckets: Vec<(i64, f64)>,
-    /// Digests of values with their newest times, the oldest first.
+    /// Digests of values, each with the time of its newest event, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     values: Vec<(String, i64)>,
-    /// Of fixed windows, the oldest first.
+    /// The fixed windows, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     windows: Vec<Window>,
-    /// Events and their outcomes, the newest last.
+    /// Remembered events and their outcomes, newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     seen: Vec<(String, f64, bool)>,
 }
@@ -93,15 +95,15 @@ struct Window {
 /// Outcome of an event at a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
-    /// What there is now within the window. A count is not followed beyond what it takes.
+    /// The value within the window. A count stops at the threshold.
     pub count: f64,
-    /// Whether that is enough, here and now.
+    /// Whether this event fires the rule.
     pub fired: bool,
 }
 
 impl Threshold {
-    /// What `event` adds; `None` when a path of `by`, the summand or the value is absent, or the summand is no number.
-    /// Such an event is not counted and does not fire.
+    /// The contribution of `event`. `None` when a path of `by`, the summand or the value is absent, or when the summand is not
+    /// a number: the event is not counted and does not fire.
     pub fn sample(&self, event: &Event<'_>) -> Option<Sample> {
         let amount = match &self.measure {
             Measure::Count(_) => Amount::One,
@@ -110,28 +112,29 @@ impl Threshold {
                 let mut value = String::new();
                 group::canonical(path.find(event)?, &mut value);
                 let mut digest = hex_sha256(&[&value]);
-                digest.truncate(DIGEST);
+                digest.truncate(DIGEST_CHARS);
                 Amount::Value(digest)
             }
         };
-        // An event from the future would make all that came before it look old.
-        let latest = event.received_at.saturating_add(EARLY).unwrap_or(event.received_at);
+        // An event in the future would expire all earlier ones.
+        let latest = event.received_at.saturating_add(MAX_CLOCK_SKEW).unwrap_or(event.received_at);
         let at = if self.uses_occurred_at { event.occurred_at.min(latest) } else { event.received_at };
         Some(Sample { group: group::key(&self.by, event, true)?, at_ms: at.as_millisecond(), amount })
     }
 
-    /// Whether the state forgets events, so that only a claim per event keeps a late repetition from counting twice.
+    /// Whether the state forgets events. The caller must then claim each event, so that a late duplicate is not counted
+    /// twice.
     pub fn needs_claim(&self) -> bool {
         !self.is_exact()
     }
 
-    /// Milliseconds; a state is of no use for longer than twice this after its newest event.
+    /// The window in milliseconds; a state may be deleted after twice this time.
     pub fn window_ms(&self) -> i64 {
         self.window_ms
     }
 
     fn is_exact(&self) -> bool {
-        matches!(self.measure, Measure::Count(count) if count <= EXACT) && !self.is_tumbling
+        matches!(self.measure, Measure::Count(count) if count <= MAX_EXACT) && !self.is_tumbling
     }
 
     fn is_enough(&self, count: f64) -> bool {
@@ -141,7 +144,7 @@ impl Threshold {
         }
     }
 
-    /// Adds an event to its group. An event that the state still knows changes nothing and has its outcome again.
+    /// Adds an event to its group. A remembered event changes nothing and returns its earlier outcome.
     pub fn step(&self, mut state: ThresholdState, event_id: &str, sample: &Sample) -> (ThresholdState, Counted) {
         if let Some((_, count, fired)) = state.seen.iter().rev().find(|(id, _, _)| id == event_id) {
             let outcome = Counted { count: *count, fired: *fired };
@@ -159,15 +162,15 @@ impl Threshold {
             state.values.clear();
         }
         let remembered = match self.measure {
-            Measure::Count(count) if self.is_exact() => usize::try_from(count).unwrap_or(REMEMBERED).max(16),
-            _ => REMEMBERED,
+            Measure::Count(count) if self.is_exact() => usize::try_from(count).unwrap_or(MAX_REMEMBERED).max(16),
+            _ => MAX_REMEMBERED,
         };
         state.seen.push((event_id.to_owned(), outcome.count, outcome.fired));
         drop_oldest(&mut state.seen, remembered);
         (state, outcome)
     }
 
-    /// What is within the window that ends with this event.
+    /// The value within the window that ends with this event.
     fn slide(&self, state: &mut ThresholdState, sample: &Sample) -> f64 {
         let end = sample.at_ms;
         let start = end.saturating_sub(self.window_ms);
@@ -202,14 +205,14 @@ impl Threshold {
             Ok(place) => state.buckets[place].1 = bounded(state.buckets[place].1 + amount),
             Err(place) => state.buckets.insert(place, (bucket, amount)),
         }
-        // A part that has begun before the window is left out whole: at most a sixtieth of the window is missed.
+        // A part that begins before the window is left out: at most a sixtieth of the window is missed.
         let total = state.buckets.iter().filter(|(at, _)| is_within(*at)).map(|(_, amount)| amount).sum();
         let newest = state.buckets.last().map_or(bucket, |(start, _)| *start);
         state.buckets.retain(|(start, _)| *start > newest.saturating_sub(self.window_ms));
         bounded(total)
     }
 
-    /// What is within the fixed window of this event; each fires once.
+    /// The value within the fixed window of this event; each window fires once.
     fn tumble(&self, windows: &mut Vec<Window>, sample: &Sample) -> Counted {
         let start = sample.at_ms.div_euclid(self.window_ms) * self.window_ms;
         let place = windows.partition_point(|window| window.start < start);

@@ -1,4 +1,4 @@
-//! Durations, moments and the clock on the wall.
+//! Durations, points in time, and times of day.
 
 use crate::issue::{Code, Report};
 use crate::number::Num;
@@ -10,10 +10,10 @@ use serde_json::Value;
 /// A century, in milliseconds: the longest duration of any rule.
 const LONGEST_MS: i64 = 36_525 * 86_400_000;
 
-/// From so much on, a number of time is one of milliseconds; below, of seconds.
+/// A number of time from here on is in milliseconds; below, in seconds.
 const EPOCH_MS_FROM: f64 = 1e11;
 
-/// Reads `90s`, `15m`, `2h`, `30d`; milliseconds.
+/// Parses `90s`, `15m`, `2h`, `30d`, to milliseconds.
 pub(crate) fn duration_ms(text: &str) -> Option<i64> {
     let unit = match text.as_bytes().last()? {
         b's' => 1_000,
@@ -29,7 +29,7 @@ pub(crate) fn duration_ms(text: &str) -> Option<i64> {
     digits.parse::<i64>().ok()?.checked_mul(unit).filter(|millis| *millis <= LONGEST_MS)
 }
 
-/// Reads a duration with a sign, `-1d`; none means forward. Milliseconds.
+/// Parses a duration with an optional sign, `-1d`, to milliseconds.
 pub(crate) fn offset_ms(text: &str) -> Option<i64> {
     match text.strip_prefix('-') {
         Some(rest) => duration_ms(rest).map(|millis| -millis),
@@ -37,7 +37,7 @@ pub(crate) fn offset_ms(text: &str) -> Option<i64> {
     }
 }
 
-/// A duration of a document, within bounds that are named in the message.
+/// Parses a duration of a document, within bounds that the message names.
 pub(crate) fn read_duration(value: &Value, at: &str, (least, most): (&str, &str), report: &mut Report) -> Option<i64> {
     let text = report.text(value, at, 0..=usize::MAX)?;
     let found = duration_ms(text);
@@ -49,15 +49,15 @@ pub(crate) fn read_duration(value: &Value, at: &str, (least, most): (&str, &str)
     found
 }
 
-/// Reads a moment of RFC 3339.
+/// Parses a time of RFC 3339.
 pub(crate) fn from_rfc3339(text: &str) -> Option<Timestamp> {
-    // The parser knows further forms, such as a zone in brackets.
+    // The parser accepts further forms, such as a zone in brackets.
     let bytes = text.as_bytes();
     let is_form = (20..=40).contains(&bytes.len()) && matches!(bytes[10], b'T' | b't' | b' ') && !text.contains('[');
     if is_form { text.parse().ok() } else { None }
 }
 
-/// Reads a moment as seconds or milliseconds since 1970.
+/// Reads a time in seconds or milliseconds since 1970.
 pub(crate) fn from_epoch(number: Num) -> Option<Timestamp> {
     let float = number.float();
     let millis = if float.abs() >= EPOCH_MS_FROM { float } else { float * 1_000.0 };
@@ -68,13 +68,13 @@ pub(crate) fn from_epoch(number: Num) -> Option<Timestamp> {
     Timestamp::from_millisecond(millis.round() as i64).ok()
 }
 
-/// `moment` and so many milliseconds, as far as time goes.
+/// `moment` plus an offset in milliseconds, within the range of timestamps.
 pub(crate) fn shifted(moment: Timestamp, millis: i64) -> Timestamp {
     let end = if millis < 0 { Timestamp::MIN } else { Timestamp::MAX };
     moment.checked_add(SignedDuration::from_millis(millis)).unwrap_or(end)
 }
 
-/// A zone by its IANA name.
+/// Finds a time zone by its IANA name.
 pub(crate) fn zone(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
 }
@@ -83,12 +83,12 @@ pub(crate) fn read_zone(value: &Value, at: &str, report: &mut Report) -> Option<
     let name = report.text(value, at, 1..=64)?;
     let found = zone(name);
     if found.is_none() {
-        report.hinted(at, Code::BadTimezone, format!("{name} is no IANA time zone"), "Europe/Berlin");
+        report.hinted(at, Code::BadTimezone, format!("{name} is not an IANA time zone"), "Europe/Berlin");
     }
     found
 }
 
-/// Part of the day; wraps midnight when `from` is later than `to`.
+/// A part of the day; over midnight when `from` is later than `to`.
 #[derive(Clone, Debug)]
 pub(crate) struct DayPart {
     from: Time,
@@ -119,7 +119,7 @@ impl DayPart {
     }
 }
 
-/// Reads `18:00`.
+/// Parses `18:00`.
 fn read_clock(value: &Value, at: &str, report: &mut Report) -> Option<Time> {
     let text = report.text(value, at, 0..=usize::MAX)?;
     let parse = || {

@@ -1,55 +1,57 @@
+//! The trace of an evaluation: each comparison with its values and result.
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Why a leaf has the result it has, when that is not plain from the values.
+/// Why a leaf has its result, when the values do not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
-    /// The path names nothing in this event.
+    /// The path is absent in this event.
     Missing,
-    /// The path to compare with names nothing in this event.
+    /// The path to compare with is absent in this event.
     MissingRef,
-    /// The two sides are not of kinds that can be compared.
+    /// The types of the two sides cannot be compared.
     TypeMismatch,
-    /// The text is longer than a pattern is tried on.
+    /// The text is too long for a pattern.
     TooLong,
-    /// The evaluation had cost too much by then.
+    /// The evaluation was stopped before, at its limit of comparisons.
     TooCostly,
 }
 
-/// One leaf, as it went: an entry of a dry run.
+/// The evaluation of one leaf, in a dry run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Trace {
     /// JSON Pointer from the document's root to the leaf.
     pub pointer: String,
     /// The operator.
     pub op: &'static str,
-    /// What the event has there, long values cut; absent when it has nothing. Of `[*]` the first few.
+    /// The event's value, cut if it is long; absent when the event has none. For `[*]` the first few.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actual: Option<Value>,
-    /// What the rule wants: its literal, or what a `ref` or `now` came to.
+    /// The rule's value: its literal, or the value of a `ref` or `now`.
     pub expected: Value,
     /// Whether the leaf holds.
     pub result: bool,
-    /// Why, if it needs saying.
+    /// A note on the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,
 }
 
 const LONGEST_TEXT: usize = 200;
-const MOST_ITEMS: usize = 20;
+const MAX_ITEMS: usize = 20;
 
-/// `value`, short enough for people.
+/// `value`, shortened for display.
 pub(crate) fn cut(value: &Value) -> Value {
     match value {
         Value::String(text) if text.len() > LONGEST_TEXT => {
             let end = text.floor_char_boundary(LONGEST_TEXT);
             format!("{}…", &text[..end]).into()
         }
-        Value::Array(items) => items.iter().take(MOST_ITEMS).map(outline).collect(),
+        Value::Array(items) => items.iter().take(MAX_ITEMS).map(outline).collect(),
         Value::Object(map) => {
-            Value::Object(map.iter().take(MOST_ITEMS).map(|(key, value)| (key.clone(), outline(value))).collect())
+            Value::Object(map.iter().take(MAX_ITEMS).map(|(key, value)| (key.clone(), outline(value))).collect())
         }
         other => other.clone(),
     }

@@ -10,7 +10,7 @@ fn document(definition: Value) -> Value {
     json!({"name": "Rule", "eventType": "*", "definition": definition})
 }
 
-/// A schema 2 document of this definition, `schema` and an action added where it has none.
+/// A schema 2 document with this definition; adds `schema` and an action if absent.
 fn rule(mut definition: Value) -> Rule {
     let map = definition.as_object_mut().unwrap();
     if !map.contains_key("conditions") {
@@ -116,7 +116,7 @@ fn v28_look_around_does_not_compile() {
     assert_eq!(found, [("/definition/when/value".to_owned(), Code::BadRegex)]);
 }
 
-/// Runs events through threshold and cooldown as the caller does: states by group.
+/// Runs events through threshold and cooldown as callers do, with states by group.
 struct Flow {
     rule: Rule,
     thresholds: std::collections::HashMap<String, ThresholdState>,
@@ -128,7 +128,7 @@ impl Flow {
         Self { rule, thresholds: Default::default(), cooldowns: Default::default() }
     }
 
-    /// The event called `id`, so many minutes after ten.
+    /// The event `id`, this many minutes after ten o'clock.
     fn fires(&mut self, id: &str, minutes: i64, payload: &Value) -> Option<Cooled> {
         let event = event("x", payload);
         let received_at = event.received_at + SignedDuration::from_mins(minutes);

@@ -1,3 +1,5 @@
+//! Audit records: who changed what of a tenant.
+
 use crate::period::Month;
 use crate::table::SignalsTable;
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! Why an event, or what a tenant manages, could not be processed.
+
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, EnvError, EnvelopeError};
 use switchyard_identity::IdentityError;
@@ -9,7 +11,7 @@ use switchyard_notify::receipts::sns::SnsError;
 use switchyard_work::dead_letters::DeadLetterError;
 use switchyard_work::listing::ListError;
 
-/// Why an event, or what a tenant keeps, could not be dealt with.
+/// Why an event, or what a tenant manages, could not be processed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignalsError {
     /// The queue message is none of ours. Permanent.
@@ -60,8 +62,8 @@ pub enum SignalsError {
     /// An HTTP client could not be made.
     #[error("making an HTTP client")]
     Client(#[source] EnvError),
-    /// Some due rows could not be dealt with; the log says why. They are due again later.
-    #[error("{failed} due rows could not be dealt with")]
+    /// Some due rows could not be processed; the log says why. They are due again later.
+    #[error("{failed} due rows could not be processed")]
     Sweep {
         /// How many.
         failed: u64,

@@ -14,7 +14,7 @@ impl Month {
         Self(digits(at, 6))
     }
 
-    /// `2026-11` as `202611`; `None` when it is no month.
+    /// `2026-11` as `202611`; `None` when it is not a month.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         format!("{text}-01").parse::<Date>().ok().filter(|_| text.len() == 7)?;
         Some(Self(text.chars().filter(char::is_ascii_digit).collect()))

@@ -1,3 +1,5 @@
+//! The queues of events to evaluate and notifications to deliver.
+
 use crate::error::SignalsError;
 use crate::table::SignalsTable;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The sweep: sends what is unsent or due, and runs the nightly work of tenants.
+
 use crate::error::SignalsError;
 use crate::evaluate::digest_message;
 use crate::evaluate::plan::message;
@@ -12,18 +14,18 @@ use std::time::Duration;
 use switchyard_work::outbox::{self, DueRow};
 use tokio::time::Instant;
 
-/// For so long at most one tenant is dealt with as it is each night, before others have their turn.
+/// The most time that one tenant's nightly work takes of a sweep.
 const NIGHTLY_TIME: Duration = Duration::from_secs(10);
 
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Swept {
-    /// Overdue rows looked at.
+    /// Overdue rows that were read.
     pub scanned: u64,
     /// Messages sent for them.
     pub enqueued: u64,
-    /// Rows that could not be dealt with; then the sweep as a whole is an error.
+    /// Rows that could not be processed; the sweep as a whole is an error then.
     pub failed: u64,
 }
 
@@ -32,7 +34,7 @@ pub struct Swept {
 /// Each row is put off before it is sent, so that sweeps may overlap and die at any point.
 ///
 /// # Errors
-/// The due rows could not be listed, or some could not be dealt with, after all others were.
+/// The due rows could not be listed, or some could not be processed, after all others were.
 pub async fn sweep(deps: &QueueDeps, deadline: Instant) -> Result<Swept, SignalsError> {
     let mut swept = Swept::default();
     let dealt = outbox::sweep(deps.store.table(), WORKFLOW, &deps.clock, deadline, async |row| {

@@ -23,9 +23,9 @@
 //! | who changed what | `A#<tenant>#<yyyymm>` | `<id>` | 400 days |
 //! | events of a month, held to the limit | `U#<tenant>#<yyyymm>#<shard>` | `C` | no expiry |
 //! | everything else counted in a month | the same, 16 shards | `N` | no expiry |
-//! | limit whose crossing was told of | `U#<tenant>#<yyyymm>` | its name | no expiry |
+//! | limit whose event was written | `U#<tenant>#<yyyymm>` | its name | no expiry |
 //! | delivery by its provider's id | `R#<digest of channel and id>` | `-` | 35 days |
-//! | address not to be written to | `T#<tenant>` | `SUP#<digest of the address>` | until taken off |
+//! | suppressed address | `T#<tenant>` | `SUP#<digest of the address>` | until removed |
 //! | API keys | see `switchyard_identity::api_keys` | | |
 //!
 //! Beside `due` there are two indexes: `by_id` finds a delivery or a dead letter by its id alone; `listed` holds a tenant's
@@ -105,7 +105,7 @@ pub(crate) enum Due {
     DeadLetter(Box<DeadLetter>),
     /// A tenant whose usage is to be compared with its events.
     Tenant(TenantEntry),
-    /// A digest whose time is over, or that closed.
+    /// A digest that is due to be closed, or was closed.
     Digest(DueState),
 }
 

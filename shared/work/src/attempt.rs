@@ -38,7 +38,7 @@ pub enum Claim<R> {
     },
     /// Nothing to do: the row is settled, is not due yet, or a later message is about it.
     Settled(Box<R>),
-    /// There is no such row.
+    /// The row does not exist.
     Missing,
 }
 

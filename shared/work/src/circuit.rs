@@ -39,7 +39,7 @@ pub struct Circuit {
     /// Until then it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     open_until: Option<i64>,
-    /// The highest mark that was told of since the last success.
+    /// The highest mark that the operators were told about since the last success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     warned_percent: Option<i64>,
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, Owner, Timestamp, hex_sha256};
 use switchyard_io::dynamo::{Changes, Create, DynamoError, IntoAttribute as _, Key, Update};
+use switchyard_io::reseal::{SealedColumn, Shape, text};
 use switchyard_io::vault::{Sealed, Vault, VaultError};
 use switchyard_io::{Aws, Secrets, Table};
 
@@ -57,12 +58,23 @@ pub struct Running {
 #[derive(Debug, thiserror::Error)]
 pub enum IdempotencyError {
     /// DynamoDB.
-    #[error("keeping idempotency keys")]
+    #[error("reading or writing idempotency keys")]
     Store(#[from] DynamoError),
     /// The response could not be sealed or opened.
-    #[error("keeping an answer")]
+    #[error("sealing or opening a stored response")]
     Vault(#[from] VaultError),
 }
+
+/// What begins the partition of every row.
+const PREFIX: &str = "IDEM#";
+
+/// The sealed column of the rows, in every table with an HTTP function.
+pub const SEALED_RESPONSE: SealedColumn = SealedColumn {
+    attribute: "body",
+    shape: Shape::Text,
+    context: |row| text(row, "pk").filter(|pk| pk.starts_with(PREFIX)),
+    lock: None,
+};
 
 #[derive(Serialize, Deserialize)]
 struct Row {
@@ -109,7 +121,7 @@ impl Idempotency {
     /// Transient faults of DynamoDB; a kept response that does not open.
     pub async fn begin(&self, caller: &str, key: &str, request: &str) -> Result<Begun, IdempotencyError> {
         let (now, claim) = (self.clock.now(), Owner::request(self.clock.new_id().to_string()));
-        let key = Key { pk: format!("IDEM#{}", hex_sha256(&[caller, key])), sk: "I".into() };
+        let key = Key { pk: format!("{PREFIX}{}", hex_sha256(&[caller, key])), sk: "I".into() };
         let row = Row {
             pk: key.pk.clone(),
             sk: key.sk.clone(),

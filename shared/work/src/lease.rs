@@ -19,7 +19,7 @@ pub struct Columns {
     pub owner: &'static str,
     /// Number: [`Owner::attempt`]. Without it every delivery of a message counts as the same holder.
     pub attempt: Option<&'static str>,
-    /// Number: epoch milliseconds at which the lease ends. Absent while nobody holds it.
+    /// Number: epoch milliseconds at which the lease ends. Absent while no worker holds it.
     pub until: &'static str,
     /// Number: the fence. It is never removed.
     pub fence: Option<&'static str>,
@@ -117,14 +117,14 @@ impl Columns {
         }
     }
 
-    /// `changes`, if nobody holds the lease.
+    /// `changes`, conditional on no worker holding the lease.
     #[must_use]
     pub fn only_if_free(&self, changes: Changes, now_ms: i64) -> Changes {
         let until = self.until;
         changes.only_if(&format!("attribute_not_exists(#{until}) OR #{until} < ?"), [now_ms.into_attribute()])
     }
 
-    /// When the lease of a row ends, epoch milliseconds; `None` when nobody holds it.
+    /// When the lease of a row ends, epoch milliseconds; `None` when no worker holds it.
     pub fn until_ms(&self, row: &Item) -> Option<i64> {
         number(row, self.until)
     }

@@ -30,7 +30,7 @@ pub enum Claim {
         /// Until then, epoch milliseconds.
         until_ms: i64,
     },
-    /// There is no such row.
+    /// The row does not exist.
     Missing,
 }
 

@@ -105,8 +105,8 @@ impl DueRow {
     }
 }
 
-/// Has `deal_with` act on every row of a workflow that is due, shard by shard, the most overdue first, until `deadline`.
-/// One that fails does not keep the others waiting; the log says why, and their number is returned. `deal_with` is to
+/// Calls `process` for every row of a workflow that is due, shard by shard, the most overdue first, until `deadline`.
+/// One that fails does not keep the others waiting; the log says why, and their number is returned. `process` is to
 /// postpone a row, or change when it is due, before it acts.
 ///
 /// # Errors
@@ -116,7 +116,7 @@ pub async fn sweep<E: Error>(
     workflow: &str,
     clock: &Clock,
     deadline: Instant,
-    mut deal_with: impl AsyncFnMut(&DueRow) -> Result<(), E>,
+    mut process: impl AsyncFnMut(&DueRow) -> Result<(), E>,
 ) -> Result<u64, DynamoError> {
     let mut failed = 0;
     // A page of each shard in turn, beginning anywhere, so that none waits for another's backlog.
@@ -139,9 +139,9 @@ pub async fn sweep<E: Error>(
                 if Instant::now() >= deadline {
                     return Ok(failed);
                 }
-                if let Err(error) = deal_with(&row).await {
+                if let Err(error) = process(&row).await {
                     failed += 1;
-                    tracing::error!(error = error_chain(&error), "a due row could not be dealt with");
+                    tracing::error!(error = error_chain(&error), "a due row could not be processed");
                 }
             }
             // A full page means that there may be more; after failures the next run sees to the rest.

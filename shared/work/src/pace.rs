@@ -5,7 +5,7 @@ use switchyard_io::Table;
 use switchyard_io::dynamo::{Changes, DynamoError, IntoAttribute as _, Key, Update, number};
 
 /// Reserves the next free place, one every `step`, together with `changes`. Returns its time, epoch milliseconds, or `None`
-/// when it lies further off than `horizon`; then nothing is reserved, so that a line never grows longer than anybody waits.
+/// when it lies further off than `horizon`; then nothing is reserved, so that no slot lies further ahead than a caller would wait.
 ///
 /// # Errors
 /// Transient faults of DynamoDB.

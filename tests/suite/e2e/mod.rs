@@ -1,3 +1,5 @@
+//! Whole stacks over HTTP: `cargo dev` in this process, or a deployed one.
+
 mod adt;
 mod host;
 mod inbound;

@@ -2,7 +2,7 @@
 
 use super::{aws, env, operator_bus, queue, table};
 use serde_json::{Value, json};
-use switchyard_callbacks::{CallbacksDeps, manage};
+use switchyard_callbacks::{CallbacksDeps, NewEndpoint, manage};
 use switchyard_core::Env;
 use switchyard_io::reseal::{SealedColumn, Tally, check, reseal};
 use switchyard_io::vault::Vault;
@@ -100,8 +100,13 @@ impl Sealed {
         answers.finish(running, 200, "an answer", None).await.unwrap();
 
         let callbacks = CallbacksDeps::from_env(&self.aws, &self.env).unwrap();
-        manage::register(&callbacks, "org", "sync.failed", "https://example.com/").await.unwrap();
-        let endpoint = manage::list(&callbacks, "org").await.unwrap().remove(0);
+        let new = NewEndpoint {
+            organization_id: "org".into(),
+            event: "sync.failed".into(),
+            target_url: "https://example.com/".into(),
+        };
+        manage::register(&callbacks, &new).await.unwrap();
+        let endpoint = manage::list(&callbacks, &"org".into()).await.unwrap().remove(0);
         // The secret before is kept and signs for another hour.
         let endpoint =
             manage::rotate(&callbacks, &endpoint, std::time::Duration::from_secs(3600)).await.unwrap().unwrap();
@@ -161,7 +166,7 @@ async fn a_replaced_data_key_can_be_removed_once_everything_is_sealed_anew() {
     let kept = answers.begin("me", "key", "request").await.unwrap();
     assert!(matches!(&kept, Begun::Answered { body, .. } if body == "an answer"), "{kept:?}");
     let callbacks = CallbacksDeps::from_env(&aws, &world.env).unwrap();
-    let endpoint = manage::list(&callbacks, "org").await.unwrap().remove(0);
+    let endpoint = manage::list(&callbacks, &"org".into()).await.unwrap().remove(0);
     assert_eq!(*manage::secret(&callbacks, &endpoint).await.unwrap().expose(), secret);
     let signals = ConfigDeps::from_env(&aws, &world.env).unwrap();
     let shown = configs::list(&signals, "tenant").await.unwrap();

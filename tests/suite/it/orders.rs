@@ -1,170 +1,14 @@
-//! The sync of orders against real tables and queues, with a clock of the test's own, and the live marketplaces on the
-//! wire.
+//! The sync of orders: which receipts it asks about, when, and what it announces.
 
-use super::{aws, data_key, env, operator_bus, queue, table, take};
+use super::orders_world::{World, counts};
+use super::{aws, data_key, env, operator_bus, take};
 use futures_util::future::join_all;
-use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use serde_json::json;
 use std::time::Duration;
+use switchyard_core::Clock;
 use switchyard_core::Owner;
-use switchyard_core::{Clock, Timestamp};
-use switchyard_orders::{
-    Counts, Imported, Marketplace, Registration, Retried, SyncDeps, Synced, import, orders, register, retry, sweep,
-    sync, sync_status,
-};
-use switchyard_sandbox::Sandbox;
-use switchyard_tests::client::{Client, unique, wait_until};
+use switchyard_orders::{Counts, ReceiptId, Retried, SyncDeps, Synced, sweep, sync};
 use tokio::time::Instant;
-
-/// Tables, queues and a clock that no other test and no function touches.
-struct World {
-    client: Client,
-    deps: SyncDeps,
-    now: Arc<Mutex<Timestamp>>,
-    jobs: String,
-    callbacks: String,
-    organization: String,
-}
-
-impl World {
-    /// The mock marketplace, unless `settings` say otherwise.
-    async fn new(settings: &[(&'static str, &str)]) -> Self {
-        let (aws, client) = aws().await;
-        let name = format!("it-orders-{}", unique());
-        let (jobs, callbacks) =
-            (queue(&client, &format!("{name}-jobs")).await, queue(&client, &format!("{name}-callbacks")).await);
-        table(&client, "OrdersTable", &name).await;
-        // The first of a name counts.
-        let mut pairs: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        pairs.extend([
-            ("ORDERS_TABLE", name.clone()),
-            ("ORDER_QUEUE_URL", jobs.clone()),
-            ("CALLBACK_QUEUE_URL", callbacks.clone()),
-            ("MARKETPLACE_SECRET", "MarketplaceSecret".to_owned()),
-            data_key(),
-            operator_bus(),
-        ]);
-        pairs.extend(Sandbox::settings(&client.stack().sandbox));
-        let now = Arc::new(Mutex::new("2026-01-05T10:00:00Z".parse::<Timestamp>().unwrap()));
-        let clock = now.clone();
-        let clock = Clock::from_fn(move || *clock.lock().unwrap());
-        let deps = SyncDeps::from_env(&aws, &env(pairs)).unwrap().with_clock(clock);
-        Self { client, deps, now, jobs, callbacks, organization: name }
-    }
-
-    /// A world whose Etsy is the sandbox's.
-    async fn live() -> Self {
-        Self::new(&[("ADAPTER_ETSY", "live"), ("ADAPTER_SHOPIFY", "live"), ("ADAPTER_AMAZON", "live")]).await
-    }
-
-    async fn store(&self) -> Store<'_> {
-        self.store_on(Marketplace::Etsy, "token").await
-    }
-
-    async fn store_on(&self, marketplace: Marketplace, token: &str) -> Store<'_> {
-        let registration = Registration {
-            organization_id: self.organization.clone(),
-            marketplace,
-            external_store_id: format!("ext-{}", unique()),
-            store_name: "S".into(),
-            access_token: token.into(),
-            currency: "USD".into(),
-        };
-        let ids = register(self.deps.orders(), &registration).await.unwrap();
-        Store { world: self, id: ids.store_id, token: ids.sync_token, registration }
-    }
-
-    fn pass(&self, minutes: i64) {
-        let mut now = self.now.lock().unwrap();
-        *now += Duration::from_secs(u64::try_from(minutes).unwrap() * 60);
-    }
-
-    async fn sweep(&self) -> (u64, u64) {
-        let swept = sweep(&self.deps, Instant::now() + Duration::from_secs(60)).await.unwrap();
-        (swept.scanned_stores, swept.enqueued_jobs)
-    }
-
-    /// Events sent to the callbacks since the last look, oldest first: name and payload.
-    async fn events(&self) -> Vec<(String, Value)> {
-        let messages = take(&self.client, &self.callbacks).await;
-        let event = |message: Value| {
-            let payload: Value = serde_json::from_str(message["body"]["payload"].as_str().unwrap()).unwrap();
-            (message["body"]["event"].as_str().unwrap().to_owned(), payload)
-        };
-        messages.into_iter().map(event).collect()
-    }
-
-    /// Jobs queued since the last look, by store.
-    async fn jobs(&self) -> Vec<String> {
-        let stores: Vec<_> =
-            take(&self.client, &self.jobs).await.iter().map(|job| job["body"]["storeId"].clone()).collect();
-        stores.into_iter().map(|store| store.as_str().unwrap().to_owned()).collect()
-    }
-
-    /// A rule of the sandbox's, removed by [`World::end_fault`].
-    async fn fault(&self, rule: Value) -> Value {
-        let answer = self.client.sandbox("POST", "/_sandbox/faults", Some(&rule)).await.unwrap();
-        answer["id"].clone()
-    }
-
-    async fn end_fault(&self, id: &Value) {
-        self.client.sandbox("DELETE", &format!("/_sandbox/faults/{id}"), None).await.unwrap();
-    }
-
-    async fn hits(&self, id: &Value) -> u64 {
-        let rules = self.client.sandbox("GET", "/_sandbox/faults", None).await.unwrap();
-        let rule = rules["faults"].as_array().unwrap().iter().find(|rule| rule["id"] == *id).unwrap().clone();
-        rule["hits"].as_u64().unwrap()
-    }
-}
-
-struct Store<'a> {
-    world: &'a World,
-    id: String,
-    token: String,
-    registration: Registration,
-}
-
-impl Store<'_> {
-    async fn import(&self, receipt: &str) -> Value {
-        match import(self.world.deps.orders(), &self.token, receipt, |_| true).await.unwrap() {
-            Imported::Answer(outcome) | Imported::NotYet(outcome) => json!(outcome),
-            Imported::UnknownStore => panic!("the store is known"),
-        }
-    }
-
-    async fn status(&self) -> Value {
-        json!(sync_status(self.world.deps.orders(), &self.token, |_| true).await.unwrap().unwrap())
-    }
-
-    async fn log(&self, receipt: &str) -> Value {
-        let page = orders(self.world.deps.orders(), &self.token, None, None, 100, |_| true).await.unwrap().unwrap();
-        let page = json!(page);
-        page["orders"].as_array().unwrap().iter().find(|row| row["receipt"] == receipt).unwrap().clone()
-    }
-
-    async fn sync(&self) -> Synced {
-        self.sync_as("m", 1, Duration::from_secs(600)).await
-    }
-
-    async fn sync_as(&self, message: &str, attempt: u32, time: Duration) -> Synced {
-        let owner = Owner { message_id: message.into(), attempt };
-        sync(&self.world.deps, &self.job(), &owner, Instant::now() + time).await.unwrap()
-    }
-
-    fn job(&self) -> String {
-        json!({"v": 1, "id": "1", "kind": "orders.sync", "tenant": self.id, "body": {"storeId": self.id}}).to_string()
-    }
-}
-
-fn counts(processed: u32, success: u32, failed: u32, limited: u32) -> Synced {
-    Synced::Done(Counts {
-        processed_count: processed,
-        success_count: success,
-        failed_count: failed,
-        rate_limited_count: limited,
-    })
-}
 
 #[tokio::test]
 async fn v28_bad_rows_do_not_keep_newer_ones_waiting() {
@@ -270,7 +114,7 @@ async fn v32_each_due_store_is_queued_once_and_no_other_is_read() {
     assert_eq!(world.sweep().await, (0, 0), "before any job ends");
     let mut jobs = world.jobs().await;
     jobs.sort();
-    let mut wanted: Vec<_> = registered[10..].iter().map(|store| store.id.clone()).collect();
+    let mut wanted: Vec<_> = registered[10..].iter().map(|store| store.id.to_string()).collect();
     wanted.sort();
     assert_eq!(jobs, wanted);
     // A job that ended makes room for the next, a minute later.
@@ -312,82 +156,6 @@ async fn v33_a_limited_row_in_a_healthy_store_is_still_retried() {
 }
 
 #[tokio::test]
-async fn v09_v14_v16_a_live_marketplace_is_asked_once_and_its_silence_is_no_loss() {
-    let world = World::live().await;
-    let store = world.store().await;
-    let shop = format!("/etsy/v3/application/shops/{}/receipts/", store.registration.external_store_id);
-    let watched = world.fault(json!({"path": format!("{shop}race-1"), "kind": "delay", "delay_ms": 100})).await;
-    let answers = join_all((0..12).map(|_| store.import("race-1"))).await;
-    assert!(answers.iter().all(|answer| *answer == answers[0] && answer["success"] == true), "{answers:?}");
-    assert_eq!(world.hits(&watched).await, 1);
-    assert_eq!(store.status().await["importedOrders"], 1);
-    world.end_fault(&watched).await;
-
-    let down = world.fault(json!({"path": shop, "kind": "reset"})).await;
-    assert_eq!(store.import("race-1").await, answers[0], "an import that was made needs no marketplace");
-    let silent = json!({"success": false, "error": "marketplace_unavailable"});
-    assert_eq!(store.import("gone-1").await, silent);
-    assert_eq!(store.log("gone-1").await["status"], "pending");
-    world.end_fault(&down).await;
-    assert_eq!(store.import("gone-1").await, silent, "only the sync asks again");
-    world.pass(6);
-    assert_eq!(store.sync().await, counts(1, 1, 0, 0));
-    assert_eq!(store.import("gone-1").await["success"], true);
-}
-
-#[tokio::test]
-async fn v15_refused_credentials_pause_the_store_until_its_token_changes() {
-    let world = World::live().await;
-    let store = world.store_on(Marketplace::Etsy, "expired").await;
-    let refused = json!({"success": false, "error": "Authentication failed"});
-    assert_eq!((store.import("a-1").await, store.import("a-1").await), (refused.clone(), refused));
-    let told = world.client.operator_events("store.auth_failed").await.unwrap();
-    let told: Vec<_> = told.iter().filter(|detail| detail["storeId"] == store.id).collect();
-    assert_eq!((told.len(), &told[0]["marketplace"]), (1, &json!("etsy")));
-    world.pass(10);
-    assert_eq!(world.sweep().await, (0, 0), "asking again would only be refused again");
-    let renewed = Registration { access_token: "good".into(), ..store.registration.clone() };
-    register(world.deps.orders(), &renewed).await.unwrap();
-    assert_eq!(world.sweep().await, (1, 1));
-    assert_eq!(store.sync().await, counts(1, 1, 0, 0));
-}
-
-#[tokio::test]
-async fn a_token_that_is_replaced_while_the_old_one_is_refused_is_tried() {
-    let world = World::live().await;
-    let store = world.store_on(Marketplace::Etsy, "expired").await;
-    let path = format!("/etsy/v3/application/shops/{}/*", store.registration.external_store_id);
-    let slow = world.fault(json!({"path": path, "kind": "delay", "delay_ms": 500})).await;
-    let renewed = Registration { access_token: "good".into(), ..store.registration.clone() };
-    let (answer, _) = tokio::join!(store.import("a-1"), async {
-        wait_until(Duration::from_secs(10), async || Ok(world.hits(&slow).await > 0)).await.unwrap();
-        register(world.deps.orders(), &renewed).await.unwrap();
-    });
-    world.end_fault(&slow).await;
-    assert_eq!(answer["error"], "Authentication failed");
-    world.pass(10);
-    assert_eq!(world.sweep().await, (1, 1), "the new token was never refused");
-    assert_eq!(store.sync().await, counts(1, 1, 0, 0));
-}
-
-#[tokio::test]
-async fn v17_amounts_are_rounded_once_and_zero_survives() {
-    let world = World::live().await;
-    for marketplace in Marketplace::ALL {
-        let store = world.store_on(marketplace, "token").await;
-        for (thousandths, amount) in [(0, json!(0)), (12_345, json!(12.35))] {
-            let receipt = format!("{}{}1", unique(), thousandths);
-            let path = format!("/_sandbox/marketplaces/orders/{receipt}");
-            world.client.sandbox("PUT", &path, Some(&json!({"thousandths": thousandths}))).await.unwrap();
-            let first = store.import(&receipt).await;
-            assert_eq!((&first["success"], &first["amount"]), (&json!(true), &amount), "{marketplace}");
-            assert_eq!(store.import(&receipt).await, first);
-        }
-        assert_eq!(store.import("no-such-order-2").await["error"], "invalid_receipt", "{marketplace}");
-    }
-}
-
-#[tokio::test]
 async fn receipts_that_were_given_up_are_tried_again_when_asked() {
     let world = World::live().await;
     let store = world.store().await;
@@ -406,7 +174,10 @@ async fn receipts_that_were_given_up_are_tried_again_when_asked() {
     assert!(store.log("gone-a1").await["retryExhausted"].as_bool().unwrap());
     world.end_fault(&gone).await;
     let orders = world.deps.orders();
-    let retry = async |receipt| switchyard_orders::retry(orders, &store.token, receipt, |_| true).await.unwrap();
+    let retry = async |receipt: Option<&str>| {
+        let receipt = receipt.map(ReceiptId::from);
+        switchyard_orders::retry(orders, &store.token, receipt.as_ref(), |_| true).await.unwrap()
+    };
     assert_eq!(retry(Some("never-seen")).await, Retried::UnknownReceipt);
     let one = |count| Retried::Reopened { count, has_more: false };
     assert_eq!(retry(Some("c-1")).await, one(0), "what is imported stays imported");
@@ -417,65 +188,6 @@ async fn receipts_that_were_given_up_are_tried_again_when_asked() {
     world.pass(1);
     assert_eq!(store.sync().await, counts(2, 2, 0, 0));
     assert_eq!(store.status().await["importedOrders"], 3);
-}
-
-#[tokio::test]
-async fn an_ended_token_is_replaced_once_by_many_at_once() {
-    let world = World::live().await;
-    for marketplace in [Marketplace::Etsy, Marketplace::Amazon] {
-        let refresh = format!("refresh-{}", unique());
-        for (token, expires) in [("expired", None), ("good", Some("2026-01-05T10:00:30Z"))] {
-            let refresh = format!("{refresh}-{token}");
-            let credential = json!({"accessToken": token, "refreshToken": refresh, "expiresAt": expires}).to_string();
-            let store = world.store_on(marketplace, &credential).await;
-            let receipts: Vec<_> = (0..6).map(|number| format!("r{number}-1")).collect();
-            let answers = join_all(receipts.iter().map(|receipt| store.import(receipt))).await;
-            assert!(answers.iter().all(|answer| answer["success"] == true), "{marketplace} {token}: {answers:?}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_token_registered_while_another_is_fetched_stays() {
-    let world = World::live().await;
-    let refresh = format!("refresh-{}", unique());
-    let credential = json!({"accessToken": "expired", "refreshToken": refresh}).to_string();
-    let store = world.store_on(Marketplace::Etsy, &credential).await;
-    let slow = json!({"path": "/etsy/token", "contains": refresh, "kind": "delay", "delay_ms": 500});
-    let slow = world.fault(slow).await;
-    let renewed = Registration { access_token: "expired-too".into(), ..store.registration.clone() };
-    let (answer, _) = tokio::join!(store.import("a-1"), async {
-        wait_until(Duration::from_secs(10), async || Ok(world.hits(&slow).await > 0)).await.unwrap();
-        register(world.deps.orders(), &renewed).await.unwrap();
-    });
-    world.end_fault(&slow).await;
-    assert_eq!(answer["error"], "Authentication failed", "it was asked with the token that the store has now");
-    world.pass(10);
-    assert_eq!(world.sweep().await, (0, 0), "and waits for another");
-}
-
-#[tokio::test]
-async fn a_store_whose_new_token_is_refused_too_spends_no_more_of_them() {
-    let world = World::live().await;
-    let refresh = format!("refresh-{}", unique());
-    let credential = json!({"accessToken": "expired", "refreshToken": refresh}).to_string();
-    let store = world.store_on(Marketplace::Etsy, &credential).await;
-    let shop = format!("/etsy/v3/application/shops/{}/*", store.registration.external_store_id);
-    let refused = world.fault(json!({"path": shop, "kind": "status", "status": 403})).await;
-    let spent = world.fault(json!({"path": "/etsy/token", "contains": refresh, "kind": "delay", "delay_ms": 0})).await;
-    assert_eq!(store.import("a-1").await["error"], "Authentication failed");
-    assert_eq!(world.hits(&spent).await, 1);
-    world.pass(10);
-    assert_eq!(world.sweep().await, (0, 0));
-    let told = world.client.operator_events("store.auth_failed").await.unwrap();
-    assert_eq!(told.iter().filter(|detail| detail["storeId"] == store.id).count(), 1);
-    // Somebody set the marketplace right, and asks for another try.
-    world.end_fault(&refused).await;
-    let retried = retry(world.deps.orders(), &store.token, None, |_| true).await.unwrap();
-    assert_eq!(retried, Retried::Reopened { count: 0, has_more: false });
-    assert_eq!(world.sweep().await, (1, 1));
-    assert_eq!(store.sync().await, counts(1, 1, 0, 0));
-    world.end_fault(&spent).await;
 }
 
 #[tokio::test]
@@ -516,24 +228,6 @@ async fn a_wish_beyond_all_time_waits_for_a_day() {
 }
 
 #[tokio::test]
-async fn what_shopify_does_not_say_is_no_refusal() {
-    let world = World::live().await;
-    let store = world.store_on(Marketplace::Shopify, "token").await;
-    let path = format!("/shopify/{}/*", store.registration.external_store_id);
-    for (number, body) in [json!("maintenance"), json!({}), json!({"data": null})].into_iter().enumerate() {
-        let odd = world.fault(json!({"path": path, "kind": "status", "status": 200, "body": body})).await;
-        assert_eq!(store.import(&format!("{number}1")).await["error"], "marketplace_unavailable", "{body}");
-        world.end_fault(&odd).await;
-    }
-    let bucket = json!({"requestedQueryCost": 101, "throttleStatus": {"currentlyAvailable": 1, "restoreRate": 0.01}});
-    let body = json!({"errors": [{"extensions": {"code": "THROTTLED"}}], "extensions": {"cost": bucket}});
-    let throttled = world.fault(json!({"path": path, "kind": "status", "status": 200, "body": body})).await;
-    assert_eq!(store.import("91").await["error"], "rate_limited");
-    world.end_fault(&throttled).await;
-    assert_eq!(store.log("91").await["nextRetryAt"], "2026-01-05T12:46:40.000Z");
-}
-
-#[tokio::test]
 async fn a_job_that_runs_out_of_time_goes_on_as_another_message() {
     let world = World::new(&[]).await;
     let store = world.store().await;
@@ -545,23 +239,6 @@ async fn a_job_that_runs_out_of_time_goes_on_as_another_message() {
     assert_eq!(sync(&world.deps, &job.to_string(), &owner, later).await.unwrap(), counts(1, 0, 1, 0));
     let names: Vec<_> = world.events().await.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["sync.started", "sync.failed"], "one start and one end");
-}
-
-#[tokio::test]
-async fn a_store_whose_token_no_longer_opens_is_mended_by_registering_it_again() {
-    let world = World::live().await;
-    let store = world.store().await;
-    let lose = json!({
-        "TableName": world.organization,
-        "Key": {"pk": {"S": format!("S#{}", store.id)}, "sk": {"S": "META"}},
-        "UpdateExpression": "SET access_token = :lost",
-        "ExpressionAttributeValues": {":lost": {"S": "k0.AAAA"}},
-    });
-    world.client.aws("DynamoDB_20120810.UpdateItem", &lose).await.unwrap();
-    assert_eq!(store.import("1").await["error"], "marketplace_unavailable");
-    let ids = register(world.deps.orders(), &store.registration).await.unwrap();
-    assert_eq!((&ids.store_id, &ids.sync_token), (&store.id, &store.token));
-    assert_eq!(store.import("3").await["success"], true);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The events of a batch, which are counted in one write as long as there is room for all of them.
 
-use super::usage::{Fault, Faulty, Said, World, limits};
+use super::usage_world::{Fault, Faulty, Said, World, limits};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! Invented people, made up from the id alone and so always the same.
+//! Invented people, generated from their ids and therefore always the same.
 
 use crate::answer::Object;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ pub(crate) const COMPANIES: [&str; 2] = ["appstoresandbox", "harborpoint"];
 const LISTED: i64 = 40;
 const FIRST_IDS: [i64; 2] = [7001, 5001];
 
-/// Everybody in this range exists too, but is not listed: for load.
+/// Residents that exist but are not listed, for load tests.
 const UNLISTED: std::ops::Range<i64> = 1_000_000..2_000_000;
 
 /// A house of a company.
@@ -30,7 +30,7 @@ pub(crate) struct Community {
 const CORRIDORS: [&str; 14] =
     ["101", "102", "103 A", "103 B", "104", "105", "106", "201", "202", "203 A", "203 B", "204", "205", "206"];
 
-/// All houses, company by company. The quote, the two spaces and the state in a city are what real data holds.
+/// All houses, company by company. The quote, the two spaces and the state in a city occur in real data.
 pub(crate) const COMMUNITIES: &[Community] = &[
     house(12, "Cedar Grove", COMPANIES[0], ("Ely", "MN", "55731"), CORRIDORS, 1200),
     house(13, "Lakeside Terrace", COMPANIES[0], ("Duluth - MN", "MN", "55802"), CORRIDORS, 1300),
@@ -95,16 +95,16 @@ impl Community {
     }
 }
 
-/// Everybody who is listed, company by company.
+/// All listed residents, company by company.
 pub(crate) fn listed_ids() -> impl Iterator<Item = i64> {
     FIRST_IDS.into_iter().flat_map(|first| first..first + LISTED)
 }
 
-/// Where somebody lives: house and room; `None` when there is no such person.
+/// The house and room of a resident; `None` when the resident does not exist.
 fn home(id: i64) -> Option<(Community, &'static str)> {
     let listed = FIRST_IDS.into_iter().zip(COMPANIES).find(|(first, _)| (*first..first + LISTED).contains(&id));
     let (community, room) = match listed {
-        // One to a room, house by house. The first person has the second room: 5001 lives in Harbor Point's 12.
+        // One resident a room, house by house, from the second room on: 5001 lives in Harbor Point's 12.
         Some((first, company)) => {
             let mut houses = COMMUNITIES.iter().filter(|community| community.company == company);
             let place = usize::try_from(id - first).ok()?;
@@ -151,7 +151,7 @@ fn room_entry(room: &str) -> Value {
     json!({"room": room, "roomNumber": number, "bed": bed, "isPrimary": true})
 }
 
-/// What basic info tells of a resident whose detail is `resident`.
+/// The basic info of a resident with this detail.
 pub(crate) fn basic_info(resident: &Object) -> Value {
     let mut info = Object::new();
     for name in ["residentId", "status", "productType", "classification", "rooms", "physicalMoveInDate"] {
@@ -161,7 +161,7 @@ pub(crate) fn basic_info(resident: &Object) -> Value {
     Value::Object(info)
 }
 
-/// The leave that somebody is on or was on: one in seven is on leave, one in seven is back.
+/// A resident's leave: one resident in seven is on leave, one in seven is back.
 pub(crate) fn leave(resident: i64) -> Option<Object> {
     home(resident)?;
     let is_over = match resident % 7 {
@@ -187,7 +187,7 @@ pub(crate) fn leave(resident: i64) -> Option<Object> {
     }))
 }
 
-/// Whose leave has this id.
+/// The resident of a leave.
 pub(crate) fn resident_on_leave(leave_id: &str) -> Option<i64> {
     let id: i64 = leave_id.parse().ok()?;
     (id % 10 == 1).then_some(id / 10)
@@ -213,7 +213,7 @@ pub(crate) fn insurance(id: i64) -> Vec<Value> {
     policies
 }
 
-/// The rooms of a resident whose detail is `resident`.
+/// The rooms of a resident with this detail.
 pub(crate) fn room_assignments(resident: &Object) -> Vec<Value> {
     let rooms = resident.get("rooms").and_then(Value::as_array).into_iter().flatten();
     let assignment = |room: &Value| {
@@ -264,7 +264,7 @@ pub(crate) fn diagnoses_and_allergies(id: i64) -> Value {
     })
 }
 
-/// ALIS answers lists bare or wrapped; here it depends on the resident, so that callers meet both.
+/// ALIS returns lists bare or wrapped; here that depends on the resident, so that callers must handle both.
 pub(crate) fn listed(id: i64, name: &str, entries: Vec<Value>) -> Value {
     match id % 2 {
         0 => Value::Array(entries),
@@ -272,7 +272,7 @@ pub(crate) fn listed(id: i64, name: &str, entries: Vec<Value>) -> Value {
     }
 }
 
-/// From the range that is kept free for fiction.
+/// A phone number from the range that is reserved for fiction.
 fn phone(id: i64) -> String {
     format!("555-01{:02}", id.rem_euclid(100))
 }

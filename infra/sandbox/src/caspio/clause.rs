@@ -1,6 +1,6 @@
-//! `q.where`: the part of SQL's conditions that Caspio takes, parsed and applied to rows.
+//! `q.where`: the part of SQL's conditions that Caspio supports, parsed and applied to rows.
 //!
-//! Two numbers compare as numbers, everything else as text, letter by letter. (Caspio's own comparison of text ignores
+//! Two numbers compare as numbers, everything else as text, case-sensitively. (Caspio's own comparison of text ignores
 //! case.) As in SQL, null is neither equal nor unequal to anything.
 
 use super::table::Row;
@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-/// Parentheses in parentheses; nobody needs more, and unlimited depth would exhaust the stack.
+/// The most levels of nested parentheses: unlimited depth would exhaust the stack.
 const DEEPEST: usize = 32;
 
 /// A condition.
@@ -34,7 +34,7 @@ pub(crate) enum Operator {
     GreaterOrEqual,
 }
 
-/// What is wrong with a condition.
+/// Why a condition is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BadClause(String);
@@ -63,7 +63,7 @@ impl Clause {
         }
     }
 
-    /// The value that `column` has in every row for which this holds, if the condition says so plainly.
+    /// The value of `column` in every row that matches, if the condition contains an equality with it.
     pub(crate) fn required(&self, column: &str) -> Option<&Value> {
         match self {
             Self::All(parts) => parts.iter().find_map(|part| part.required(column)),
@@ -74,7 +74,7 @@ impl Clause {
         }
     }
 
-    /// Every column it names.
+    /// Every column in the condition.
     pub(crate) fn columns(&self) -> Vec<&str> {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::columns).collect(),
@@ -145,7 +145,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, BadClause> {
                 let length =
                     length_of(rest, |letter| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '+'));
                 let number =
-                    rest[..length].parse().map_err(|_| BadClause(format!("{} is no number", &rest[..length])))?;
+                    rest[..length].parse().map_err(|_| BadClause(format!("{} is not a number", &rest[..length])))?;
                 (Token::Number(number), length)
             }
             letter if letter.is_alphabetic() || letter == '_' => {
@@ -255,7 +255,7 @@ impl Parser {
         }
     }
 
-    /// Takes the next token if it is this keyword.
+    /// Consumes the next token if it is this keyword.
     fn skip(&mut self, keyword: &str) -> bool {
         let is_keyword = |token: &Token| matches!(token, Token::Word(word) if word.eq_ignore_ascii_case(keyword));
         self.tokens.next_if(is_keyword).is_some()

@@ -11,9 +11,9 @@ use std::collections::HashMap;
 
 pub(crate) type Params = HashMap<String, String>;
 
-/// Rows in an answer unless the request says otherwise, and the most it may ask for.
+/// The default number of rows in a response, and the highest that a request may ask for.
 const DEFAULT_ROWS: usize = 100;
-const MOST_ROWS: usize = 1000;
+const MAX_ROWS: usize = 1000;
 
 /// What a read asks for.
 pub(crate) struct Selection {
@@ -37,9 +37,9 @@ impl Selection {
         let select = names(select).filter(|name| *name != "*").map(str::to_owned).collect();
         let order = params.get("q.orderBy").map(String::as_str).unwrap_or_default();
         let order = names(order).map(ordering).collect::<Result<_, _>>()?;
-        let size = number(params, "q.pageSize", MOST_ROWS)?;
+        let size = number(params, "q.pageSize", MAX_ROWS)?;
         let page = number(params, "q.pageNumber", usize::MAX)?;
-        let limit = number(params, "q.limit", MOST_ROWS)?;
+        let limit = number(params, "q.limit", MAX_ROWS)?;
         let limit = size.or(limit).unwrap_or(DEFAULT_ROWS);
         let offset = page.unwrap_or(1).saturating_sub(1).saturating_mul(limit);
         let clause = params.get("q.where").map(|text| clause(text)).transpose()?;
@@ -53,7 +53,7 @@ impl Selection {
         compared.chain(ordered).chain(self.select.iter().map(String::as_str))
     }
 
-    /// The page of `rows` that is required, and of it the columns.
+    /// The requested page of `rows`, with the requested columns.
     pub(crate) fn take<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Vec<Row> {
         if self.order.is_empty() {
             return rows.skip(self.offset).take(self.limit).map(|row| self.project(row)).collect();
@@ -92,7 +92,7 @@ pub(crate) fn required_clause(params: &Params) -> Result<Clause, Refusal> {
     clause(params.get("q.where").ok_or_else(|| incorrect("The parameter 'q.where' is required."))?)
 }
 
-/// Whether a write is to be answered with the rows it wrote.
+/// Whether a write returns the rows that it wrote.
 pub(crate) fn wants_rows(params: &Params) -> bool {
     params.get("response").is_some_and(|response| response == "rows")
 }

@@ -1,4 +1,4 @@
-//! Caspio's tables: rows by `PK_ID`, and an index on each column that look-ups go by.
+//! Caspio's tables: rows by `PK_ID`, and an index on each column that look-ups use.
 
 use super::clause::{Clause, as_text};
 use crate::alis;
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(crate) type Row = Object;
 
-/// The identifier Caspio gives every row.
+/// The column of Caspio's own identifier.
 pub(crate) const PK_ID: &str = "PK_ID";
 
 /// The columns of `Residents_API`, the flat table: one row per resident.
@@ -85,7 +85,7 @@ impl Table {
         Self { columns, indexes, ..Self::default() }
     }
 
-    /// Those of `names` that the table does not have.
+    /// The `names` that are not columns of the table.
     pub(crate) fn unknown<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
         let is_known = |name: &str| name == PK_ID || self.columns.is_none_or(|columns| columns.contains(&name));
         names.into_iter().filter(|name| !is_known(name)).collect()
@@ -96,7 +96,7 @@ impl Table {
         self.last_id + 1
     }
 
-    /// The new row that a request makes: every column, null where nothing was sent.
+    /// The new row of a request: every column, with null for absent values.
     pub(crate) fn complete(&self, id: i64, request: &Row) -> Row {
         let columns = self.columns.unwrap_or_default().iter();
         let mut row: Row = columns.map(|column| ((*column).to_owned(), Value::Null)).collect();
@@ -105,7 +105,7 @@ impl Table {
         row
     }
 
-    /// The rows for which `clause` holds, by `PK_ID`.
+    /// The rows that match `clause`, by `PK_ID`.
     pub(crate) fn find<'a>(&'a self, clause: Option<&'a Clause>) -> Box<dyn Iterator<Item = (i64, &'a Row)> + 'a> {
         let Some(clause) = clause else { return Box::new(self.rows.iter().map(|(id, row)| (*id, row))) };
         let holds = |(_, row): &(i64, &Row)| clause.holds(row);
@@ -121,7 +121,7 @@ impl Table {
         Box::new(self.rows.iter().map(|(id, row)| (*id, row)).filter(holds))
     }
 
-    /// Inserts the row, or puts it in the place of the one with its id.
+    /// Inserts the row, or replaces the one with its id.
     pub(crate) fn put(&mut self, id: i64, row: Row) {
         self.last_id = self.last_id.max(id);
         for index in &mut self.indexes {

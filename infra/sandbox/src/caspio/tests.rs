@@ -1,3 +1,5 @@
+//! Caspio's REST API as a client sees it: clauses, versions, refusals.
+
 use crate::testing::Client;
 use serde_json::{Value, json};
 

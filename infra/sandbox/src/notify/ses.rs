@@ -1,3 +1,5 @@
+//! Amazon SES, its v2 API for sending.
+
 use super::{Notify, object, text};
 use crate::answer::Refusal;
 use crate::traffic::Answered;
@@ -10,7 +12,7 @@ use serde_json::json;
 
 pub(super) const SERVICE: &str = "ses";
 
-/// Where SES has its own recipients for tests.
+/// The domain of SES's recipients for tests.
 const SIMULATOR: &str = "@simulator.amazonses.com";
 
 pub(super) async fn send(

@@ -1,3 +1,5 @@
+//! Slack's incoming webhooks, with the errors that Slack documents.
+
 use super::{Notify, object, text};
 use crate::answer::Refusal;
 use crate::traffic::Answered;
@@ -38,7 +40,7 @@ pub(super) async fn send(
     if text(&request, "text").is_empty() {
         return Ok((StatusCode::BAD_REQUEST, "no_text").into_response());
     }
-    // Which of several webhooks it was, for anyone who reads the ledger.
+    // The ledger shows which of several webhooks was called.
     request.insert("token".to_owned(), json!(token));
     notify.take(SERVICE, request, answered, |number| number)?;
     Ok("ok".into_response())

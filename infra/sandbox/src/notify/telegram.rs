@@ -1,3 +1,5 @@
+//! Telegram's Bot API: `sendMessage`, with its checks of chats, texts and mark-up.
+
 use super::{Notify, object, text};
 use crate::answer::{Object, Refusal};
 use crate::traffic::Answered;
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 pub(super) const SERVICE: &str = "telegram";
 
 /// The most characters of a message, mark-up included; what the product sends is shorter still.
-const LONGEST: usize = 65_536;
+const MAX_CHARS: usize = 65_536;
 
 pub(super) async fn send(
     State(notify): State<Notify>,
@@ -53,7 +55,7 @@ fn check(request: &Object, chat: &str) -> Result<(), Refusal> {
     if said.trim().is_empty() {
         return Err(refusal(400, "Bad Request: message text is empty", json!({})));
     }
-    if said.chars().count() > LONGEST {
+    if said.chars().count() > MAX_CHARS {
         return Err(refusal(400, "Bad Request: message is too long", json!({})));
     }
     let unreadable = match text(request, "parse_mode") {

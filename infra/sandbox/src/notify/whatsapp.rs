@@ -1,3 +1,5 @@
+//! WhatsApp's Cloud API: texts and templates, with Meta's error codes.
+
 use super::{Notify, object, text};
 use crate::answer::Refusal;
 use crate::traffic::Answered;

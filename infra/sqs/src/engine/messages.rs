@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 const DEDUPLICATION_MS: i64 = 5 * 60 * 1000;
 
 impl Engine {
-    /// Sends all that are well-formed, and says what is wrong with the others.
+    /// Sends the valid messages, and returns the errors of the others.
     pub(crate) fn send(&mut self, queue: &Queue, messages: &[NewMessage], now: i64) -> Result<Vec<Result<Sent>>> {
         let tx = begin(&mut self.db)?;
         let send = |message: &NewMessage| {
@@ -53,7 +53,7 @@ impl Engine {
             }
             groups.dedup();
             groups.iter().try_for_each(|group| refresh_group(&tx, queue, group))?;
-            // A round that only buried must not hide the live messages behind.
+            // After a round of dead letters only, the messages behind them are still received.
             if found == 0 || !received.is_empty() {
                 break;
             }
@@ -65,7 +65,7 @@ impl Engine {
         Ok(received)
     }
 
-    /// When the next message becomes available by the passing of time alone.
+    /// When the next message becomes available without another call.
     pub(crate) fn next_due_ms(&self, queue: &Queue, now: i64) -> Result<Option<i64>> {
         let statement = if queue.attributes.fifo {
             "SELECT MIN(next_ms) FROM fifo_group WHERE queue = ?1 AND next_ms > ?2"
@@ -93,7 +93,7 @@ impl Engine {
         Ok(deleted)
     }
 
-    /// Hides each message for so many seconds from `now`; 0 hands it back.
+    /// Sets each message's visibility timeout, in seconds from `now`; 0 makes it visible.
     pub(crate) fn change_visibility(
         &mut self,
         queue: &Queue,
@@ -206,7 +206,7 @@ fn send_once(tx: &Transaction<'_>, queue: &Queue, message: &NewMessage, now: i64
     Ok(Sent { message_id, sequence_number: Some(sequence_number(seq)) })
 }
 
-/// A message that was added at the end of its group matters to the group only if it is the first.
+/// A message at the end of its group changes the group's row only if it is the first.
 fn join_group(tx: &Transaction<'_>, queue: &Queue, group: &str, seq: i64, visible_ms: i64) -> Result<()> {
     if queue.attributes.fifo {
         tx.prepare_cached(
@@ -277,7 +277,7 @@ pub(super) fn available(tx: &Transaction<'_>, queue: &Queue, max: usize, now: i6
         .query_map(params![queue.id, now, max], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<String>>>()?;
     let mut messages = Vec::new();
-    // Delays make a message wait for those before it, so a group gives what is due up to the first that is not.
+    // A delayed message blocks those behind it: a group's available messages end at the first delayed one.
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {STORED}, visible_ms <= ?3 FROM message WHERE queue = ?1 AND group_id = ?2 ORDER BY seq LIMIT ?4"
     ))?;
@@ -316,11 +316,11 @@ fn hand_out(tx: &Transaction<'_>, queue: &Queue, stored: Stored, visibility_s: u
     })
 }
 
-/// Why a message changes queues, which decides what it keeps.
+/// Why a message moves to another queue.
 pub(super) enum Purpose<'a> {
-    /// It stays the same message. On FIFO queues its retention starts anew.
+    /// A dead letter: the same message. On FIFO queues its retention restarts.
     DeadLetter { from: &'a Queue },
-    /// It becomes a new message.
+    /// A redrive: a new message.
     Redrive,
 }
 
@@ -356,7 +356,7 @@ pub(super) fn transfer(
     Ok(())
 }
 
-/// What a receipt handle says: which receive of which message. Counting receives makes each handle unique.
+/// The content of a receipt handle: the message and the number of the receive, which makes each handle unique.
 struct Receipt {
     queue: i64,
     seq: i64,
@@ -389,7 +389,7 @@ struct Held {
     received_since: bool,
 }
 
-/// The message `handle` was given out for; none when it is gone.
+/// The message of `handle`; none when it was deleted.
 fn held(tx: &Transaction<'_>, queue: &Queue, handle: &str) -> Result<Option<Held>> {
     let receipt =
         Receipt::parse(handle).filter(|receipt| receipt.queue == queue.id).ok_or(Error::ReceiptHandleIsInvalid)?;

@@ -1,4 +1,4 @@
-//! StartMessageMoveTask: emptying a dead-letter queue.
+//! StartMessageMoveTask: redriving a dead-letter queue.
 
 use super::messages::{Purpose, available, transfer};
 use super::{Engine, Queue, begin, refresh_group};
@@ -53,7 +53,7 @@ impl Engine {
         Ok(handle)
     }
 
-    /// The queues whose dead letters go to `queue`.
+    /// The queues with `queue` as their dead-letter queue.
     pub(crate) fn dead_letter_sources(&self, queue: &Queue) -> impl Iterator<Item = &Arc<Queue>> {
         let is_target = move |other: &&Arc<Queue>| {
             other.attributes.redrive.as_ref().is_some_and(|policy| policy.target() == queue.name)
@@ -78,7 +78,7 @@ impl Engine {
             .collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Moves up to `limit` messages in one transaction; returns the task as it now stands.
+    /// Moves up to `limit` messages in one transaction. Returns the updated task.
     pub(crate) fn continue_move(&mut self, handle: &str, limit: usize, now: i64) -> Result<MoveTask> {
         let mut task = self.find_move(handle)?;
         if task.status != "RUNNING" {
@@ -125,7 +125,7 @@ impl Engine {
         Ok(task.moved)
     }
 
-    /// Nobody continues what ran in a process that is gone.
+    /// Fails the tasks of an earlier process, which do not continue.
     pub(super) fn fail_interrupted_moves(&mut self) -> Result<()> {
         self.db
             .execute("UPDATE move_task SET status = 'FAILED', failure = 'Interrupted' WHERE status = 'RUNNING'", [])?;

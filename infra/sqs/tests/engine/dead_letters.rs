@@ -1,3 +1,5 @@
+//! Dead-letter queues: what moves there, and redriving it.
+
 use crate::{World, bodies, grouped, map};
 use std::time::Duration;
 use switchyard_sqs::{Error, MoveTask, NewMessage, queue_arn};

@@ -1,3 +1,5 @@
+//! What survives a restart or a killed process.
+
 use crate::{World, bodies, map};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! FIFO queues: order within groups, and deduplication.
+
 use crate::{World, bodies, grouped};
 use switchyard_sqs::{Error, NewMessage};
 

@@ -1,4 +1,4 @@
-//! Thousands of random calls, each answered as a naive list of messages answers it.
+//! Thousands of random calls, compared with a naive model: a list of messages.
 
 use crate::{World, grouped, redrive};
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ struct Entry {
     received: u32,
 }
 
-/// A queue as its documentation has it, without a thought for speed: everything is worked out anew each time.
+/// A model of a queue that follows the documentation, and computes everything anew in each call.
 struct Naive {
     fifo: bool,
     entries: Vec<Entry>,
@@ -62,7 +62,7 @@ impl Naive {
         });
     }
 
-    /// Sequences of what may be handed out, in order.
+    /// Sequences of the available messages, in order.
     fn available(&self, max: usize, now: i64) -> Vec<u64> {
         let mut found: Vec<&Entry> = Vec::new();
         if self.fifo {

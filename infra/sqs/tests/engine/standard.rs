@@ -1,3 +1,5 @@
+//! Standard queues: visibility, delays, receipts and attributes.
+
 use crate::{World, map};
 use switchyard_sqs::{Error, MessageAttribute, NewMessage, TextMap};
 
@@ -81,7 +83,7 @@ fn an_old_handle_extends_nothing_but_still_deletes() {
 }
 
 #[test]
-fn handles_of_other_queues_and_of_nobody_are_invalid() {
+fn handles_of_other_queues_and_unknown_ones_are_invalid() {
     let world = World::with_queue("q", &[]);
     world.create("other", &[]);
     world.sqs.send("q", NewMessage::new("a")).unwrap();

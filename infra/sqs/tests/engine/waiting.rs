@@ -1,3 +1,5 @@
+//! Long polling.
+
 use crate::World;
 use std::time::{Duration, Instant};
 use switchyard_sqs::{Error, NewMessage, Sqs};
@@ -18,7 +20,7 @@ async fn settle() {
 }
 
 #[tokio::test]
-async fn a_send_wakes_who_waits() {
+async fn a_send_wakes_a_waiting_receive() {
     let world = World::with_queue("q", &[]);
     let started = Instant::now();
     let waiting = wait_on(&world.sqs, "q", LONG);
@@ -36,7 +38,7 @@ async fn waiting_ends_with_nothing() {
 }
 
 #[tokio::test]
-async fn a_delay_that_ends_wakes_who_waits() {
+async fn a_delay_that_ends_wakes_a_waiting_receive() {
     let sqs = Sqs::open(&switchyard_sqs::Location::Memory, switchyard_sqs::Clock::system()).unwrap();
     sqs.create_queue("q", &crate::map(&[("VisibilityTimeout", "1")]), Default::default()).unwrap();
     sqs.send("q", NewMessage { delay_s: Some(1), ..NewMessage::new("x") }).unwrap();
@@ -47,7 +49,7 @@ async fn a_delay_that_ends_wakes_who_waits() {
 }
 
 #[tokio::test]
-async fn deleting_wakes_who_waits_for_the_fifo_group() {
+async fn a_delete_wakes_a_receive_that_waits_for_the_fifo_group() {
     let world = World::with_queue("q.fifo", &[]);
     world.send_to("q.fifo", "g", "1");
     let first = world.receive("q.fifo");
@@ -59,7 +61,7 @@ async fn deleting_wakes_who_waits_for_the_fifo_group() {
 }
 
 #[tokio::test]
-async fn each_message_goes_to_one_of_those_who_wait() {
+async fn each_message_goes_to_one_waiting_receive() {
     let world = World::with_queue("q", &[]);
     let waiting: Vec<_> = (0..5).map(|_| wait_on(&world.sqs, "q", LONG)).collect();
     settle().await;

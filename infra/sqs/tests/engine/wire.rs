@@ -1,3 +1,5 @@
+//! The AWS JSON protocol as SDKs speak it.
+
 use crate::World;
 use serde_json::{Value, json};
 use switchyard_sqs::{MessageAttribute, md5_of_attributes, queue_arn, queue_name};

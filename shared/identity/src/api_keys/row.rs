@@ -117,8 +117,8 @@ impl Columns {
     }
 }
 
-/// The partitions with a tenant's keys. Whoever removes a tenant removes the row that [`target_of`] returns for each of
-/// their rows, then the row itself.
+/// The partitions with a tenant's keys. To remove a tenant's keys, delete the row that [`target_of`] returns for
+/// each of their rows, then the row itself.
 pub fn owner_partitions(tenant: &str) -> [String; 2] {
     [owner_partition(tenant), hashed_owner_partition(tenant)]
 }

@@ -90,7 +90,7 @@ impl Guard {
         let is_scheme_fine = url.scheme() == "https" || (self.allow_http && url.scheme() == "http");
         let is_anonymous = url.username().is_empty() && url.password().is_none();
         let port = url.port_or_known_default().unwrap_or_default();
-        // Where no such network is let in, nothing leads to the Runtime API, and the port may be anybody's.
+        // Where no such network is let in, nothing leads to the Runtime API, and another service may have the port.
         let is_runtime = !self.allowed.is_empty() && Some(port) == self.runtime_port;
         let is_port_fine = matches!(port, 80 | 443 | 1024..) && !is_runtime;
         let host = url.host_str().unwrap_or_default();

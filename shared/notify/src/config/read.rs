@@ -1,11 +1,11 @@
-//! Reading a config's JSON so that every mistake in it is found.
+//! Reads a config's JSON and collects all errors in it.
 
 use super::Issue;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// What is wrong with one value.
-pub(super) type Wrong = Cow<'static, str>;
+pub(super) type Problem = Cow<'static, str>;
 
 #[derive(Default)]
 pub(super) struct Reader {
@@ -17,7 +17,7 @@ impl Reader {
         self.issues.push(Issue { pointer: at.to_owned(), message: message.to_owned() });
     }
 
-    /// The members of an object that has no keys but `keys`.
+    /// The members of an object that may have `keys` only.
     pub(super) fn object<'v>(&mut self, at: &str, value: &'v Value, keys: &[&str]) -> Option<&'v Map<String, Value>> {
         let Value::Object(members) = value else {
             self.issue(at, "an object is required");
@@ -29,13 +29,13 @@ impl Reader {
         Some(members)
     }
 
-    /// A member that has to be there.
+    /// A required member.
     pub(super) fn required<T>(
         &mut self,
         members: &Map<String, Value>,
         at: &str,
         key: &str,
-        read: impl FnOnce(&Value) -> Result<T, Wrong>,
+        read: impl FnOnce(&Value) -> Result<T, Problem>,
     ) -> Option<T> {
         if members.get(key).is_none_or(Value::is_null) {
             self.issue(&child(at, key), "is missing");
@@ -43,25 +43,25 @@ impl Reader {
         self.optional(members, at, key, read)
     }
 
-    /// A member that may be absent or null.
+    /// An optional member: it may be absent or null.
     pub(super) fn optional<T>(
         &mut self,
         members: &Map<String, Value>,
         at: &str,
         key: &str,
-        read: impl FnOnce(&Value) -> Result<T, Wrong>,
+        read: impl FnOnce(&Value) -> Result<T, Problem>,
     ) -> Option<T> {
         let value = members.get(key).filter(|value| !value.is_null())?;
         read(value).map_err(|wrong| self.issue(&child(at, key), &wrong)).ok()
     }
 }
 
-/// The pointer one step further.
+/// The JSON Pointer of a member.
 pub(super) fn child(at: &str, key: &str) -> String {
     format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-pub(super) fn text(value: &Value) -> Result<&str, Wrong> {
+pub(super) fn text(value: &Value) -> Result<&str, Problem> {
     value.as_str().ok_or(Cow::Borrowed("a text is required"))
 }
 
@@ -71,4 +71,9 @@ pub(super) fn word(value: &Value, longest: usize, others: &str) -> Option<String
     let is_word =
         (1..=longest).contains(&word.len()) && word.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c));
     is_word.then(|| word.to_owned())
+}
+
+/// A member that is there and not null.
+pub(super) fn section<'v>(members: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
+    members.get(key).filter(|value| !value.is_null())
 }

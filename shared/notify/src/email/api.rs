@@ -1,6 +1,6 @@
-//! A mail service's HTTP endpoint, of no particular make:
+//! A generic HTTP API of a mail service:
 //! `POST {deliveryId, from, replyTo?, to: [address], subject, text, html?}` with `Authorization: Bearer` and
-//! `Idempotency-Key`. An `id` or `messageId` in the answer is kept.
+//! `Idempotency-Key`. An `id` or `messageId` in the response is stored.
 
 use crate::config::EmailConfig;
 use crate::message::Message;
@@ -28,7 +28,7 @@ pub fn request(config: &EmailConfig, message: &Message, delivery_id: &str) -> Va
     body
 }
 
-/// Reads an answer by its status.
+/// Classifies a response by its status.
 pub fn classify(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Outcome {
     let code = format!("http_{status}");
     match status {

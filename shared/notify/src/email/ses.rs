@@ -1,6 +1,6 @@
 //! SES version 2: `POST /v2/email/outbound-emails`, signed.
 //!
-//! A client of the SDK's for this one call would be one of the large ones; the signature is the SDK's own.
+//! The SDK's client would be large for this one call; the signature is made with the SDK's crate.
 
 use super::encoded;
 use crate::config::{EmailConfig, SesConfig};
@@ -16,10 +16,10 @@ use std::time::{Duration, SystemTime};
 pub(crate) const SERVICE: &str = "SES";
 pub(crate) const PATH: &str = "/v2/email/outbound-emails";
 
-/// A quota of a day is not lifted in less.
+/// The wait after a daily quota is reached.
 const QUOTA_WAIT: Duration = Duration::from_secs(600);
 
-/// The request's body. The tag is what later reports are matched by.
+/// The request's body. Later reports are matched by the tag.
 pub fn request(config: &EmailConfig, ses: &SesConfig, message: &Message, delivery_id: &str) -> Value {
     let utf8 = |data: &str| json!({"Data": data, "Charset": "UTF-8"});
     let mut bodies = json!({});
@@ -70,7 +70,7 @@ pub(crate) fn sign(
     Some(added.chain([content_type]).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-/// Reads an answer. SES names its error in a header, and some of its front doors in the body.
+/// Classifies a response. The error's name is in a header or in the body.
 pub fn classify(status: u16, headers: &HeaderMap, body: &[u8]) -> Outcome {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     if let (200..=299, Some(id)) = (status, answer["MessageId"].as_str()) {
@@ -93,7 +93,7 @@ pub fn classify(status: u16, headers: &HeaderMap, body: &[u8]) -> Outcome {
         "MailFromDomainNotVerified" | "SendingPaused" | "AccountSuspended" | "NotFound" | "AccessDenied" => {
             Outcome::config(code)
         }
-        // A signature or its credentials: ours to mend, and no tenant's config is wrong.
+        // The platform's signature or credentials are at fault, not the tenant's config.
         _ if matches!(status, 401 | 403) => Outcome::retry(code),
         _ if matches!(status, 400..=499) && !matches!(status, 408 | 409 | 429) => Outcome::message(code),
         _ => Outcome::retry(code),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer() {
+    fn every_response() {
         let table = [
             (429, "TooManyRequestsException", "Maximum sending rate exceeded.", Outcome::retry("ses_TooManyRequests")),
             (400, "Throttling", "Maximum sending rate exceeded.", Outcome::retry("ses_Throttling")),

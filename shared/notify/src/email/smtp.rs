@@ -1,7 +1,7 @@
-//! A tenant's mail server.
+//! SMTP, to a tenant's mail server.
 //!
-//! The conversation is held command by command, because what a refusal means depends on what was refused: 550 to `RCPT`
-//! is the recipient's, to anything else the message's.
+//! Commands are sent one by one, since the meaning of a refusal depends on the command: 550 to `RCPT` is about the
+//! recipient, to other commands about the message.
 
 use crate::config::{EmailConfig, Security, SmtpConfig};
 use crate::message::{DeliveryMeta, Message};
@@ -23,12 +23,12 @@ use switchyard_io::http::{Guard, is_public};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For a farewell that changes nothing any more.
+/// The timeout of `QUIT`, after the message was accepted.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Which part of the conversation a failure belongs to.
+/// The step of the conversation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum SmtpStep {
     /// Connection, greeting and `EHLO`.
     Connect,
     /// `STARTTLS`.
@@ -43,37 +43,37 @@ pub enum Step {
     Data,
 }
 
-/// How it failed.
+/// How a step failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum SmtpFailure {
     /// The server refused with this code, 400 to 599.
     Refused(u16),
-    /// The server did not answer in time.
+    /// The server did not respond in time.
     Timeout,
-    /// The connection failed or broke off, or what came was not SMTP.
+    /// The connection failed or was closed, or the response was not SMTP.
     Broken,
-    /// The server does not offer what is needed: TLS, a way to log in.
+    /// The server does not offer TLS or a supported login.
     NotOffered,
-    /// The server's certificate is not one to trust.
+    /// The server's certificate is not trusted.
     Certificate,
 }
 
-/// What a failure at a step means.
-pub fn classify(step: Step, failure: Failure) -> Outcome {
+/// Classifies a failure at a step.
+pub fn classify(step: SmtpStep, failure: SmtpFailure) -> Outcome {
     match (step, failure) {
-        (_, Failure::Timeout) => Outcome::retry("timeout"),
-        (Step::Connect, Failure::Broken) => Outcome::retry("connection_failed"),
-        (_, Failure::Broken) => Outcome::retry("connection_lost"),
-        (Step::Auth, Failure::NotOffered) => Outcome::config("smtp_no_login"),
-        (_, Failure::NotOffered) => Outcome::config("smtp_no_tls"),
-        (_, Failure::Certificate) => Outcome::config("smtp_certificate"),
-        (step, Failure::Refused(code)) => {
+        (_, SmtpFailure::Timeout) => Outcome::retry("timeout"),
+        (SmtpStep::Connect, SmtpFailure::Broken) => Outcome::retry("connection_failed"),
+        (_, SmtpFailure::Broken) => Outcome::retry("connection_lost"),
+        (SmtpStep::Auth, SmtpFailure::NotOffered) => Outcome::config("smtp_no_login"),
+        (_, SmtpFailure::NotOffered) => Outcome::config("smtp_no_tls"),
+        (_, SmtpFailure::Certificate) => Outcome::config("smtp_certificate"),
+        (step, SmtpFailure::Refused(code)) => {
             let name = format!("smtp_{code}");
             match (step, code) {
                 (_, ..=499) => Outcome::retry(name),
-                // However a server puts it, credentials it does not like are wrong until somebody changes them.
-                (_, 530 | 534 | 535) | (Step::Auth, _) => Outcome::config(name),
-                (Step::Rcpt, 550 | 551 | 553) => Outcome::recipient(name),
+                // Refused credentials stay wrong until the config is edited.
+                (_, 530 | 534 | 535) | (SmtpStep::Auth, _) => Outcome::config(name),
+                (SmtpStep::Rcpt, 550 | 551 | 553) => Outcome::recipient(name),
                 _ => Outcome::message(name),
             }
         }
@@ -104,7 +104,7 @@ pub fn compose(
         Some(html) => builder.multipart(MultiPart::alternative_plain_html(text, html)),
         None => builder.singlepart(SinglePart::plain(text)),
     };
-    // From and to are there, which is all that can be missing.
+    // Building fails only without sender or recipient.
     built.map_err(|_| lettre::address::AddressError::MissingParts)
 }
 
@@ -117,11 +117,11 @@ pub fn message_id(config: &EmailConfig, delivery_id: &str) -> String {
 pub(crate) struct Smtp {
     roots: Vec<Certificate>,
     guard: Guard,
-    /// By host: making them reads the machine's root certificates.
+    /// TLS parameters by host: making them reads the machine's root certificates.
     tls: Arc<Mutex<HashMap<String, TlsParameters>>>,
 }
 
-/// How many hosts' parameters are kept.
+/// The most hosts with cached TLS parameters.
 const MAX_HOSTS: usize = 64;
 
 impl Smtp {
@@ -146,25 +146,25 @@ impl Smtp {
         meta: DeliveryMeta<'_>,
     ) -> Outcome {
         let Ok(email) = compose(config, message, meta) else { return Outcome::recipient("smtp_address") };
-        let mut step = Step::Connect;
+        let mut step = SmtpStep::Connect;
         let conversation = self.converse(smtp, &email, &mut step);
         let mut connection = match tokio::time::timeout(TIMEOUT, conversation).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(Stopped::Blocked)) => return Outcome::config("blocked_address"),
-            Ok(Err(Stopped::At(failure))) => return classify(step, failure),
-            Err(_) => return classify(step, Failure::Timeout),
+            Ok(Err(ConversationEnd::Blocked)) => return Outcome::config("blocked_address"),
+            Ok(Err(ConversationEnd::At(failure))) => return classify(step, failure),
+            Err(_) => return classify(step, SmtpFailure::Timeout),
         };
         drop(tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await);
         Outcome::sent(message_id(config, meta.delivery_id))
     }
 
-    /// Hands the email over; `step` says how far it came.
+    /// Sends the email; `step` is set to the current step.
     async fn converse(
         &self,
         smtp: &SmtpConfig,
         email: &lettre::Message,
-        step: &mut Step,
-    ) -> Result<AsyncSmtpConnection, Stopped> {
+        step: &mut SmtpStep,
+    ) -> Result<AsyncSmtpConnection, ConversationEnd> {
         let addresses = self.resolve(smtp).await?;
         let tls = self.tls_for(&smtp.host)?;
         let hello = ClientId::Domain(domain(email).to_owned());
@@ -172,30 +172,30 @@ impl Smtp {
         let mut connection =
             AsyncSmtpConnection::connect_tokio1(&*addresses, Some(CONNECT_TIMEOUT), &hello, at_once, None).await?;
         if smtp.security == Security::Starttls {
-            *step = Step::Tls;
+            *step = SmtpStep::Tls;
             if !connection.can_starttls() {
-                return Err(Stopped::At(Failure::NotOffered));
+                return Err(ConversationEnd::At(SmtpFailure::NotOffered));
             }
             connection.starttls(tls, &hello).await?;
         }
-        *step = Step::Auth;
+        *step = SmtpStep::Auth;
         let mechanisms = [Mechanism::Plain, Mechanism::Login];
         if connection.server_info().get_auth_mechanism(&mechanisms).is_none() {
-            return Err(Stopped::At(Failure::NotOffered));
+            return Err(ConversationEnd::At(SmtpFailure::NotOffered));
         }
         let credentials = Credentials::new(smtp.username.expose().clone(), smtp.password.expose().clone());
         connection.auth(&mechanisms, &credentials).await?;
 
         let (envelope, content) = (email.envelope(), email.formatted());
-        *step = Step::From;
+        *step = SmtpStep::From;
         let is_8bit = !content.is_ascii() && connection.server_info().supports_feature(Extension::EightBitMime);
         let parameters = is_8bit.then_some(MailParameter::Body(MailBodyParameter::EightBitMime));
         connection.command(Mail::new(envelope.from().cloned(), parameters.into_iter().collect())).await?;
-        *step = Step::Rcpt;
+        *step = SmtpStep::Rcpt;
         for address in envelope.to() {
             connection.command(Rcpt::new(address.clone(), Vec::new())).await?;
         }
-        *step = Step::Data;
+        *step = SmtpStep::Data;
         connection.command(Data).await?;
         connection.message(&content).await?;
         Ok(connection)
@@ -216,16 +216,16 @@ impl Smtp {
         Ok(tls)
     }
 
-    /// The server's addresses that may be called: a mail server is a tenant's address like any other.
-    async fn resolve(&self, smtp: &SmtpConfig) -> Result<Vec<SocketAddr>, Stopped> {
+    /// The server's addresses that the guard admits: a mail server is an address of the tenant's, like a webhook.
+    async fn resolve(&self, smtp: &SmtpConfig) -> Result<Vec<SocketAddr>, ConversationEnd> {
         let found = tokio::net::lookup_host((smtp.host.as_str(), smtp.port)).await;
-        let found = found.map_err(|_| Stopped::At(Failure::Broken))?;
+        let found = found.map_err(|_| ConversationEnd::At(SmtpFailure::Broken))?;
         let is_admitted = |address: &SocketAddr| {
             let address = address.ip().to_canonical();
             is_public(address) || self.guard.allowed.iter().any(|network| network.contains(&address))
         };
         let admitted: Vec<_> = found.filter(is_admitted).collect();
-        if admitted.is_empty() { Err(Stopped::Blocked) } else { Ok(admitted) }
+        if admitted.is_empty() { Err(ConversationEnd::Blocked) } else { Ok(admitted) }
     }
 }
 
@@ -233,29 +233,29 @@ fn domain(email: &lettre::Message) -> &str {
     email.envelope().from().map_or("localhost", |from| from.domain())
 }
 
-/// What ended a conversation early.
-enum Stopped {
+/// Why a conversation ended early.
+enum ConversationEnd {
     Blocked,
-    At(Failure),
+    At(SmtpFailure),
 }
 
-impl From<Error> for Stopped {
+impl From<Error> for ConversationEnd {
     fn from(error: Error) -> Self {
         Self::At(failure(&error))
     }
 }
 
-fn failure(error: &Error) -> Failure {
+fn failure(error: &Error) -> SmtpFailure {
     if let Some(code) = error.status() {
-        return Failure::Refused(code.into());
+        return SmtpFailure::Refused(code.into());
     }
     if error.is_timeout() {
-        return Failure::Timeout;
+        return SmtpFailure::Timeout;
     }
-    if has_certificate_error(error) { Failure::Certificate } else { Failure::Broken }
+    if has_certificate_error(error) { SmtpFailure::Certificate } else { SmtpFailure::Broken }
 }
 
-/// Whether a TLS handshake failed over the certificate. rustls puts its error inside an I/O error.
+/// Whether a TLS handshake failed because of the certificate. rustls wraps its error in an I/O error.
 fn has_certificate_error(error: &Error) -> bool {
     fn is_certificate(error: &(dyn StdError + 'static)) -> bool {
         matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
@@ -278,36 +278,37 @@ mod tests {
 
     #[test]
     fn every_failure() {
-        const STEPS: [Step; 6] = [Step::Connect, Step::Tls, Step::Auth, Step::From, Step::Rcpt, Step::Data];
+        const STEPS: [SmtpStep; 6] =
+            [SmtpStep::Connect, SmtpStep::Tls, SmtpStep::Auth, SmtpStep::From, SmtpStep::Rcpt, SmtpStep::Data];
         for step in STEPS {
             for code in [421, 450, 451, 452, 454] {
-                assert_eq!(classify(step, Failure::Refused(code)), Outcome::retry(format!("smtp_{code}")));
+                assert_eq!(classify(step, SmtpFailure::Refused(code)), Outcome::retry(format!("smtp_{code}")));
             }
             for code in [530, 534, 535] {
-                assert_eq!(classify(step, Failure::Refused(code)), Outcome::config(format!("smtp_{code}")));
+                assert_eq!(classify(step, SmtpFailure::Refused(code)), Outcome::config(format!("smtp_{code}")));
             }
             for code in [550, 551, 553] {
                 let name = format!("smtp_{code}");
                 let outcome = match step {
-                    Step::Rcpt => Outcome::recipient(name),
-                    Step::Auth => Outcome::config(name),
+                    SmtpStep::Rcpt => Outcome::recipient(name),
+                    SmtpStep::Auth => Outcome::config(name),
                     _ => Outcome::message(name),
                 };
-                assert_eq!(classify(step, Failure::Refused(code)), outcome, "{step:?}");
+                assert_eq!(classify(step, SmtpFailure::Refused(code)), outcome, "{step:?}");
             }
-            assert_eq!(classify(step, Failure::Timeout), Outcome::retry("timeout"));
-            assert_eq!(classify(step, Failure::Certificate), Outcome::config("smtp_certificate"));
+            assert_eq!(classify(step, SmtpFailure::Timeout), Outcome::retry("timeout"));
+            assert_eq!(classify(step, SmtpFailure::Certificate), Outcome::config("smtp_certificate"));
         }
         for code in [500, 552, 554] {
-            for step in [Step::Connect, Step::From, Step::Rcpt, Step::Data] {
-                assert_eq!(classify(step, Failure::Refused(code)), Outcome::message(format!("smtp_{code}")));
+            for step in [SmtpStep::Connect, SmtpStep::From, SmtpStep::Rcpt, SmtpStep::Data] {
+                assert_eq!(classify(step, SmtpFailure::Refused(code)), Outcome::message(format!("smtp_{code}")));
             }
         }
-        assert_eq!(classify(Step::Auth, Failure::Refused(504)), Outcome::config("smtp_504"));
-        assert_eq!(classify(Step::Connect, Failure::Broken), Outcome::retry("connection_failed"));
-        assert_eq!(classify(Step::Data, Failure::Broken), Outcome::retry("connection_lost"));
-        assert_eq!(classify(Step::Tls, Failure::NotOffered), Outcome::config("smtp_no_tls"));
-        assert_eq!(classify(Step::Auth, Failure::NotOffered), Outcome::config("smtp_no_login"));
+        assert_eq!(classify(SmtpStep::Auth, SmtpFailure::Refused(504)), Outcome::config("smtp_504"));
+        assert_eq!(classify(SmtpStep::Connect, SmtpFailure::Broken), Outcome::retry("connection_failed"));
+        assert_eq!(classify(SmtpStep::Data, SmtpFailure::Broken), Outcome::retry("connection_lost"));
+        assert_eq!(classify(SmtpStep::Tls, SmtpFailure::NotOffered), Outcome::config("smtp_no_tls"));
+        assert_eq!(classify(SmtpStep::Auth, SmtpFailure::NotOffered), Outcome::config("smtp_no_login"));
     }
 
     fn server(port: u16) -> SmtpConfig {
@@ -339,8 +340,8 @@ mod tests {
         assert!(composed().contains("Message-ID: <d1@acme.test>\r\n"));
     }
 
-    /// Sends to a server that says `lines`, one for each line it is told, the first as its greeting.
-    async fn told(lines: &'static [&'static str], allowed: &str) -> Outcome {
+    /// Sends to a server that replies with `lines`, the first as its greeting and one after each command.
+    async fn send_to(lines: &'static [&'static str], allowed: &str) -> Outcome {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
@@ -358,19 +359,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_tls_nothing_is_said() {
-        let outcome = told(&["220 hello", "250 AUTH PLAIN LOGIN"], "127.0.0.0/8").await;
+    async fn without_tls_nothing_is_sent() {
+        let outcome = send_to(&["220 hello", "250 AUTH PLAIN LOGIN"], "127.0.0.0/8").await;
         assert_eq!(outcome, Outcome::config("smtp_no_tls"));
-        assert_eq!(told(&["421 later"], "127.0.0.0/8").await, Outcome::retry("smtp_421"));
+        assert_eq!(send_to(&["421 later"], "127.0.0.0/8").await, Outcome::retry("smtp_421"));
         assert_eq!(
-            told(&["220 hello", "250 STARTTLS", "454 not now"], "127.0.0.0/8").await,
+            send_to(&["220 hello", "250 STARTTLS", "454 not now"], "127.0.0.0/8").await,
             Outcome::retry("smtp_454")
         );
-        assert_eq!(told(&["HTTP/1.1 400 Bad Request"], "127.0.0.0/8").await, Outcome::retry("connection_failed"));
+        assert_eq!(send_to(&["HTTP/1.1 400 Bad Request"], "127.0.0.0/8").await, Outcome::retry("connection_failed"));
     }
 
     #[tokio::test]
     async fn a_server_on_a_private_network_is_not_called() {
-        assert_eq!(told(&["220 hello"], "10.0.0.0/8").await, Outcome::config("blocked_address"));
+        assert_eq!(send_to(&["220 hello"], "10.0.0.0/8").await, Outcome::config("blocked_address"));
     }
 }

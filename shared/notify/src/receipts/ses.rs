@@ -1,22 +1,22 @@
-//! SES's reports, as the content of a message of SNS's: those of a configuration set (`eventType`) and those of an
-//! identity (`notificationType`).
+//! SES's reports, the content of SNS's messages: of a configuration set (`eventType`) and of an identity
+//! (`notificationType`).
 
 use crate::recipient::suppression_key;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::HashMap;
 
-/// Outcome of an email.
+/// The outcome that a report gives for an email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The receiving server took it.
+    /// The receiving server accepted it.
     Delivered,
-    /// It came back. When `permanent`, the address is not to be written to again.
+    /// It bounced. After a `permanent` bounce the address is suppressed.
     Bounced {
-        /// Whether it will come back each time.
+        /// Whether every email to the address will bounce.
         permanent: bool,
     },
-    /// The recipient calls it spam. The address is not to be written to again.
+    /// The recipient marked it as spam; the address is suppressed.
     Complained,
 }
 
@@ -25,13 +25,13 @@ pub enum Fate {
 pub struct MailReport {
     /// Its outcome.
     pub fate: Fate,
-    /// The delivery, from the tag that it was sent with.
+    /// The delivery's id, from the tag that the email was sent with.
     pub delivery_id: Option<String>,
-    /// SES's id, as the outcome of the attempt had it.
+    /// SES's id of the message, as in the outcome of the attempt.
     pub message_id: String,
-    /// When it came to that.
+    /// The time of the outcome.
     pub at: Option<Timestamp>,
-    /// To whom it happened, as [`suppression_key`] spells them.
+    /// The addresses that the report is about, normalised by [`suppression_key`].
     pub recipients: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl MailReport {
 #[error("the content is not a report of SES's")]
 pub struct NotAReport;
 
-/// Reads the content of an authentic message. `None` for what is not needed here, such as opens and clicks.
+/// Parses the content of an authentic message. Returns `None` for other reports, such as opens and clicks.
 ///
 /// # Errors
 /// It is not a report. The error shows no content.

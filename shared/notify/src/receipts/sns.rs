@@ -1,8 +1,8 @@
 //! Messages of Amazon SNS, which carries SES's reports.
 //!
-//! Anybody with an AWS account can have SNS sign a message for our address. So a message counts only when it is of one of
-//! our own topics, and when its signature is of a certificate that an SNS host itself serves: whom to trust rests on that
-//! host's TLS certificate, as AWS describes it.
+//! Every AWS account can make SNS sign a message and post it here. A message is therefore accepted only from the platform's
+//! own topics, and with a signature by a certificate that an SNS host serves: trust rests on that host's TLS certificate, as
+//! AWS documents.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,71 +21,71 @@ use webpki::ring::RSA_PKCS1_2048_8192_SHA256;
 
 const SERVICE: &str = "SNS";
 
-/// The most certificates that are kept; there is one for each region, renewed once a year.
+/// The most cached certificates; each region has one, renewed once a year.
 const MAX_CERTIFICATES: usize = 32;
 
-/// A message as SNS posts it. It may be anybody's until [`Verifier::verify`] says otherwise.
+/// A message as SNS posts it; not authentic before [`Verifier::verify`].
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct SnsMessage {
-    /// What it is.
+    /// The kind of message.
     #[serde(rename = "Type")]
     pub kind: Kind,
-    /// Unique; the same when it is posted again.
+    /// Unique; a repeated post has the same id.
     pub message_id: String,
-    /// Which topic it is of.
+    /// The topic's ARN.
     pub topic_arn: String,
-    /// Of a notification, if it has one.
+    /// The subject of a notification.
     pub subject: Option<String>,
     /// The content: for SES's reports JSON, see [`super::ses`].
     pub message: String,
-    /// When it was published, as text.
+    /// The time of publishing, as text.
     pub timestamp: String,
     /// `1` (SHA-1) or `2` (SHA-256).
     pub signature_version: String,
     /// Base64.
     pub signature: String,
-    /// Where the certificate is.
+    /// The URL of the certificate.
     #[serde(rename = "SigningCertURL", alias = "SigningCertUrl")]
     pub signing_cert_url: String,
-    /// What confirms a subscription when it is fetched.
+    /// The URL that confirms a subscription.
     #[serde(rename = "SubscribeURL", alias = "SubscribeUrl")]
     pub subscribe_url: Option<String>,
-    /// Of a subscription to be confirmed.
+    /// The token of a subscription to be confirmed.
     pub token: Option<String>,
 }
 
 /// Kinds of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Kind {
-    /// What was published.
+    /// A published message.
     Notification,
-    /// The address is to be subscribed: fetching [`SnsMessage::confirmation_url`] agrees.
+    /// A request to subscribe this endpoint; fetching [`SnsMessage::confirmation_url`] confirms it.
     SubscriptionConfirmation,
-    /// The address was unsubscribed. Nothing has to be done.
+    /// This endpoint was unsubscribed; nothing has to be done.
     UnsubscribeConfirmation,
 }
 
-/// Why a message is not believed.
+/// Why a message is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SnsError {
     /// Not a message of SNS's.
     #[error("the body is not a message of SNS's")]
     Malformed,
-    /// Of a topic that is not ours.
+    /// The topic is not one of the platform's.
     #[error("the message is of another topic")]
     Topic,
-    /// Its certificate or its confirmation is not at an SNS host.
+    /// The URL of its certificate or its confirmation is not at an SNS host.
     #[error("the message points to a host that is not SNS's")]
     Host,
-    /// What is there is no certificate.
+    /// The URL does not serve a certificate.
     #[error("the certificate cannot be read")]
     Certificate,
-    /// The signature does not fit.
-    #[error("the signature does not fit")]
+    /// The signature is wrong.
+    #[error("the signature is wrong")]
     Signature,
-    /// The certificate could not be fetched, or the invitation not accepted.
-    #[error("asking SNS")]
+    /// The certificate could not be fetched, or the subscription not confirmed.
+    #[error("calling SNS")]
     Fetch(#[source] HttpError),
 }
 
@@ -107,7 +107,7 @@ impl SnsMessage {
         serde_json::from_slice(body).map_err(|_| SnsError::Malformed)
     }
 
-    /// What is signed: names and values of certain fields, each on a line of its own.
+    /// The signed text: names and values of certain fields, each on a line of its own.
     pub fn canonical(&self) -> String {
         let (message, id) = (("Message", Some(&*self.message)), ("MessageId", Some(&*self.message_id)));
         let (time, topic) = (("Timestamp", Some(&*self.timestamp)), ("TopicArn", Some(&*self.topic_arn)));
@@ -125,17 +125,17 @@ impl SnsMessage {
                 vec![message, id, url, time, token, topic, kind(name)]
             }
         };
-        // A subject that is not there is left out altogether.
+        // An absent subject has no lines.
         fields.into_iter().filter_map(|(name, value)| Some(format!("{name}\n{}\n", value?))).collect()
     }
 
-    /// Where its certificate is.
+    /// The URL of its certificate.
     ///
     /// # Errors
     /// [`SnsError::Host`] when that is not a certificate of an SNS host.
     pub fn certificate_url(&self) -> Result<Url, SnsError> {
         let url = sns_url(&self.signing_cert_url)?;
-        // Everything else on these hosts is an API, whose answers others can shape.
+        // Other paths of these hosts are APIs, whose responses other accounts can influence.
         let is_certificate = url.path().starts_with("/SimpleNotificationService-")
             && url.path().ends_with(".pem")
             && url.path().matches('/').count() == 1
@@ -143,7 +143,7 @@ impl SnsMessage {
         if is_certificate { Ok(url) } else { Err(SnsError::Host) }
     }
 
-    /// What to fetch to confirm the subscription; `None` unless that is what the message asks for.
+    /// The URL that confirms the subscription; `None` for other kinds of messages.
     ///
     /// # Errors
     /// [`SnsError::Host`] when that is not at an SNS host.
@@ -172,7 +172,7 @@ impl SnsMessage {
     }
 }
 
-/// The address, if it is `https://sns.<region>.amazonaws.com` or the same in China, and nothing else about it is odd.
+/// Parses a URL at `https://sns.<region>.amazonaws.com`, or the same in China, without port, user or fragment.
 fn sns_url(text: &str) -> Result<Url, SnsError> {
     let url: Url = text.parse().map_err(|_| SnsError::Host)?;
     let host = url.host_str().unwrap_or_default();
@@ -191,8 +191,8 @@ fn sns_url(text: &str) -> Result<Url, SnsError> {
     if is_region && is_plain { Ok(url) } else { Err(SnsError::Host) }
 }
 
-/// RSA over SHA-1, as SNS signs unless a topic is set to version 2. webpki has no SHA-1 of its own, for good reasons that
-/// do not hold here: a forger would need a second message for a digest that AWS signed, not a pair of his own.
+/// RSA over SHA-1, as SNS signs unless a topic is set to version 2. webpki leaves SHA-1 out because of collisions. They do
+/// not help here: a forger needs a second preimage of a digest that AWS signed.
 #[derive(Debug)]
 struct RsaSha1;
 
@@ -207,13 +207,13 @@ impl SignatureVerificationAlgorithm for RsaSha1 {
         alg_id::RSA_ENCRYPTION
     }
 
-    // Asked for only when certificates are checked, which this is never used for.
+    // Used only to verify certificates, which this algorithm never does.
     fn signature_alg_id(&self) -> AlgorithmIdentifier {
         alg_id::RSA_PKCS1_SHA256
     }
 }
 
-/// Checks messages, and keeps the certificates it has fetched for as long as the process lives.
+/// Verifies messages, and caches certificates for the life of the process.
 #[derive(Clone)]
 pub struct Verifier {
     http: Http,
@@ -222,16 +222,15 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Believes messages of `topics` (ARNs) only, none at all when there are none. `http` is a
-    /// [plain](Http::plain) client.
+    /// Accepts messages of `topics` (ARNs) only. `http` is a [plain](Http::plain) client.
     pub fn new(http: Http, topics: impl IntoIterator<Item = String>) -> Self {
         Self { http, topics: topics.into_iter().collect(), certificates: Arc::default() }
     }
 
-    /// Reads a message and checks that SNS sent it for one of our topics.
+    /// Parses a message and verifies that SNS sent it for one of the topics.
     ///
     /// # Errors
-    /// It is not believed, or its certificate cannot be fetched now.
+    /// It is not authentic, or its certificate cannot be fetched now.
     pub async fn verify(&self, body: &[u8]) -> Result<SnsMessage, SnsError> {
         let message = SnsMessage::parse(body)?;
         if !self.topics.contains(&message.topic_arn) {
@@ -256,7 +255,7 @@ impl Verifier {
         Ok(message)
     }
 
-    /// Accepts an invitation that was verified; `false` when the message is none.
+    /// Confirms the subscription of a verified message; `false` when the message is of another kind.
     ///
     /// # Errors
     /// [`SnsError::Fetch`] when SNS cannot be reached now.
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_of_the_signature_fit() {
+    fn both_versions_of_the_signature_are_verified() {
         for body in [NOTIFICATION_1, NOTIFICATION_2, SUBSCRIPTION] {
             message(body).verify_with(CERTIFICATE).unwrap();
             assert!(matches!(message(body).verify_with(OTHER_CERTIFICATE), Err(SnsError::Signature)));

@@ -1,14 +1,14 @@
-//! WhatsApp's reports: `GET` and `POST` of the address that was given to Meta.
+//! WhatsApp's reports: `GET` and `POST` of the webhook that Meta calls.
 //!
-//! Reports come out of order and more than once; a state only ever moves forward, so later is not told by their order.
+//! Reports come out of order and more than once: the caller must only let a state move forward.
 
 use jiff::Timestamp;
 use ring::hmac;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-/// The answer to the `GET` by which Meta checks an address: its `hub.challenge`, if `hub.verify_token` is the one we
-/// gave. `query` is the query's decoded pairs.
+/// The response to the `GET` with which Meta verifies a webhook: its `hub.challenge`, if `hub.verify_token` is right.
+/// `query` is the query's decoded pairs.
 pub fn challenge<'q>(query: &[(&str, &'q str)], verify_token: &str) -> Option<&'q str> {
     let of = |name: &str| query.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
     let is_ours = bool::from(of("hub.verify_token")?.as_bytes().ct_eq(verify_token.as_bytes()));
@@ -39,12 +39,12 @@ pub enum State {
     Read,
     /// It will not arrive.
     Failed,
-    /// Something that is not known here.
+    /// A state that this crate does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// What one report says of one message.
+/// The state of one message in a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// `wamid…`, as the outcome of the attempt had it.
@@ -53,11 +53,11 @@ pub struct Status {
     pub state: State,
     /// Since when.
     pub at: Option<Timestamp>,
-    /// Why it failed; [`crate::whatsapp::classify_code`] says what that means.
+    /// The error code of a failure, for [`crate::whatsapp::classify_code`].
     pub error: Option<i64>,
 }
 
-/// The statuses of an authentic report. Other things it may tell of, such as messages received, are left out.
+/// The states in an authentic report. Other contents, such as received messages, are ignored.
 ///
 /// # Errors
 /// It is not a report. The error shows no content.
@@ -87,10 +87,10 @@ pub fn statuses(body: &[u8]) -> Result<Vec<Status>, NotAReport> {
         status: State,
         timestamp: Option<String>,
         #[serde(default)]
-        errors: Vec<Failure>,
+        errors: Vec<ReportedError>,
     }
     #[derive(Deserialize)]
-    struct Failure {
+    struct ReportedError {
         code: i64,
     }
     let report: Report = serde_json::from_slice(body).map_err(|_| NotAReport)?;
@@ -116,7 +116,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_challenge_is_answered_to_who_knows_the_token() {
+    fn the_challenge_is_returned_only_with_the_right_token() {
         let query = |token| [("hub.mode", "subscribe"), ("hub.verify_token", token), ("hub.challenge", "1158201444")];
         assert_eq!(challenge(&query("ours"), "ours"), Some("1158201444"));
         assert_eq!(challenge(&query("theirs"), "ours"), None);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_read_and_the_rest_is_left() {
+    fn statuses_are_read_and_other_contents_ignored() {
         let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [
             {"field": "messages", "value": {"messaging_product": "whatsapp", "metadata": {}, "statuses": [
                 {"id": "wamid.A", "status": "delivered", "timestamp": "1767607200", "recipient_id": "49"},

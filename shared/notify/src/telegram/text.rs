@@ -1,13 +1,13 @@
-//! Texts that Telegram takes: short enough, and readable in their mark-up.
+//! Texts within Telegram's limits: cut to its length, with mark-up that it can parse.
 
 use crate::config::ParseMode;
 
-/// The most characters of a message, mark-up aside.
+/// The most characters of a message, without mark-up.
 pub const MAX_CHARS: usize = 4_096;
 
 const ELLIPSIS: char = '…';
 
-/// The tags that Telegram knows.
+/// The tags that Telegram supports.
 const TAGS: [&str; 17] = [
     "a",
     "b",
@@ -28,18 +28,18 @@ const TAGS: [&str; 17] = [
     "u",
 ];
 
-/// One step through an HTML text.
+/// One piece of an HTML text.
 enum Piece<'t> {
-    /// A known tag's name; whether it closes.
+    /// A supported tag's name, and whether it is a closing tag.
     Tag(&'t str, bool),
-    /// A character, or an entity that stands for this one.
+    /// A character, or the character of an entity.
     Char(char),
 }
 
-/// `text` cut to what one message holds, ending in `…` where it was cut, and the mode it is then in.
+/// `text` cut to the length of one message, with `…` at the cut, and its parse mode after that.
 ///
-/// HTML is cut between its tags, and those that are open are closed. MarkdownV2 that is too long goes out as plain text:
-/// its marks have no brackets to cut between.
+/// HTML is cut between its tags, and open tags are closed. MarkdownV2 that is too long becomes plain text, since its marks
+/// cannot be closed at an arbitrary place.
 pub fn fit(text: &str, mode: Option<ParseMode>) -> (String, Option<ParseMode>) {
     match mode {
         None => (cut(text), None),
@@ -90,7 +90,7 @@ fn cut_html(text: &str) -> String {
             Piece::Tag("br", false) => {}
             Piece::Tag(name, false) => open.push(name),
         }
-        // What stands before the last character that may have to make room.
+        // The cut, if the text is too long: before the last character, which `…` then replaces.
         if seen == MAX_CHARS && kept.is_none() {
             kept = Some((at, open.clone()));
         }
@@ -102,7 +102,7 @@ fn cut_html(text: &str) -> String {
     text.to_owned()
 }
 
-/// The pieces of an HTML text with their places. What only looks like a tag or an entity is characters.
+/// The pieces of an HTML text with their positions. Unknown tags and entities are plain characters.
 fn pieces(text: &str) -> impl Iterator<Item = (usize, Piece<'_>)> {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -1,15 +1,17 @@
+//! A store's credential: its access token, and how it is refreshed.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::Secret;
 
-/// A token this close to its end is replaced before it is used.
-const EARLY: Duration = Duration::from_secs(60);
+/// A token is refreshed when it expires within this time.
+const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(60);
 
-/// No token is good for longer, whatever its marketplace says.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+/// A longer lifetime from a marketplace is cut to this.
+const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(366 * 86_400);
 
-/// What a store's `accessToken` holds: a bare token, or JSON `{accessToken, refreshToken, expiresAt}`.
+/// The content of a store's `accessToken`: a bare token, or JSON `{accessToken, refreshToken, expiresAt}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Credential {
     pub(crate) access_token: Secret<String>,
@@ -27,7 +29,7 @@ struct Wire {
     expires_at: Option<Timestamp>,
 }
 
-/// A token endpoint's answer (RFC 6749 §5.1).
+/// The response of a token endpoint (RFC 6749 §5.1).
 #[derive(Deserialize)]
 pub(crate) struct Grant {
     access_token: String,
@@ -47,18 +49,18 @@ impl Credential {
         }
     }
 
-    /// Whether it should be replaced before it is used.
+    /// Whether the token must be refreshed before it is used.
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
-        self.refresh_token.is_some() && self.expires_at.is_some_and(|at| now + EARLY >= at)
+        self.refresh_token.is_some() && self.expires_at.is_some_and(|at| now + RENEW_BEFORE_EXPIRY >= at)
     }
 
-    /// The text to keep after `grant`. A marketplace that sends no new refresh token lets the old one stand.
+    /// The credential to store after `grant`. Without a new refresh token the old one stays valid.
     pub(crate) fn renewed(&self, grant: Grant, now: Timestamp) -> Result<String, serde_json::Error> {
         let old = self.refresh_token.as_ref().map(|token| token.expose().clone());
         serde_json::to_string(&Wire {
             access_token: grant.access_token,
             refresh_token: grant.refresh_token.or(old),
-            expires_at: grant.expires_in.map(|seconds| now + Duration::from_secs(seconds).min(LONGEST)),
+            expires_at: grant.expires_in.map(|seconds| now + Duration::from_secs(seconds).min(MAX_TOKEN_LIFETIME)),
         })
     }
 }

@@ -1,11 +1,11 @@
-//! Etsy, Shopify and Amazon as they are on the wire.
+//! The APIs of Etsy, Shopify and Amazon.
 //!
 //! Sources, read 2026-11-24: Etsy Open API v3 `getShopReceipt`; Shopify Admin GraphQL `order`, `orders`; Amazon
 //! Selling Partner API Orders 2026-01-01 `getOrder`.
 
 use super::credential::{Credential, Grant};
 use crate::error::OrdersError;
-use crate::model::{Amount, Verdict};
+use crate::model::{Amount, ExternalStoreId, ReceiptId, Verdict};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const SHOPIFY_VERSION: &str = "2026-01";
 
 const SHOPIFY_FIELDS: &str = "id totalPriceSet { shopMoney { amount currencyCode } }";
 
-/// What every live adapter calls with.
+/// The HTTP client and the platform's own credentials.
 #[derive(Clone)]
 pub(crate) struct Live {
     http: Http,
@@ -30,7 +30,7 @@ pub(crate) struct Live {
     secret_id: String,
 }
 
-/// One live marketplace's addresses.
+/// The base URLs of one live marketplace.
 #[derive(Clone)]
 pub(crate) enum Adapter {
     Etsy { base: String, token_url: String },
@@ -39,7 +39,7 @@ pub(crate) enum Adapter {
 }
 
 impl Live {
-    /// Reads `MARKETPLACE_SECRET`: our own credentials at the marketplaces.
+    /// Reads `MARKETPLACE_SECRET`: the platform's own credentials at the marketplaces.
     pub(crate) fn from_env(secrets: Secrets, env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
             http: Http::plain(TIMEOUT)?,
@@ -48,13 +48,13 @@ impl Live {
         })
     }
 
-    /// Asks about one receipt of the shop `shop`. A `Retry-After` counts from `now`.
+    /// Asks about one receipt of `shop`. A `Retry-After` counts from `now`.
     pub(crate) async fn ask(
         &self,
         adapter: &Adapter,
         credential: &Credential,
-        shop: &str,
-        receipt: &str,
+        shop: &ExternalStoreId,
+        receipt: &ReceiptId,
         now: Timestamp,
     ) -> Verdict {
         let verdict = match adapter {
@@ -68,8 +68,8 @@ impl Live {
         })
     }
 
-    /// Trades the refresh token in; returns the text to keep. `None` when the marketplace does not take it, or has no such
-    /// thing.
+    /// Exchanges the refresh token. Returns the credential to store, or `None` when the marketplace refused the token or
+    /// has no refresh tokens.
     pub(crate) async fn refresh(
         &self,
         adapter: &Adapter,
@@ -95,7 +95,7 @@ impl Live {
         let request = self.http.request(service, Method::POST, url).map_err(OrdersError::Token)?.form(&form);
         match call_json::<Grant>(service, request).await {
             Ok(grant) => credential.renewed(grant, now).map(Some).map_err(OrdersError::Json),
-            // RFC 6749 §5.2; every other refusal is about us, and the store's token may be as good as ever.
+            // RFC 6749 §5.2. Other refusals are about the platform's credentials, not the store's token.
             Err(HttpError::Status { body, .. }) if error_code(&body).as_deref() == Some("invalid_grant") => Ok(None),
             Err(error) => Err(OrdersError::Token(error)),
         }
@@ -105,8 +105,8 @@ impl Live {
         &self,
         base: &str,
         credential: &Credential,
-        shop: &str,
-        receipt: &str,
+        shop: &ExternalStoreId,
+        receipt: &ReceiptId,
         now: Timestamp,
     ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
@@ -122,7 +122,7 @@ impl Live {
         }
         let own = async |name| self.own(name).await.map_err(|error| error_chain(&error));
         let key = format!("{}:{}", own("ETSY_CLIENT_ID").await?, own("ETSY_SHARED_SECRET").await?);
-        let url = address(base, &["v3", "application", "shops", shop, "receipts", receipt])?;
+        let url = address(base, &["v3", "application", "shops", shop.as_str(), "receipts", receipt.as_str()])?;
         let request = self.get("Etsy", url)?.header("x-api-key", key).bearer_auth(credential.access_token.expose());
         let answer = answer("Etsy", request).await.map_err(|error| error_chain(&error))?;
         if let Some(verdict) = refusal(&answer, now) {
@@ -137,8 +137,8 @@ impl Live {
         &self,
         template: &str,
         credential: &Credential,
-        shop: &str,
-        receipt: &str,
+        shop: &ExternalStoreId,
+        receipt: &ReceiptId,
         now: Timestamp,
     ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
@@ -152,23 +152,24 @@ impl Live {
         struct PriceSet {
             shop_money: Price,
         }
-        let body = if receipt.bytes().all(|byte| byte.is_ascii_digit()) {
+        let body = if receipt.as_str().bytes().all(|byte| byte.is_ascii_digit()) {
             let query = format!("query($id: ID!) {{ order(id: $id) {{ {SHOPIFY_FIELDS} }} }}");
             json!({"query": query, "variables": {"id": format!("gid://shopify/Order/{receipt}")}})
         } else {
             let query =
                 format!("query($q: String!) {{ orders(first: 1, query: $q) {{ nodes {{ {SHOPIFY_FIELDS} }} }} }}");
-            let name = receipt.replace('\\', "\\\\").replace('"', "\\\"");
+            let name = receipt.as_str().replace('\\', "\\\\").replace('"', "\\\"");
             json!({"query": query, "variables": {"q": format!("name:\"{name}\"")}})
         };
-        if let Some(reason) = refuse_shop(template, shop) {
+        if let Some(reason) = refuse_shop(template, shop.as_str()) {
             return Err(reason.to_owned());
         }
-        let url = address(&template.replace("{shop}", shop), &["admin", "api", SHOPIFY_VERSION, "graphql.json"])?;
+        let url =
+            address(&template.replace("{shop}", shop.as_str()), &["admin", "api", SHOPIFY_VERSION, "graphql.json"])?;
         let request = self.http.request("Shopify", Method::POST, url).map_err(|error| error_chain(&error))?;
         let request = request.header("X-Shopify-Access-Token", credential.access_token.expose()).json(&body);
         let answer = answer("Shopify", request).await.map_err(|error| error_chain(&error))?;
-        // A throttled query says how long to wait, whatever its status.
+        // A throttled query can have status 200.
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         match body["errors"][0]["extensions"]["code"].as_str() {
             Some("THROTTLED") => {
@@ -182,10 +183,10 @@ impl Live {
             return Ok(verdict);
         }
         if body["errors"].as_array().is_some_and(|errors| !errors.is_empty()) {
-            return Err("Shopify answered errors".to_owned());
+            return Err("Shopify returned errors".to_owned());
         }
         let data = &body["data"];
-        let unexpected = || "Shopify answered unexpected content".to_owned();
+        let unexpected = || "Shopify returned unexpected content".to_owned();
         let order = match (data.get("order"), data["orders"]["nodes"].as_array()) {
             (Some(order), _) => Some(order).filter(|order| !order.is_null()),
             (None, Some(nodes)) => nodes.first(),
@@ -201,7 +202,7 @@ impl Live {
         &self,
         base: &str,
         credential: &Credential,
-        receipt: &str,
+        receipt: &ReceiptId,
         now: Timestamp,
     ) -> Result<Verdict, String> {
         #[derive(Deserialize)]
@@ -219,7 +220,7 @@ impl Live {
         struct Proceeds {
             grand_total: Price,
         }
-        let mut url = address(base, &["orders", "2026-01-01", "orders", receipt])?;
+        let mut url = address(base, &["orders", "2026-01-01", "orders", receipt.as_str()])?;
         url.set_query(Some("includedData=PROCEEDS"));
         let request = self.get("Amazon", url)?.header("x-amz-access-token", credential.access_token.expose());
         let answer = answer("Amazon", request).await.map_err(|error| error_chain(&error))?;
@@ -235,7 +236,7 @@ impl Live {
         self.http.request(service, Method::GET, url).map_err(|error| error_chain(&error))
     }
 
-    /// One of our own credentials.
+    /// One of the platform's own credentials.
     async fn own(&self, name: &str) -> Result<String, OrdersError> {
         let values = self.secrets.get(&self.secret_id).await.map_err(OrdersError::Secret)?;
         Ok(values.required(name).map_err(OrdersError::Unset)?.expose().clone())
@@ -243,7 +244,7 @@ impl Live {
 }
 
 impl Adapter {
-    /// Why a shop of this name cannot be asked about, if it cannot.
+    /// The reason to refuse a shop's name; `None` when it can be asked with.
     pub(super) fn refuse_shop(&self, shop: &str) -> Option<&'static str> {
         match self {
             Self::Shopify { template } => refuse_shop(template, shop),
@@ -252,18 +253,18 @@ impl Adapter {
     }
 }
 
-/// A shop's name is a part of the address that is called, so that it must be one that only Shopify can have given.
+/// A shop's name becomes a part of the URL: only names of the form that Shopify assigns are accepted.
 fn refuse_shop(template: &str, shop: &str) -> Option<&'static str> {
     let name = shop.strip_suffix(".myshopify.com").unwrap_or_default();
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_shopifys = !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_name);
     let host = template.split_once("://").map_or(template, |(_, rest)| rest).split('/').next().unwrap_or_default();
-    // Elsewhere than in the host, as in the sandbox, it is one segment of the path.
+    // Outside the host, as in the sandbox, the name is one segment of the path.
     let is_segment = !host.contains("{shop}") && shop.bytes().all(|byte| is_name(byte) || byte == b'.');
     (!is_shopifys && !is_segment).then_some("expected name.myshopify.com")
 }
 
-/// `error` of a token endpoint's refusal.
+/// The member `error` of a token endpoint's refusal.
 fn error_code(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Value>(body).ok()?["error"].as_str().map(str::to_owned)
 }
@@ -277,11 +278,11 @@ struct Price {
 }
 
 fn found(order_id: String, amount: Option<Amount>, currency: String) -> Result<Verdict, String> {
-    let amount = amount.ok_or_else(|| "the order's amount is no number".to_owned())?;
+    let amount = amount.ok_or_else(|| "the order's amount is not a number".to_owned())?;
     Ok(Verdict::Found { order_id, amount, currency })
 }
 
-/// What a status other than 2xx means, alike for all three.
+/// The meaning of a status other than 2xx, for all three marketplaces.
 fn refusal(answer: &Answer, now: Timestamp) -> Option<Verdict> {
     Some(match answer.status {
         200..=299 => return None,
@@ -293,7 +294,7 @@ fn refusal(answer: &Answer, now: Timestamp) -> Option<Verdict> {
     })
 }
 
-/// When a query of this cost fits into Shopify's bucket again.
+/// The wait until a query of this cost fits into Shopify's bucket.
 fn restored_after(cost: &Value) -> Option<Duration> {
     let number = |value: &Value| value.as_f64();
     let status = &cost["throttleStatus"];
@@ -304,11 +305,11 @@ fn restored_after(cost: &Value) -> Option<Duration> {
 
 /// `base` with `segments` below it, each encoded, so that a receipt can name no other path.
 fn address(base: &str, segments: &[&str]) -> Result<Url, String> {
-    let unusable = || "the marketplace's address is none".to_owned();
+    let unusable = || "the marketplace's base URL is invalid".to_owned();
     let mut url: Url = base.parse().map_err(|_| unusable())?;
-    // `.` and `..` would be taken as steps, encoded or not.
+    // URL parsers treat `.` and `..` as path steps, encoded or not.
     if segments.iter().any(|segment| matches!(*segment, "." | "..")) {
-        return Err("a receipt that is no name".to_owned());
+        return Err("the receipt is a path step".to_owned());
     }
     url.path_segments_mut().map_err(|()| unusable())?.pop_if_empty().extend(segments);
     Ok(url)

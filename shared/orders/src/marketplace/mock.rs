@@ -1,12 +1,12 @@
-//! The mock marketplace's rules: what becomes of a receipt follows from how it ends.
+//! The mock marketplace: a receipt's last characters decide its verdict.
 //!
-//! Everything counts UTF-16 units, as the service this one replaces does, so that both give a receipt the same order.
+//! All arithmetic is over UTF-16 units, as in the replaced service, so that both return the same order for a receipt.
 
-use crate::model::{Amount, Verdict};
+use crate::model::{Amount, ReceiptId, Verdict};
 
-/// What the mock marketplace makes of `receipt`.
-pub fn verdict(receipt: &str, currency: &str) -> Verdict {
-    let units: Vec<u16> = receipt.encode_utf16().collect();
+/// The mock marketplace's verdict about `receipt`.
+pub fn verdict(receipt: &ReceiptId, currency: &str) -> Verdict {
+    let units: Vec<u16> = receipt.as_str().encode_utf16().collect();
     let digit = |unit: Option<&u16>| {
         let digit = char::from_u32(u32::from(*unit?))?;
         digit.is_ascii_digit().then(|| digit as u32 - '0' as u32)
@@ -34,7 +34,7 @@ fn amount(units: &[u16]) -> Amount {
     Amount::whole(sum % 1000 + 10)
 }
 
-/// Looks like a UUID and is none: multiples of a hash, whose segments may be longer than a UUID's.
+/// An id in the form of a UUID, of multiples of a hash; its segments can be longer than a UUID's.
 fn order_id(units: &[u16]) -> String {
     // Only the shifted part wraps to 32 bits, as JavaScript's `<<` does; the hash itself does not.
     #[expect(clippy::cast_possible_truncation, reason = "that is what `<<` does to its operand there")]
@@ -63,14 +63,14 @@ mod tests {
         ] {
             let wanted =
                 Verdict::Found { order_id: id.to_owned(), amount: Amount::whole(amount), currency: "USD".into() };
-            assert_eq!(verdict(receipt, ""), wanted, "{receipt}");
+            assert_eq!(verdict(&receipt.into(), ""), wanted, "{receipt}");
         }
         for receipt in ["test24", "RL15", "order-115", "order-100", "INV-2026-0039"] {
             let limited = Verdict::RateLimited { retry_after: None, account_wide: false };
-            assert_eq!(verdict(receipt, "USD"), limited, "{receipt}");
+            assert_eq!(verdict(&receipt.into(), "USD"), limited, "{receipt}");
         }
         for receipt in ["test12", "testa", "order-102", "6", "a7b", "r5 ", "A٣"] {
-            assert_eq!(verdict(receipt, "USD"), Verdict::Invalid, "{receipt}");
+            assert_eq!(verdict(&receipt.into(), "USD"), Verdict::Invalid, "{receipt}");
         }
     }
 
@@ -78,7 +78,7 @@ mod tests {
     fn exactly_sixteen_pairs_are_limited() {
         let limited: Vec<_> = (0..100)
             .map(|pair| format!("{pair:02}"))
-            .filter(|pair| matches!(verdict(&format!("r-{pair}"), "USD"), Verdict::RateLimited { .. }))
+            .filter(|pair| matches!(verdict(&format!("r-{pair}").into(), "USD"), Verdict::RateLimited { .. }))
             .collect();
         let wanted = "00 06 15 24 33 39 42 48 51 57 60 66 75 84 93 99";
         assert_eq!(limited.join(" "), wanted);

@@ -1,12 +1,12 @@
-//! The marketplaces, behind one question: what of this receipt?
+//! The marketplaces' APIs: asks about a receipt, and refreshes the store's token when necessary.
 
 mod credential;
 mod live;
 pub mod mock;
 
 use crate::error::OrdersError;
-use crate::model::{Marketplace, Verdict};
-use crate::store::{Store, StoreRow};
+use crate::model::{Marketplace, ReceiptId, Verdict};
+use crate::store::{OrdersTable, StoreRow};
 use credential::Credential;
 use live::Live;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use switchyard_io::Secrets;
 use switchyard_io::vault::{Sealed, Vault};
 use tokio::time::Instant;
 
-/// How long to wait for another process that is replacing the same token.
-const REFRESH_LOOKS: u32 = 30;
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often to look whether another process has refreshed the same token.
+const REFRESH_POLLS: u32 = 30;
+const REFRESH_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What asking about one receipt may take in all, so that what came of it is written before an import's function ends.
-pub(crate) const LIMIT: Duration = Duration::from_secs(15);
+/// The time for asking about one receipt, so that the outcome is written before the function of an import times out.
+pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A token is replaced only as long as that can end within [`LIMIT`]: cut off, it may be lost.
-const REFRESH_BEFORE: Duration = Duration::from_secs(4);
+/// No refresh begins later than this, so that it ends within [`ASK_TIMEOUT`]: an interrupted refresh can lose the new token.
+const REFRESH_CUTOFF: Duration = Duration::from_secs(4);
 
-/// How each marketplace is asked.
+/// The adapter of each marketplace.
 #[derive(Clone)]
 pub(crate) struct Marketplaces {
     adapters: [Adapter; 3],
@@ -55,7 +55,7 @@ impl Marketplaces {
         Ok(Self { adapters, live, vault })
     }
 
-    /// Why a store cannot be asked about at its marketplace by this id, if it cannot.
+    /// The reason to refuse an id of a store; `None` when its marketplace can be asked with it.
     pub(crate) fn refuse_shop(&self, marketplace: Marketplace, shop: &str) -> Option<&'static str> {
         match self.adapter(marketplace) {
             Adapter::Live(adapter) => adapter.refuse_shop(shop),
@@ -71,22 +71,28 @@ impl Marketplaces {
         }
     }
 
-    /// Asks the store's marketplace about one receipt. A token that has ended, or that the marketplace refuses, is
-    /// replaced once where the store's credential allows it.
-    pub(crate) async fn ask(&self, store: &StoreRow, receipt: &str, keep: &Store, clock: &Clock) -> Answered {
+    /// Asks the store's marketplace about one receipt. A token that expired or that the marketplace refuses is refreshed
+    /// once, if the store's credential has a refresh token.
+    pub(crate) async fn ask(
+        &self,
+        store: &StoreRow,
+        receipt: &ReceiptId,
+        table: &OrdersTable,
+        clock: &Clock,
+    ) -> MarketplaceAnswer {
         let mut token = store.access_token.clone();
-        let verdict = self.ask_with(&mut token, store, receipt, keep, clock).await;
+        let verdict = self.ask_with(&mut token, store, receipt, table, clock).await;
         let refused = (verdict == Verdict::Auth).then_some(token);
-        Answered { verdict, refused }
+        MarketplaceAnswer { verdict, refused }
     }
 
-    /// `token` is then the one that was used last.
+    /// As [`Marketplaces::ask`]; `token` is set to the one that was used last.
     async fn ask_with(
         &self,
         token: &mut Sealed,
         store: &StoreRow,
-        receipt: &str,
-        keep: &Store,
+        receipt: &ReceiptId,
+        table: &OrdersTable,
         clock: &Clock,
     ) -> Verdict {
         let (adapter, live) = match (self.adapter(store.marketplace), &self.live) {
@@ -98,7 +104,11 @@ impl Marketplaces {
             let credential = match self.vault.open(&store.token_context(), token).await {
                 Ok(text) => Credential::parse(text.expose()),
                 Err(error) => {
-                    tracing::error!(store_id = store.id, error = error_chain(&error), "the token could not be opened");
+                    tracing::error!(
+                        store_id = store.id.as_str(),
+                        error = error_chain(&error),
+                        "the token could not be opened"
+                    );
                     return Verdict::Unavailable;
                 }
             };
@@ -106,73 +116,77 @@ impl Marketplaces {
                 Verdict::Auth
             } else {
                 let asked = live.ask(adapter, &credential, &store.external_store_id, receipt, clock.now());
-                tokio::time::timeout_at(started + LIMIT, asked).await.unwrap_or(Verdict::Unavailable)
+                tokio::time::timeout_at(started + ASK_TIMEOUT, asked).await.unwrap_or(Verdict::Unavailable)
             };
             if verdict != Verdict::Auth || was_renewed || credential.refresh_token.is_none() {
                 return verdict;
             }
-            if started.elapsed() > REFRESH_BEFORE {
+            if started.elapsed() > REFRESH_CUTOFF {
                 return Verdict::Unavailable;
             }
             was_renewed = true;
-            let used = Used { kept: token, opened: &credential };
-            match self.renew(live, adapter, store, used, keep, clock).await {
-                Ok(Renewed::Token(renewed)) => *token = renewed,
-                Ok(Renewed::Refused) => return Verdict::Auth,
+            let used = RejectedCredential { kept: token, opened: &credential };
+            match self.renew(live, adapter, store, used, table, clock).await {
+                Ok(Renewal::Token(renewed)) => *token = renewed,
+                Ok(Renewal::Refused) => return Verdict::Auth,
                 Err(error) => {
-                    tracing::warn!(store_id = store.id, error = error_chain(&error), "the token could not be replaced");
+                    tracing::warn!(
+                        store_id = store.id.as_str(),
+                        error = error_chain(&error),
+                        "the token could not be refreshed"
+                    );
                     return Verdict::Unavailable;
                 }
             }
         }
     }
 
-    /// Replaces a store's token. One process at a time, since a refresh token may be good for one use only: a process that comes
-    /// second takes what the first one got.
+    /// Refreshes a store's token, one process at a time: some refresh tokens can be used only once. Other processes wait and
+    /// use the new token.
     async fn renew(
         &self,
         live: &Live,
         adapter: &live::Adapter,
         store: &StoreRow,
-        used: Used<'_>,
-        keep: &Store,
+        used: RejectedCredential<'_>,
+        table: &OrdersTable,
         clock: &Clock,
-    ) -> Result<Renewed, OrdersError> {
+    ) -> Result<Renewal, OrdersError> {
         let claim = Owner::request(clock.new_id().to_string());
-        for _ in 0..REFRESH_LOOKS {
-            let is_ours = keep.claim_refresh(&store.id, &claim, clock.now()).await?;
-            let known = keep.by_id(&store.id).await?.map(|row| row.access_token);
+        for _ in 0..REFRESH_POLLS {
+            let is_ours = table.claim_refresh(&store.id, &claim, clock.now()).await?;
+            let known = table.by_id(&store.id).await?.map(|row| row.access_token);
             if let Some(known) = known.filter(|known| known != used.kept) {
                 if is_ours {
-                    keep.release_refresh(&store.id, &claim).await?;
+                    table.release_refresh(&store.id, &claim).await?;
                 }
-                return Ok(Renewed::Token(known));
+                return Ok(Renewal::Token(known));
             }
             if !is_ours {
                 #[expect(clippy::disallowed_methods, reason = "the other process is waiting for one answer")]
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(REFRESH_POLL_INTERVAL).await;
                 continue;
             }
-            let renewed = self.replace(live, adapter, store, &used, keep, clock).await;
-            keep.release_refresh(&store.id, &claim).await?;
+            let renewed = self.replace(live, adapter, store, &used, table, clock).await;
+            table.release_refresh(&store.id, &claim).await?;
             return renewed;
         }
         Err(OrdersError::Contended { store: store.id.clone() })
     }
 
-    /// Trades the token in and keeps the new one, unless the store was given another in the meantime; returns the one it has.
+    /// Requests a new token and stores it, unless the store got another one in the meantime. Returns the store's token.
     async fn replace(
         &self,
         live: &Live,
         adapter: &live::Adapter,
         store: &StoreRow,
-        used: &Used<'_>,
-        keep: &Store,
+        used: &RejectedCredential<'_>,
+        table: &OrdersTable,
         clock: &Clock,
-    ) -> Result<Renewed, OrdersError> {
-        let Some(token) = live.refresh(adapter, used.opened, clock.now()).await? else { return Ok(Renewed::Refused) };
+    ) -> Result<Renewal, OrdersError> {
+        let Some(token) = live.refresh(adapter, used.opened, clock.now()).await? else { return Ok(Renewal::Refused) };
         let token = self.vault.seal(&store.token_context(), &token).await?;
-        let kept = keep
+        let kept = table
             .change(
                 &store.id,
                 || clock.now(),
@@ -183,26 +197,27 @@ impl Marketplaces {
                 },
             )
             .await?;
-        Ok(Renewed::Token(kept.map_or(token, |row| row.access_token)))
+        Ok(Renewal::Token(kept.map_or(token, |row| row.access_token)))
     }
 }
 
-/// What a marketplace said of a receipt.
-pub(crate) struct Answered {
+/// A marketplace's answer about a receipt.
+pub(crate) struct MarketplaceAnswer {
     pub(crate) verdict: Verdict,
-    /// The token that it refuses, if it does.
+    /// The token that the marketplace refused, if it did.
     pub(crate) refused: Option<Sealed>,
 }
 
-/// A credential that the marketplace no longer takes.
-struct Used<'a> {
+/// A credential that expired or that the marketplace refused.
+struct RejectedCredential<'a> {
     kept: &'a Sealed,
     opened: &'a Credential,
 }
 
-enum Renewed {
+/// Outcome of a refresh.
+enum Renewal {
     Token(Sealed),
-    /// The marketplace does not take the refresh token.
+    /// The marketplace refused the refresh token.
     Refused,
 }
 

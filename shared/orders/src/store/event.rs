@@ -1,35 +1,38 @@
-use super::{ATTEMPTS, Store, StoreRow, WORKFLOW, partition};
+//! Events for the callbacks, which a store's changes are announced with.
+
+use super::{MAX_CHANGE_ATTEMPTS, OrdersTable, StoreRow, WORKFLOW, partition};
 use crate::error::OrdersError;
+use crate::model::{EventId, StoreId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::hex_sha256;
+use switchyard_core::{OrganizationId, hex_sha256};
 use switchyard_io::dynamo::{Changes, Item, Key, Transact, Write};
 use switchyard_work::outbox::{self, Due, DueRow};
 
 const EVENT_TTL: Duration = Duration::from_secs(30 * 86_400);
 
-/// An event for the callbacks, written with the change it tells of.
+/// An event for the callbacks, written in one transaction with the change that it reports.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct EventRow {
     pk: String,
     sk: String,
-    pub(crate) id: String,
-    pub(crate) organization_id: String,
-    pub(crate) store_id: String,
+    pub(crate) id: EventId,
+    pub(crate) organization_id: OrganizationId,
+    pub(crate) store_id: StoreId,
     pub(crate) event: String,
     /// The body to deliver, byte for byte.
     pub(crate) payload: String,
     expires_at: i64,
-    /// Absent once sent.
+    /// The unsent mark; absent once sent.
     #[serde(flatten)]
     due: Option<Due>,
 }
 
 impl EventRow {
-    pub(crate) fn new(store: &StoreRow, id: String, event: &str, payload: String, now: Timestamp) -> Self {
+    pub(crate) fn new(store: &StoreRow, id: EventId, event: &str, payload: String, now: Timestamp) -> Self {
         let expires_at = (now + EVENT_TTL).as_second();
-        let due = Due::at(WORKFLOW, &hex_sha256(&[&id]), (now + outbox::GRACE).as_millisecond());
+        let due = Due::at(WORKFLOW, &hex_sha256(&[id.as_str()]), (now + outbox::GRACE).as_millisecond());
         Self {
             pk: partition(&store.id),
             sk: format!("{EVENT_PREFIX}{id}"),
@@ -48,15 +51,15 @@ impl EventRow {
     }
 }
 
-/// Whether a due row is an event; else it is a store.
+/// Whether a due row is an event; otherwise it is a store.
 pub(crate) fn is_event(row: &DueRow) -> bool {
     row.sk.starts_with(EVENT_PREFIX)
 }
 
 const EVENT_PREFIX: &str = "B#";
 
-impl Store {
-    /// Changes a store together with an event that tells of it.
+impl OrdersTable {
+    /// Changes a store and writes an event about the change, in one transaction.
     pub(crate) async fn announce(
         &self,
         store: &StoreRow,
@@ -65,7 +68,7 @@ impl Store {
         event: impl Fn(&StoreRow) -> Result<EventRow, OrdersError>,
     ) -> Result<(StoreRow, EventRow), OrdersError> {
         let mut store = store.clone();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_CHANGE_ATTEMPTS {
             let next = store.next(now, &edit);
             let event = event(&next)?;
             let writes = vec![self.replace(&store, &next)?, Write::Create(self.table.to_item(&event)?)];
@@ -78,7 +81,7 @@ impl Store {
         Err(OrdersError::Contended { store: store.id })
     }
 
-    /// Takes the unsent mark off an event.
+    /// Removes an event's unsent mark.
     pub(crate) async fn sent(&self, event: &EventRow) -> Result<(), OrdersError> {
         let key = Key { pk: event.pk.clone(), sk: event.sk.clone() };
         let changes = outbox::settled(Changes::new()).only_if("attribute_exists(#pk)", []);

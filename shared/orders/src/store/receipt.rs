@@ -1,7 +1,9 @@
-use super::lease::CLAIMED_FOR;
-use super::{ATTEMPTS, Store, StoreRow, partition};
+//! Receipts: the guard that makes one import of each, and the log of its order.
+
+use super::lease::CLAIM_DURATION;
+use super::{MAX_CHANGE_ATTEMPTS, OrdersTable, StoreRow, partition};
 use crate::error::OrdersError;
-use crate::model::{LogState, LogStatus};
+use crate::model::{LogId, LogState, LogStatus, ReceiptId, StoreId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -12,13 +14,13 @@ use switchyard_io::dynamo::{
 use switchyard_io::vault::Sealed;
 use switchyard_work::lease::{CLAIM, Holder};
 
-/// A receipt's guard.
+/// The row that makes one import of each receipt, and holds the claim of an import.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct GuardRow {
     pk: String,
     sk: String,
-    pub(crate) log_id: String,
-    /// Whose claim it is; absent once the log is written.
+    pub(crate) log_id: LogId,
+    /// The claim's holder; absent once the log is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) claim: Option<String>,
     /// Epoch milliseconds.
@@ -26,20 +28,20 @@ pub(crate) struct GuardRow {
     pub(crate) claim_until: Option<i64>,
 }
 
-/// A receipt's row.
+/// The log of a receipt: its state and its place in the index `unfinished`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LogRow {
     pk: String,
     sk: String,
     pub(crate) version: i64,
-    pub(crate) id: String,
-    pub(crate) store_id: String,
-    pub(crate) receipt: String,
+    pub(crate) id: LogId,
+    pub(crate) store_id: StoreId,
+    pub(crate) receipt: ReceiptId,
     #[serde(flatten)]
     pub(crate) state: LogState,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    /// Keys of the index `unfinished`; absent once imported. Receipts that the sync gave up have a hash of their own.
+    /// Keys of the index `unfinished`; absent once imported. Receipts that the sync gave up have another hash key.
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished_pk: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,15 +49,15 @@ pub(crate) struct LogRow {
 }
 
 impl LogRow {
-    pub(crate) fn new(store_id: &str, id: &str, receipt: &str, state: LogState, now: Timestamp) -> Self {
-        let Key { pk, sk } = log_key(store_id, id);
+    pub(crate) fn new(store_id: StoreId, id: LogId, receipt: ReceiptId, state: LogState, now: Timestamp) -> Self {
+        let Key { pk, sk } = log_key(&store_id, &id);
         let mut row = Self {
             pk,
             sk,
             version: 1,
-            id: id.to_owned(),
-            store_id: store_id.to_owned(),
-            receipt: receipt.to_owned(),
+            id,
+            store_id,
+            receipt,
             state,
             created_at: now,
             updated_at: now,
@@ -73,7 +75,7 @@ impl LogRow {
         row
     }
 
-    /// Where the row stands in the index: never scheduled rows first, each kind in order of creation.
+    /// The row's sort key in the index: rows without a planned retry first, then by time, each in order of creation.
     pub(crate) fn unfinished_at(&self) -> Option<&str> {
         self.unfinished_sk.as_deref()
     }
@@ -81,24 +83,24 @@ impl LogRow {
     fn index(&mut self) {
         let is_listed = self.state.status != LogStatus::Success;
         let at = self.state.next_retry_at.map_or(0, Timestamp::as_millisecond);
-        let hash = if self.state.retry_exhausted { exhausted(&self.store_id) } else { self.store_id.clone() };
+        let hash = if self.state.retry_exhausted { exhausted(&self.store_id) } else { self.store_id.to_string() };
         self.unfinished_pk = is_listed.then_some(hash);
         self.unfinished_sk = is_listed.then(|| format!("{}#{}", sortable(at), self.id));
     }
 }
 
-/// Where the index `unfinished` keeps the receipts that the sync gave up.
-fn exhausted(store_id: &str) -> String {
+/// The hash key of the receipts that the sync gave up, in the index `unfinished`.
+fn exhausted(store_id: &StoreId) -> String {
     format!("exhausted#{store_id}")
 }
 
-fn log_key(store_id: &str, log_id: &str) -> Key {
+fn log_key(store_id: &StoreId, log_id: &LogId) -> Key {
     Key { pk: partition(store_id), sk: format!("L#{log_id}") }
 }
 
 /// Receipts are hashed: 255 characters can be more bytes than a key takes.
-fn guard_key(store_id: &str, receipt: &str) -> Key {
-    Key { pk: partition(store_id), sk: format!("R#{}", hex_sha256(&[receipt])) }
+fn guard_key(store_id: &StoreId, receipt: &ReceiptId) -> Key {
+    Key { pk: partition(store_id), sk: format!("R#{}", hex_sha256(&[receipt.as_str()])) }
 }
 
 /// Epoch milliseconds as text that sorts like the number.
@@ -106,28 +108,28 @@ fn sortable(at_ms: i64) -> String {
     format!("{at_ms:015}")
 }
 
-/// Result of [`Store::claim_receipt`].
+/// Result of [`OrdersTable::claim_receipt`].
 pub(crate) enum ReceiptClaim {
-    /// Claimed, to be recorded under this log id.
-    Mine { log_id: String },
-    /// Imported or refused before; here is its row.
+    /// The caller holds the claim, and records the receipt under this log id.
+    Mine { log_id: LogId },
+    /// The receipt was recorded before.
     Known(Box<LogRow>),
     /// Another import holds the claim.
     Busy,
 }
 
-impl Store {
+impl OrdersTable {
     /// Claims a receipt before the marketplace is asked.
     pub(crate) async fn claim_receipt(
         &self,
-        store_id: &str,
-        receipt: &str,
+        store_id: &StoreId,
+        receipt: &ReceiptId,
         claim: &Owner,
-        log_id: String,
+        log_id: LogId,
         now: Timestamp,
     ) -> Result<ReceiptClaim, OrdersError> {
         let key = guard_key(store_id, receipt);
-        let (now_ms, until) = (now.as_millisecond(), (now + CLAIMED_FOR).as_millisecond());
+        let (now_ms, until) = (now.as_millisecond(), (now + CLAIM_DURATION).as_millisecond());
         let guard = GuardRow {
             pk: key.pk.clone(),
             sk: key.sk.clone(),
@@ -146,14 +148,14 @@ impl Store {
                 None => ReceiptClaim::Busy,
             });
         };
-        // The SDK repeats a call whose response was lost: the refusal then comes from our own claim.
+        // The SDK repeats a call whose response was lost: the row in the way is then this call's own.
         if known.claim.as_ref() == Some(&claim.message_id) {
             return Ok(ReceiptClaim::Mine { log_id: known.log_id });
         }
         if known_until >= now_ms {
             return Ok(ReceiptClaim::Busy);
         }
-        // A guard without a claim is that of a receipt that was recorded since.
+        // A guard without a claim belongs to a receipt that was recorded in the meantime.
         let claimed = CLAIM.acquire(Changes::new(), claim, now_ms, until).only_if("attribute_exists(#claim_until)", []);
         Ok(match self.table.update(&key, claimed).await? {
             Update::Applied(_) => ReceiptClaim::Mine { log_id: known.log_id },
@@ -161,9 +163,8 @@ impl Store {
         })
     }
 
-    /// Records a claimed receipt, asked about or still to be asked about: guard, log and store in one transaction.
-    /// `refused` is the token that the marketplace refuses, if it does: the store waits for another. Returns `None` when
-    /// the claim was lost.
+    /// Records a claimed receipt, before or after the marketplace is asked: guard, log and store in one transaction. A
+    /// `refused` token pauses the store until it has another. Returns `None` when the claim was lost.
     pub(crate) async fn record(
         &self,
         store: &StoreRow,
@@ -174,7 +175,7 @@ impl Store {
         refused: Option<&Sealed>,
     ) -> Result<Option<LogRow>, OrdersError> {
         let mut store = store.clone();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_CHANGE_ATTEMPTS {
             let guard = CLAIM.release(Changes::new(), Holder::Owner(claim));
             let next = store.next(now, |row| {
                 row.count(&log.id, None, &log.state);
@@ -202,10 +203,10 @@ impl Store {
         Err(OrdersError::Contended { store: store.id })
     }
 
-    /// Unfinished receipts of a store that may be tried by `until`, from `after` on, at most `limit`.
+    /// Unfinished receipts of a store that are due at `until`, after the sort key `after`, at most `limit`.
     pub(crate) async fn unfinished(
         &self,
-        store_id: &str,
+        store_id: &StoreId,
         after: Option<&str>,
         until: Timestamp,
         limit: i32,
@@ -217,11 +218,11 @@ impl Store {
             return Ok(Vec::new());
         }
         let range = Some((AttributeValue::S(from), AttributeValue::S(to)));
-        self.indexed(store_id.to_owned(), range, limit).await
+        self.indexed(store_id.to_string(), range, limit).await
     }
 
     /// Receipts of a store that the sync gave up, at most `limit`.
-    pub(crate) async fn given_up(&self, store_id: &str, limit: i32) -> Result<Vec<LogRow>, OrdersError> {
+    pub(crate) async fn given_up(&self, store_id: &StoreId, limit: i32) -> Result<Vec<LogRow>, OrdersError> {
         self.indexed(exhausted(store_id), None, limit).await
     }
 
@@ -237,21 +238,21 @@ impl Store {
     }
 
     /// The log of a receipt, if it was imported or refused before.
-    pub(crate) async fn log(&self, store_id: &str, receipt: &str) -> Result<Option<LogRow>, OrdersError> {
+    pub(crate) async fn log(&self, store_id: &StoreId, receipt: &ReceiptId) -> Result<Option<LogRow>, OrdersError> {
         let Some(guard) = self.table.get(&guard_key(store_id, receipt)).await? else { return Ok(None) };
         let guard: GuardRow = self.table.read(guard)?;
         let item = self.table.get(&log_key(store_id, &guard.log_id)).await?;
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
 
-    /// When the first unfinished receipt may be tried again.
-    pub(crate) async fn next_retry(&self, store_id: &str) -> Result<Option<Timestamp>, OrdersError> {
+    /// When the next unfinished receipt is due.
+    pub(crate) async fn next_retry(&self, store_id: &StoreId) -> Result<Option<Timestamp>, OrdersError> {
         let rows = self.unfinished(store_id, None, Timestamp::MAX, 1).await?;
         Ok(rows.first().and_then(|row| row.state.next_retry_at))
     }
 
-    /// Writes the outcomes of several receipts, with their store, in one transaction. Returns the store as it then is,
-    /// and drops from `changes` what another process changed before.
+    /// Writes the new states of several receipts and their store in one transaction. Returns the changed store, and removes
+    /// from `changes` the receipts that another process changed first.
     pub(crate) async fn apply(
         &self,
         store: &StoreRow,
@@ -260,7 +261,7 @@ impl Store {
         edit: impl Fn(&mut StoreRow),
     ) -> Result<StoreRow, OrdersError> {
         let mut store = store.clone();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_CHANGE_ATTEMPTS {
             if changes.is_empty() {
                 return Ok(store);
             }
@@ -290,11 +291,11 @@ impl Store {
     /// One page of a store's receipts, newest first.
     pub(crate) async fn logs(
         &self,
-        store_id: &str,
-        before: Option<&str>,
+        store_id: &StoreId,
+        before: Option<&LogId>,
         limit: i32,
     ) -> Result<Vec<LogRow>, OrdersError> {
-        // `L#` up to the id, which is left out by ending just before it.
+        // The bound is inclusive; the row of the cursor itself is removed below.
         let to = before.map_or_else(|| "L#~".to_owned(), |id| format!("L#{id}"));
         let page = Page {
             index: Index::Table,
@@ -306,6 +307,6 @@ impl Store {
         };
         let (items, _) = self.table.page(page).await?;
         let rows = items.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<LogRow>, _>>()?;
-        Ok(rows.into_iter().filter(|row| Some(row.id.as_str()) != before).take(limit as usize).collect())
+        Ok(rows.into_iter().filter(|row| Some(&row.id) != before).take(limit as usize).collect())
     }
 }

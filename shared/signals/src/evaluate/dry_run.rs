@@ -80,7 +80,7 @@ pub enum Run {
     Sampled(SampleOutcome),
     /// The document is wrong; this is everything that is.
     Invalid(Vec<Issue>),
-    /// There is no such rule or version.
+    /// The rule or version does not exist.
     Unknown,
     /// A field of the request is none; its name, and why.
     BadField(String),
@@ -212,7 +212,7 @@ async fn load(
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SampleOutcome {
-    /// Events looked at.
+    /// Events that were evaluated.
     pub sampled: usize,
     /// Events that match.
     pub matched: usize,

@@ -30,7 +30,7 @@ use switchyard_rules::{
     Batch, CooldownState, Cooled, Counted, DigestState, Digested, Event, Sample, Scope, ThresholdState,
 };
 
-/// Kind of the envelopes that ask for digests whose time is over.
+/// Kind of the envelopes that ask for a digest to be closed.
 pub(crate) const DIGEST_KIND: &str = "signals.digest";
 
 /// Warnings of a rule that an event's row keeps, their length, and the bytes of all together: the row has its payload, too.
@@ -80,7 +80,7 @@ impl RulesDeps {
     }
 }
 
-/// A digest whose time is over.
+/// A digest that is due to be closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DigestJob {
     pub(crate) rule: String,
@@ -336,7 +336,7 @@ async fn gather(
     deps.store.step(key, twice(digest.window_ms()) + UNSENT_KEPT, deps.clock.now(), step).await
 }
 
-/// Closes a digest whose time is over, and sends what is to be sent of its group.
+/// Closes a digest that is due, and plans the notifications of its group.
 async fn close_digest(deps: &RulesDeps, tenant: &str, job: &DigestJob) -> Result<(), SignalsError> {
     let Some(ruleset) = deps.rulesets.of(&deps.store, tenant).await? else {
         return Err(SignalsError::UnknownTenant { id: tenant.to_owned() });
@@ -345,7 +345,7 @@ async fn close_digest(deps: &RulesDeps, tenant: &str, job: &DigestJob) -> Result
     let known = ruleset.rule(&job.rule).filter(|_| is_active);
     let Some((active, digest)) = known.and_then(|active| Some((active, active.rule.definition.digest.as_ref()?)))
     else {
-        // Of a suspended tenant, a rule that is no longer in force, or one that gathers no more, nothing is sent. What is in
+        // Of a suspended tenant, a rule that is no longer active, or one that gathers no more, nothing is sent. What is in
         // force and not known here yet will be.
         let row = deps.store.rule(tenant, &job.rule).await?;
         let is_in_force = row.is_some_and(|row| row.status == RuleStatus::Active);
@@ -403,7 +403,7 @@ async fn send_batches(
         };
         let of = Origin { tenant, event_id: newest.id, rule_id: &active.id, rule_version: active.version };
         let now = deps.clock.now();
-        // The newest event may have been told of by itself too; a digest is another delivery.
+        // The newest event may have had a notification of its own; the digest is another delivery.
         let digest_of = |intent: Intent| Intent { action: format!("digest.{}", intent.action), ..intent };
         let deliveries = worked_out.intents.into_iter().map(|intent| DeliveryRow::new(of, digest_of(intent), now));
         let deliveries = distinct(deliveries.collect());

@@ -13,7 +13,7 @@ use switchyard_notify::Channel;
 use switchyard_rules::{MAX_PATTERN_BYTES, Rule, parse_text};
 use tokio::time::Instant;
 
-/// How long rules are taken to be as they were.
+/// How long a cached ruleset is used without a check.
 const CACHE_TTL: Duration = Duration::from_secs(5);
 
 const CACHED: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
@@ -75,17 +75,17 @@ impl Ruleset {
 #[derive(Clone)]
 pub(crate) struct Rulesets {
     cache: Arc<Mutex<Cache>>,
-    /// Held while a tenant's rules are looked at, so that those who want the same wait for one instead of loading ten.
+    /// Held while a tenant's rules are loaded, so that concurrent events of one tenant load them once.
     turns: Arc<[tokio::sync::Mutex<()>; TURNS]>,
 }
 
-/// Tenants whose rules are looked at at a time, at most.
+/// Most tenants whose rules are loaded at a time.
 const TURNS: usize = 64;
 
-/// A ruleset, and when it was looked at.
+/// A ruleset, and when it was checked.
 type Known = (Instant, Arc<Ruleset>);
 
-/// The rulesets that were looked at last, as many as fit.
+/// The rulesets that were used last, as many as fit.
 struct Cache {
     known: LruCache<String, Known>,
     bytes: usize,
@@ -115,7 +115,7 @@ impl Rulesets {
         Self { cache: Arc::new(Mutex::new(cache)), turns: Arc::new(turns) }
     }
 
-    /// `None` when there is no such tenant.
+    /// `None` when the tenant does not exist.
     pub(crate) async fn of(&self, store: &SignalsTable, tenant: &str) -> Result<Option<Arc<Ruleset>>, SignalsError> {
         if let Some(ruleset) = fresh(self.known(tenant).as_ref()) {
             return Ok(Some(ruleset));
@@ -141,7 +141,7 @@ impl Rulesets {
     }
 }
 
-/// A ruleset that was looked at a moment ago.
+/// A ruleset that was checked within the last seconds.
 fn fresh(known: Option<&Known>) -> Option<Arc<Ruleset>> {
     known.filter(|(at, _)| at.elapsed() < CACHE_TTL).map(|(_, ruleset)| ruleset.clone())
 }

@@ -1,3 +1,5 @@
+//! Rows with the state of a rule for each group: threshold, cooldown, digest.
+
 use crate::error::SignalsError;
 use crate::table::{SignalsTable, WORKFLOW};
 use jiff::Timestamp;
@@ -214,7 +216,7 @@ impl SignalsTable {
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
-    /// Removes what a rule that is no longer in force has gathered.
+    /// Deletes the state of a rule that is no longer active.
     pub(crate) async fn forget_digest(&self, tenant: &str, rule: &str, group: &str) -> Result<(), SignalsError> {
         let key = StateKey { tenant, rule, part: "DG", group };
         for (batch, _) in self.batches(&key).await? {

@@ -1,3 +1,5 @@
+//! The row of an event, and of its idempotency key.
+
 use crate::error::SignalsError;
 use crate::ingest::new_event::{NewEvent, RESERVED};
 use crate::period::{Hour, days, digits};
@@ -189,7 +191,7 @@ impl SignalsTable {
         Ok(row.filter(|row| row.expires_at > now.as_second()))
     }
 
-    /// Writes an event, with its idempotency key if it has one, for as long as that is nobody else's.
+    /// Writes an event, with its idempotency key if it has one and no other event has that.
     pub(crate) async fn add_event(
         &self,
         event: &EventRow,
@@ -197,7 +199,7 @@ impl SignalsTable {
         key_kept_for: Duration,
     ) -> Result<EventWrite, SignalsError> {
         let Some(key) = &event.idempotency_key else {
-            // What exists under a new id is our own: the SDK repeats a call whose answer was lost.
+            // A row under a new id is our own: the SDK repeats a call whose response was lost.
             let (Create::Created | Create::Exists(_)) = self.table.create(event).await?;
             return Ok(EventWrite::Done);
         };
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_listed_and_kept_as_of_its_own_id_and_weighed_as_of_the_first() {
+    fn a_copy_is_listed_by_its_own_id_and_evaluated_as_of_the_first() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let new = NewEvent::parse(r#"{"type":"t","payload":{}}"#).unwrap();
         let first = at("2025-11-01T00:00:00Z");

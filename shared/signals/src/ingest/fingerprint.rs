@@ -1,4 +1,4 @@
-//! What makes two requests the same.
+//! The fingerprint by which a repeated request is recognized.
 
 use serde_json::Value;
 use switchyard_core::hex_sha256;

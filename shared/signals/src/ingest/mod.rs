@@ -33,10 +33,10 @@ use switchyard_io::{Aws, Queue, Table};
 /// Kind of the envelopes that bring an event to the rules.
 pub(crate) const EVENT_KIND: &str = "signals.event";
 
-/// A tenant whose limit is reached is not asked about again for so long.
+/// How long a tenant whose limit is reached is refused without a check.
 const FULL_TTL: Duration = Duration::from_secs(5);
 
-/// With several shards, how often their sum is looked at to see which limits are passed.
+/// With several shards, how often their sum is compared with the limits.
 const SUM_EVERY: Duration = Duration::from_secs(60);
 
 /// Counter of what was refused: at the limit, or under a key that stands for another request.
@@ -60,9 +60,9 @@ pub(crate) struct MonthKnown {
     /// The last second, since 1970, in which the tenant had no place left under its rate.
     full_second: Option<i64>,
     summed: Option<(Timestamp, u64)>,
-    /// Events refused since the store was told of any.
+    /// Refused events that are not counted in the table yet.
     refused: u64,
-    /// Limits whose crossing has been told of.
+    /// Limits whose events were written.
     pub(crate) told: Vec<Mark>,
 }
 
@@ -149,7 +149,7 @@ pub enum Accepted {
     Suspended,
 }
 
-/// An event that is kept, whose message to the rules is still owed. Dropped, it waits for the sweep.
+/// A stored event whose message is not sent yet. If it is dropped, the sweep sends it.
 #[must_use]
 pub struct Unsent {
     tenant: String,
@@ -214,7 +214,7 @@ async fn try_send(deps: &IngestDeps, unsent: &[Unsent]) -> Result<(), SignalsErr
 /// of a process that ends may stay uncounted.
 ///
 /// # Errors
-/// DynamoDB could not be reached. Whether the event was taken is then open to one who sent no idempotency key.
+/// DynamoDB could not be reached. Without an idempotency key the client cannot tell then whether the event was accepted.
 pub async fn store_event(
     deps: &IngestDeps,
     tenant: &Tenant,
@@ -243,7 +243,7 @@ pub async fn store_event(
     let counted = match admitted {
         Ok(counted) => counted,
         Err(refusal) => {
-            // Perhaps the same request took the last place in the meantime.
+            // A concurrent repetition of the request may have taken the last place.
             if let Some(key) = idempotency_key
                 && let Some(known) = deps.store.idempotency(&tenant.id, key, now).await?
             {
@@ -267,7 +267,7 @@ pub async fn store_event(
             uncount().await?;
             return unkept(replayed(deps, tenant, known, new).await);
         }
-        // Perhaps only the answer was lost: what is there was taken.
+        // Only the response may have been lost: an existing row was accepted.
         Err(error) => match deps.store.event(&tenant.id, &id).await {
             Ok(Some(_)) => {}
             Ok(None) => {
@@ -284,7 +284,7 @@ pub async fn store_event(
             tenant.monthly_soft_limit.is_some_and(|soft| total > soft)
         }
         Err(error) => {
-            tracing::warn!(event_id = event.id, error = error_chain(&error), "the soft limit could not be looked at");
+            tracing::warn!(event_id = event.id, error = error_chain(&error), "the soft limit could not be checked");
             false
         }
     };
@@ -298,11 +298,11 @@ async fn replayed(deps: &IngestDeps, tenant: &Tenant, known: IdempotencyRow, new
     if is_same { Accepted::Replayed { id: known.event_id } } else { Accepted::Mismatch }
 }
 
-/// Counts what was not taken. That it could not be counted is no reason for another answer.
+/// Counts refused events. A failure to count them does not change the response.
 async fn count(deps: &IngestDeps, tenant: &Tenant, what: &str, amount: u64) {
     let amount = i64::try_from(amount).unwrap_or(i64::MAX);
     if let Err(error) = deps.store.count_apart(&tenant.id, deps.clock.now(), &[(what, amount)]).await {
-        tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "what was not taken is not counted");
+        tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "refused events were not counted");
     }
 }
 
@@ -314,7 +314,7 @@ pub(crate) async fn count_refused(deps: &IngestDeps, tenant: &Tenant, month: &Mo
     }
 }
 
-/// Holds an event to the tenant's rate, then to its limit, where it is counted; or answers why the event is refused.
+/// Holds an event to the tenant's rate, then to its limit, where it is counted; or returns why the event is refused.
 async fn admit(
     deps: &IngestDeps,
     tenant: &Tenant,

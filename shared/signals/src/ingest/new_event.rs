@@ -34,10 +34,10 @@ pub struct NewEvent {
     pub fingerprint: String,
 }
 
-/// Why an event is not taken.
+/// Why an event is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadEvent {
-    /// The text is no JSON.
+    /// The text is not JSON.
     Malformed,
     /// It is, and these are its faults, in the order of the contract.
     Fields(Vec<String>),

@@ -52,7 +52,7 @@ pub enum Identified {
     Expired,
 }
 
-/// Looks keys up, and remembers them for a while.
+/// Looks up API keys, cached for a minute.
 #[derive(Clone)]
 pub(crate) struct Producers {
     keys: ApiKeys,

@@ -119,7 +119,7 @@ pub fn type_pattern(text: &str) -> Option<TypePattern> {
 pub struct Found {
     /// The events.
     pub events: Vec<EventView>,
-    /// Where the next look goes on, if there may be more.
+    /// The cursor of the next page, if there may be more.
     pub cursor: Option<String>,
 }
 

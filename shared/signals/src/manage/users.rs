@@ -154,7 +154,7 @@ pub enum Imported {
 /// when they sign in.
 ///
 /// # Errors
-/// DynamoDB could not be reached, or another request took an address meanwhile; the rows before it are then created.
+/// DynamoDB could not be reached, or another request took an address since; the rows before it are created then.
 pub async fn import(deps: &UserDeps, actor: &str, tenant: &str, rows: &[Value]) -> Result<Imported, SignalsError> {
     let known = deps.users.list(tenant).await?;
     let mut taken: HashSet<String> = known.iter().map(|user| user.email.to_lowercase()).collect();
@@ -202,7 +202,7 @@ pub enum UserChange {
     Done(UserView),
     /// Another user of the tenant has the address.
     EmailTaken,
-    /// There is no such user.
+    /// The user does not exist.
     NotFound,
     /// The user's role is above the caller's.
     RoleTooHigh,

@@ -22,7 +22,7 @@ use switchyard_core::{
 use switchyard_io::dynamo::Write;
 use switchyard_io::vault::Vault;
 use switchyard_io::{Aws, Queue, Secrets, Table};
-use switchyard_notify::schedule::{self, Next as Then};
+use switchyard_notify::schedule::{self, NextAttempt as Then};
 use switchyard_notify::{
     Attempt, Channel, Config, DeliveryMeta, Message, Outcome, Senders, Template, config, pace, webhook,
 };
@@ -200,7 +200,7 @@ async fn hold_back(
     for pace in pace::paces(config, &row.intent.recipient) {
         let step = pace.per / pace.calls.max(1);
         let Some(slot) = deps.store.reserve_slot(&pace.key, step, now_ms, schedule::MAX_AGE).await? else {
-            // Who cannot be served within a day takes nobody's place.
+            // A delivery that cannot be sent within a day reserves no slot.
             return Ok(Some(i64::MAX));
         };
         latest = latest.max(slot);
@@ -250,7 +250,7 @@ async fn attempt(
                 None => Ok(()),
             }
         }
-        // Somebody looks at it and tries again.
+        // A user retries it by hand.
         Outcome::Retry { .. } if row.rule_id == TRIAL => end(deps, row, given_up(DeliveryStatus::Failed)).await,
         Outcome::Retry { after, holds_account, .. } => {
             if let Some(circuit) = circuit
@@ -347,7 +347,7 @@ async fn end(deps: &NotifyDeps, row: &DeliveryRow, end: FinalAttempt<'_>) -> Res
     let now = deps.clock.now();
     let fallback = row.intent.fallback.iter().map(|intent| DeliveryRow::new(row.origin(), intent.clone(), now));
     let fallback = distinct(fallback.collect());
-    // A recipient who wants no more mail is nobody's fault, and nothing to be sent again.
+    // A suppressed recipient is not a failure to retry.
     let letter = match end.status {
         DeliveryStatus::Suppressed => None,
         _ if row.rule_id == TRIAL => None,

@@ -1,3 +1,5 @@
+//! The rate that a provider is sent at, as a row of the table.
+
 use crate::error::SignalsError;
 use crate::table::SignalsTable;
 use jiff::Timestamp;

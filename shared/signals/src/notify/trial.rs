@@ -47,9 +47,9 @@ pub(crate) const TRIAL: &str = "test";
 pub enum TrialOutcome {
     /// The message was sent, and fared like this.
     Outcome(TestOutcome),
-    /// There is no such config.
+    /// The config does not exist.
     Unknown,
-    /// Nobody to send it to, or a recipient that the channel does not know.
+    /// No recipient, or one that the channel does not accept.
     BadRecipient,
 }
 

@@ -64,7 +64,7 @@ impl Meter {
     }
 }
 
-/// Counter of the events that were taken.
+/// The counter of accepted events.
 pub(crate) const INGESTED: &str = "events_ingested";
 
 /// Numbers of a row that count nothing.
@@ -123,7 +123,7 @@ impl SignalsTable {
         self.sum(month, events.chain((0..SPREAD).map(|shard| spread_key(&tenant.id, month, shard)))).await
     }
 
-    /// The events that were taken in a month.
+    /// The events that were accepted in a month.
     pub(crate) async fn ingested(&self, tenant: &Tenant, month: &Month) -> Result<u64, SignalsError> {
         let events = (0..tenant.shards_to_read()).map(|shard| usage_key(&tenant.id, month, shard));
         Ok(self.sum(month, events).await?.of(INGESTED))

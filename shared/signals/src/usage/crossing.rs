@@ -19,7 +19,7 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    /// Its name in the event's type, and in the row that says it was told of.
+    /// Its name in the event's type, and in the row that records its event.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::SoftLimit => "soft_limit_reached",

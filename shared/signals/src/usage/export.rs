@@ -1,6 +1,6 @@
 //! What is billed, as those who bill want it: a line for each hour and meter.
 //!
-//! Only hours that are over are told of, under an identifier of the hour, so that exporting again is harmless. A receiver
+//! Only completed hours are exported, under an identifier of the hour, so that exporting again is harmless. A receiver
 //! drops what it knows already: a count that reconciling puts right after it was exported stays there as it was.
 
 use super::NO_MONTH;

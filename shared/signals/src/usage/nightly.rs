@@ -9,10 +9,10 @@ use crate::usage::reconcile::reconcile_nightly;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A tenant that is deleted can be looked at for so long.
+/// How long a deleted tenant's data is kept.
 const TTL: Duration = Duration::from_secs(30 * 86_400);
 
-/// What is left of a removal goes on then.
+/// When an unfinished removal continues.
 const NEXT_STEP: Duration = Duration::from_secs(60);
 
 /// Does it, as far as it comes by the `deadline`; the rest follows with a later sweep.

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// An hour is over for so long before it is looked at.
+/// How long ago an hour must have ended before it is compared.
 const SETTLED_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Left between the oldest hour and the end of its events.

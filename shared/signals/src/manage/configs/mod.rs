@@ -19,7 +19,7 @@ use switchyard_io::{Aws, Secrets, Table};
 use switchyard_notify::config::{EmailConfig, Transport, masked, merge, split, unmasked};
 use switchyard_notify::{Channel, Config, Issue};
 
-/// What looking after configs needs.
+/// What managing configs needs.
 #[derive(Clone)]
 pub struct ConfigDeps {
     store: SignalsTable,
@@ -70,7 +70,7 @@ pub enum ConfigWrite {
     Config(Box<ConfigView>, i64),
     /// It is wrong; this is everything that is.
     Invalid(Vec<Issue>),
-    /// There is no such config.
+    /// The config does not exist.
     Unknown,
     /// Another change came first, or the caller knew an older one.
     Stale,

@@ -1,3 +1,5 @@
+//! The row of a notification config.
+
 use crate::error::SignalsError;
 use crate::table::{SignalsTable, tenant_partition};
 use jiff::Timestamp;
@@ -5,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Update, Write};
-use switchyard_io::reseal::{KEPT_ANSWERS, SealedColumn, Shape, text};
+use switchyard_io::reseal::{SealedColumn, Shape, text};
 use switchyard_io::vault::Sealed;
 use switchyard_notify::Channel;
 use switchyard_work::circuit::Circuit;
+use switchyard_work::idempotency;
 
 /// Whether anything is sent with a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +21,7 @@ pub enum ConfigStatus {
     Active,
     /// Its owner switched it off.
     Disabled,
-    /// Its provider refuses it, until somebody edits or enables it.
+    /// Its provider refuses it; editing or enabling it clears the error.
     Error,
 }
 
@@ -48,7 +51,7 @@ pub(crate) struct ConfigRow {
 /// What the signals table keeps sealed.
 pub const SEALED: &[SealedColumn] = &[
     SealedColumn { attribute: "sealed", shape: Shape::Map, context: |row| text(row, "id"), lock: Some("lock") },
-    KEPT_ANSWERS,
+    idempotency::SEALED_RESPONSE,
 ];
 
 impl ConfigRow {
@@ -74,7 +77,7 @@ impl ConfigRow {
     }
 }
 
-/// The record of a webhook's answers; there is none for one in good health that never failed.
+/// The health of a webhook's config; a webhook that never failed has none.
 #[derive(Deserialize)]
 struct HealthRow {
     #[serde(flatten)]
@@ -142,7 +145,7 @@ impl SignalsTable {
         Ok(row.map(|row| row.circuit).unwrap_or_default())
     }
 
-    /// Changes the record of a webhook's answers, on the changes' condition; `None` when that does not hold.
+    /// Changes the health of a webhook, on the changes' condition; `None` when that does not hold.
     pub(crate) async fn change_circuit(
         &self,
         tenant: &str,

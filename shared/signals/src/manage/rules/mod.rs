@@ -36,7 +36,7 @@ pub enum RuleWrite {
     Rule(RuleView, i64, Vec<Issue>),
     /// The document is wrong; this is everything that is.
     Invalid(Vec<Issue>),
-    /// There is no such rule.
+    /// The rule does not exist.
     Unknown,
     /// Another change came first, or the caller knew an older version.
     Stale,
@@ -177,7 +177,7 @@ async fn change(
 }
 
 /// Replaces a rule as it was read. Of one that is in force, `parsed` is its document: it has to have room beside the others, and
-/// these have to stay as they are in the meantime.
+/// these must not change until then.
 async fn write(
     deps: &TenantDeps,
     (actor, action): (&str, &str),

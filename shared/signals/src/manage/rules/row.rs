@@ -1,3 +1,5 @@
+//! The row of a rule, and of its versions.
+
 use crate::error::SignalsError;
 use crate::table::{SignalsTable, tenant_partition};
 use jiff::Timestamp;

@@ -41,7 +41,7 @@ const OPERATORS_OWN: [(&str, &str); 3] = [
     (SES_IDENTITIES, "metadata.sesIdentities"),
 ];
 
-/// What looking after tenants needs.
+/// What managing tenants needs.
 #[derive(Clone)]
 pub struct TenantDeps {
     pub(crate) store: SignalsTable,
@@ -91,7 +91,7 @@ pub struct TenantEdit {
     pub redact: Option<Vec<String>>,
 }
 
-/// Makes a tenant, with its first user if one is named; `None` when its slug is taken. `actor` is who did it.
+/// Creates a tenant, with its first user if one is named; `None` when another tenant has the slug. `actor` is the caller's name.
 ///
 /// # Errors
 /// Limits that contradict each other, and paths that are none, are refused; DynamoDB could not be reached.
@@ -107,7 +107,7 @@ pub async fn create(
     let mut tenant = Tenant::new(&deps.clock.new_id().to_string(), slug, name, now);
     apply(&mut tenant, edit)?;
     if let (None, Some(hard)) = (edit.monthly_soft_limit, tenant.monthly_hard_limit) {
-        // Nobody asked for the usual soft limit.
+        // The default soft limit must not exceed a hard limit that was set.
         tenant.monthly_soft_limit = tenant.monthly_soft_limit.map(|soft| soft.min(hard));
     }
     check(&tenant)?;
@@ -191,7 +191,7 @@ pub async fn change(
         let mut after = before.clone();
         apply(&mut after, edit)?;
         check(&after)?;
-        // The change is made only to the tenant as it was read here: one that is deleted in the meantime stays so.
+        // The write is conditional on the tenant as read here, so that a deleted tenant stays deleted.
         if before.status == TenantStatus::Deleted && after.status != before.status {
             return Err(SignalsError::TenantDeleted);
         }

@@ -1,3 +1,5 @@
+//! Deleting the rows of a deleted tenant.
+
 use crate::audit::Audit;
 use crate::audit::audit_partition;
 use crate::error::SignalsError;
@@ -19,7 +21,7 @@ use tokio::time::Instant;
 /// Rows of a partition that are read, and removed, at a time.
 const DELETE_BATCH: i32 = 25;
 
-/// Partitions that are looked at at a time: most are empty.
+/// Partitions that are emptied at a time: most are empty.
 const PARTITIONS_AT_ONCE: usize = 20;
 
 /// Longest that events are kept: what lies further back is gone already.

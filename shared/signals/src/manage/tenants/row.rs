@@ -1,3 +1,5 @@
+//! The row of a tenant, by id, by slug, and in the list of all.
+
 use crate::error::SignalsError;
 use crate::table::{SignalsTable, WORKFLOW, tenant_partition};
 
@@ -51,7 +53,7 @@ pub enum TenantStatus {
     /// It may.
     #[default]
     Active,
-    /// Nothing is taken from it, and nothing done for it.
+    /// Its events are refused and its rules not evaluated.
     Suspended,
     /// Nor can it come back; what it has is removed after 30 days.
     Deleted,
@@ -66,7 +68,7 @@ pub struct Tenant {
     pub(crate) version: i64,
     /// UUID v7.
     pub id: String,
-    /// Its short name; nobody else has it.
+    /// Its unique short name.
     pub slug: String,
     /// What people call it.
     pub name: String,
@@ -77,10 +79,10 @@ pub struct Tenant {
     /// Events a month beyond which it is warned; absent for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_soft_limit: Option<u64>,
-    /// Events a month that are taken at most; absent for all.
+    /// Most events a month; absent for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_hard_limit: Option<u64>,
-    /// Events that are taken within one second at most; absent for all.
+    /// Most events a second; absent for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<u32>,
     /// Rows that its events are counted on.
@@ -222,7 +224,7 @@ impl SignalsTable {
         }
     }
 
-    /// Writes a tenant with its slug, and `with` it; `false` when the slug is taken.
+    /// Creates a tenant with its slug, with further writes in the same transaction; `false` when another tenant has the slug.
     pub(crate) async fn add_tenant(&self, tenant: &Tenant, with: Vec<Write>) -> Result<bool, SignalsError> {
         let Key { pk, sk } = slug_key(&tenant.slug);
         let slug = SlugRow { pk, sk, tenant: tenant.id.clone() };

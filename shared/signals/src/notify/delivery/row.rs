@@ -27,7 +27,7 @@ const TTL: Duration = Duration::from_secs(400 * 86_400);
 /// Deliveries that are written at a time, where a transaction cannot take them all.
 const WRITE_BATCH: usize = 10;
 
-/// Attempts that a row remembers, the newest ones: it can be sent again by hand as often as somebody likes.
+/// Attempts that a row keeps, the newest ones: a delivery may be retried by hand any number of times.
 const REMEMBERED: usize = 20;
 
 /// Where a delivery stands.
@@ -129,7 +129,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) status: DeliveryStatus,
     /// Attempts made since it was begun, or retried.
     pub(crate) attempts: u32,
-    /// When somebody had it retried.
+    /// When it was retried by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     begun_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -371,7 +371,7 @@ impl SignalsTable {
         })
     }
 
-    /// Claims a delivery that is open and whose time has come.
+    /// Claims a delivery that is open and due.
     pub(crate) async fn claim_delivery(&self, key: &Key, by: Claimant<'_>) -> Result<Claim<DeliveryRow>, SignalsError> {
         let latest_ms = by.now_ms + EARLY_MS;
         let open = Changes::new()

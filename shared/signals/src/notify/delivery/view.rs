@@ -1,3 +1,5 @@
+//! A delivery as the API shows it.
+
 use crate::notify::delivery::row::AttemptRecord;
 use crate::notify::delivery::row::DeliveryStatus;
 use jiff::Timestamp;

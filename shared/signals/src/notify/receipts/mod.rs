@@ -92,7 +92,7 @@ pub enum Reported {
     Unserved,
 }
 
-/// The answer to the request by which WhatsApp checks the address; `None` for anybody else.
+/// The response to WhatsApp's verification request; `None` when its token is wrong.
 ///
 /// # Errors
 /// The secret could not be reached.

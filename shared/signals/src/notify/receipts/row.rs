@@ -1,3 +1,5 @@
+//! Rows of what providers report: deliveries by the provider's id, and suppressions.
+
 use crate::error::SignalsError;
 use crate::notify::delivery::row::moved;
 use crate::notify::delivery::row::{DeliveryRow, DeliveryStatus, delivery_key};
