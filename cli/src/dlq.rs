@@ -79,23 +79,23 @@ async fn show(queues: &DeadLetterQueues, queue: &DeadLetterQueue, limit: u8) -> 
 
 async fn redrive(queues: &DeadLetterQueues, queue: &DeadLetterQueue) -> Result<()> {
     let redriven = queues.redrive(queue, ACTOR, Instant::now() + REDRIVE_TIME).await?;
-    let (archived, name) = (redriven.archived, &queue.dlq.name);
-    let noun = if archived == 1 { "message" } else { "messages" };
-    say(&format!("redrove {archived} archived {noun} of {name}; the sweep sends them within a minute"));
+    let moved = if redriven.in_queue > 0 { moved_by_sqs(queues, queue).await? } else { 0 };
+    let total = i64::try_from(redriven.archived)? + moved;
+    let noun = if total == 1 { "message" } else { "messages" };
+    say(&format!("redrove {total} {noun} of {}; archived ones are sent within a minute", queue.dlq.name));
     if !redriven.is_complete {
         bail!("there are more archived messages; run the command again");
     }
-    if redriven.in_queue == 0 {
-        return Ok(());
-    }
+    Ok(())
+}
+
+/// Waits until SQS has moved the messages that were not archived yet, and returns how many.
+async fn moved_by_sqs(queues: &DeadLetterQueues, queue: &DeadLetterQueue) -> Result<i64> {
     loop {
         let progress = queues.progress(queue).await?.context("the redrive is unknown to SQS")?;
         match progress.status.as_str() {
             "RUNNING" | "CANCELLING" => pause().await,
-            "COMPLETED" => {
-                say(&format!("moved {} messages of {name} back that were not archived yet", progress.moved));
-                return Ok(());
-            }
+            "COMPLETED" => return Ok(progress.moved),
             other => bail!("the redrive ended as {other} after {} messages", progress.moved),
         }
     }

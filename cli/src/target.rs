@@ -25,7 +25,7 @@ pub(crate) struct Target {
         conflicts_with = "stage"
     )]
     pub(crate) endpoint: String,
-    /// A deployed stage (dev, staging, prod) instead of a local stack; its stack is switchyard-<stage>.
+    /// A deployed stage (dev, staging, prod) instead of a local stack; its stack is `switchyard-<stage>`.
     #[arg(long, global = true)]
     pub(crate) stage: Option<String>,
     /// The AWS profile that reaches the deployed stage.

@@ -1,7 +1,7 @@
 //! A client of the stack's HTTP surfaces, and what the tests send.
 
 use crate::stack::Stack;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -221,20 +221,6 @@ impl Client {
         row.context("the row vanished")
     }
 
-    /// The `Authorization` header of the stack's own operator.
-    ///
-    /// # Errors
-    /// The secret cannot be read.
-    pub async fn basic_authorization(&self) -> Result<String> {
-        let request = json!({"SecretId": self.stack.admin_secret});
-        let answer = self.aws("secretsmanager.GetSecretValue", &request).await?;
-        let pair: Value = serde_json::from_str(answer["SecretString"].as_str().context("a secret's text")?)?;
-        let part =
-            |name: &str| pair[name].as_str().map(str::to_owned).with_context(|| format!("the secret has {name}"));
-        let (user, password) = (part("ADMIN_BASIC_USER")?, Secret::new(part("ADMIN_BASIC_PASS")?));
-        Ok(BasicCredentials { user, password }.header().expose().clone())
-    }
-
     /// Invokes a function through Lambda's own API.
     ///
     /// # Errors
@@ -269,6 +255,41 @@ impl Client {
     /// No answer; a deployed stack has none.
     pub async fn aws_calls(&self) -> Result<Value> {
         Ok(answer(self.http.get(format!("{}/_local/calls", self.stack.aws))).await?.body)
+    }
+
+    /// The `Authorization` header of the stack's own credentials, for operations below `/admin`.
+    ///
+    /// # Errors
+    /// The secret could not be read.
+    pub async fn admin(&self) -> Result<String> {
+        let request = json!({"SecretId": self.stack.admin_secret});
+        let answer = self.aws("secretsmanager.GetSecretValue", &request).await?;
+        let values: Value = serde_json::from_str(answer["SecretString"].as_str().context("a secret")?)?;
+        let value = |name: &str| values[name].as_str().map(str::to_owned).context("a value of the secret");
+        let (user, password) = (value("ADMIN_BASIC_USER")?, Secret::new(value("ADMIN_BASIC_PASS")?));
+        Ok(BasicCredentials { user, password }.header().expose().clone())
+    }
+
+    /// A dead-letter queue as operators see it.
+    ///
+    /// # Errors
+    /// The operation failed.
+    pub async fn dead_letters(&self, queue: &str) -> Result<Value> {
+        let path = format!("/admin/dlq/{queue}?limit=200");
+        let answer = self.send("GET", &path, &[("authorization", &self.admin().await?)], String::new()).await?;
+        ensure!(answer.status == 200, "{path} returned {}: {}", answer.status, answer.body);
+        Ok(answer.body)
+    }
+
+    /// Redrives a dead-letter queue and fires the `schedule` of its workflow's sweep, which sends what was archived.
+    ///
+    /// # Errors
+    /// An operation failed.
+    pub async fn redrive(&self, queue: &str, schedule: &str) -> Result<()> {
+        let path = format!("/admin/dlq/{queue}/redrive");
+        let answer = self.send("POST", &path, &[("authorization", &self.admin().await?)], String::new()).await?;
+        ensure!(matches!(answer.status, 202 | 409), "{path} returned {}: {}", answer.status, answer.body);
+        self.fire(schedule).await.map(drop)
     }
 
     /// What the operator was told under a name, oldest first: the details.

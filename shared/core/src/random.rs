@@ -1,6 +1,6 @@
 //! The workspace's only source of randomness: secrets, random identifiers, jitter.
 //!
-//! [`bytes`] and [`uuid`] come from the operating system's cryptographic generator. [`fraction`] and [`below`] are for
+//! [`bytes`] and [`uuid()`] come from the operating system's cryptographic generator. [`fraction`] and [`below`] are for
 //! spreading load in time and over partitions; they are fast and predictable, and must not become part of a secret.
 
 use uuid::Uuid;

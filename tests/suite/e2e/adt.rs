@@ -318,7 +318,7 @@ async fn a_poisoned_event_ends_in_the_dlq_and_is_processed_once_after_repair_and
     let id = if rule.is_array() { rule[0]["id"].clone() } else { rule["id"].clone() };
     let body = webhook(&company, "poison", json!({"NotificationData": {"ResidentId": resident}}));
     assert_eq!(client.webhook(&body).await.unwrap().status, 202);
-    let authorization = client.basic_authorization().await.unwrap();
+    let authorization = client.admin().await.unwrap();
     let headers = [("authorization", authorization.as_str())];
     // Archived dead letters of the company that were not redriven; the other tests have theirs.
     let open = async || -> Result<Vec<String>> {

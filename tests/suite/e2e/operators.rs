@@ -14,7 +14,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let (client, _) = client();
-        let basic = client.basic_authorization().await.unwrap();
+        let basic = client.admin().await.unwrap();
         Self { client, basic }
     }
 

@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn only_the_operator_gets_in_and_unknown_queues_are_404() {
     let (client, _) = client();
-    let credentials = client.basic_authorization().await.unwrap();
+    let credentials = client.admin().await.unwrap();
     let send = async |method: &str, path: &str, credentials: &str| -> Answer {
         client.send(method, path, &[("authorization", credentials)], String::new()).await.unwrap()
     };
@@ -60,7 +60,7 @@ async fn every_workflows_dead_letters_are_archived_shown_without_bodies_and_redr
         println!("skipped: the emulator waits out the visibility timeout and has no StartMessageMoveTask");
         return;
     }
-    let credentials = client.basic_authorization().await.unwrap();
+    let credentials = client.admin().await.unwrap();
     let headers = [("authorization", credentials.as_str())];
     for dlq in dlqs().unwrap() {
         let (name, sweep) = (&dlq.name, format!("{}-EveryMinute", dlq.sweep));
@@ -143,7 +143,7 @@ async fn nothing_of_a_resident_is_shown_whatever_is_in_the_dead_letter_queue() {
         println!("skipped: what is in a deployed stack's queue is not this test's");
         return;
     }
-    let credentials = client.basic_authorization().await.unwrap();
+    let credentials = client.admin().await.unwrap();
     let headers = [("authorization", credentials.as_str())];
     let look = async || client.send("GET", "/admin/dlq/adt?limit=200", &headers, String::new()).await.unwrap().body;
     let dlqs = dlqs().unwrap();

@@ -139,7 +139,7 @@ async fn a_crossing_that_was_never_sent_is_sent_by_the_sweep_and_run_through_the
 }
 
 /// Posts from several processes, which know the tenant as it was, for as long as `work` takes; returns how many were taken.
-async fn meanwhile(world: &World, work: impl Future<Output = ()>) -> usize {
+async fn accepted_during(world: &World, work: impl Future<Output = ()>) -> usize {
     let is_over = AtomicBool::new(false);
     let posts = join_all((0..6).map(async |_| {
         let (mut taken, mut process) = (0, world.process());
@@ -168,7 +168,7 @@ async fn a_limit_stays_exact_while_it_and_the_shards_are_changed() {
     const LIMIT: u64 = 80;
     let world = World::new(limits(None, Some(LIMIT), 1)).await;
     let set = async |hard: u64, shards: u32| drop(world.change(limits(None, Some(hard), shards)).await);
-    let mut taken = meanwhile(&world, async {
+    let mut taken = accepted_during(&world, async {
         // The limit is reached somewhere on the way.
         for shards in [8, 2, 8, 1, 64, 3] {
             set(LIMIT, shards).await;
@@ -176,7 +176,7 @@ async fn a_limit_stays_exact_while_it_and_the_shards_are_changed() {
     })
     .await;
     assert_eq!(world.usage().await["eventsIngested"], taken);
-    taken += meanwhile(&world, async {
+    taken += accepted_during(&world, async {
         set(LIMIT - 10, 8).await;
         set(LIMIT + 20, 2).await;
         set(LIMIT + 20, 8).await;

@@ -56,7 +56,7 @@ impl Changes {
         self
     }
 
-    /// Makes [`Update::Applied`] hold only the attributes that were set or added to, for long rows. Transactions never return
+    /// Makes [`super::Update::Applied`] hold only the attributes that were set or added to, for long rows. Transactions never return
     /// rows.
     #[must_use]
     pub fn without_the_rest(mut self) -> Self {

@@ -80,18 +80,19 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
 
     let all: Vec<_> = events.iter().collect();
     let healthy: Vec<_> = events.iter().filter(|event| !event.poison).collect();
-    let in_dlq = settle(&client, &all).await?;
+    settle(&client, &all).await?;
     let kills = killer.stop().await?;
     say(&format!("settled after {:.1} s and {kills} kills", started.elapsed().as_secs_f64()));
 
+    let in_dlq = dlq(&client).await?;
     let before = judge(&client, &healthy).await?;
     client.sandbox("DELETE", "/_sandbox/faults", None).await?;
-    redrive(&client).await?;
+    client.redrive("adt", "adt-sweep-EveryMinute").await?;
     settle(&client, &all).await?;
     let poisoned: Vec<_> = events.iter().filter(|event| event.poison).collect();
     let after = judge(&client, &all).await?;
     say(&format!(
-        "{} events: {} lost, {} double effects; {in_dlq} dead letters (wanted {POISON}); after redrive {} of {POISON} \
+        "{} events: {} lost, {} double effects; {in_dlq} in the DLQ (wanted {POISON}); after redrive {} of {POISON} \
          processed, {} lost, {} double effects; {:.1} s in all",
         events.len(),
         before.lost.len(),
@@ -111,7 +112,7 @@ async fn storm(host: HostProcess, options: &HostOptions, seed: u64, deliveries: 
         (true, false) => Ok(()),
         (false, false) => bail!("there were double effects"),
         _ if !after.lost.is_empty() => bail!("events were lost"),
-        _ if in_dlq != POISON => bail!("there are other dead letters than the poisoned ones"),
+        _ if in_dlq != POISON => bail!("the DLQ holds other messages than the poisoned ones"),
         _ => Ok(()),
     }
 }
@@ -209,23 +210,20 @@ async fn deliver_all(client: Client, queue: Vec<Value>, sent: Arc<AtomicUsize>) 
     Ok(())
 }
 
-/// Waits until nothing is on its way: the queue is empty, and whatever is not processed is a dead letter. Returns how many of
-/// those there are.
-async fn settle(client: &Client, events: &[&Event]) -> Result<usize> {
-    let (mut seen, mut dead_letters) = (String::new(), 0);
+/// Waits until nothing is on its way: the queue is empty, and whatever is not processed lies in the DLQ.
+async fn settle(client: &Client, events: &[&Event]) -> Result<()> {
+    let mut seen = String::new();
     let settled = poll(SETTLE, CHECK_EVERY, async || {
         // The host may be restarting: then there is no answer, and so no verdict yet.
         let (Ok(waiting), Ok(dead), Ok(left)) =
-            (waiting(client).await, dead_letters_of(client).await, unprocessed(client, events).await)
+            (waiting(client).await, dlq(client).await, unprocessed(client, events).await)
         else {
             return Ok(false);
         };
-        seen = format!("{waiting} in the queue, {dead} dead letters, {left} not processed");
-        dead_letters = dead;
+        seen = format!("{waiting} in the queue, {dead} in the DLQ, {left} not processed");
         Ok(waiting == 0 && left <= dead)
     });
-    settled.await.with_context(|| format!("waiting for calm: {seen}"))?;
-    Ok(dead_letters)
+    settled.await.with_context(|| format!("waiting for calm: {seen}"))
 }
 
 async fn unprocessed(client: &Client, events: &[&Event]) -> Result<usize> {
@@ -247,23 +245,10 @@ async fn waiting(client: &Client) -> Result<usize> {
     Ok(count("ApproximateNumberOfMessages")? + count("ApproximateNumberOfMessagesNotVisible")?)
 }
 
-/// Dead letters that were not redriven, in SQS or archived by the sweep.
-async fn dead_letters_of(client: &Client) -> Result<usize> {
-    let authorization = client.basic_authorization().await?;
-    let answer = client.send("GET", "/admin/dlq", &[("authorization", &authorization)], String::new()).await?;
-    let queues = answer.body["queues"].as_array().context("the dead-letter queues")?;
-    let adt = queues.iter().find(|queue| queue["queue"] == "adt").context("ADT's")?;
-    Ok(usize::try_from(adt["waiting"].as_u64().context("a count")?)?)
-}
-
-async fn redrive(client: &Client) -> Result<()> {
-    let authorization = client.basic_authorization().await?;
-    let headers = [("authorization", authorization.as_str())];
-    let answer = client.send("POST", "/admin/dlq/adt/redrive", &headers, String::new()).await?;
-    if answer.status != 202 || answer.body["complete"] != json!(true) {
-        bail!("the redrive answered {}: {}", answer.status, answer.body);
-    }
-    Ok(())
+/// Messages in the dead-letter queue, and archived ones that were not redriven.
+async fn dlq(client: &Client) -> Result<usize> {
+    let waiting = client.dead_letters("adt").await?["waiting"].as_u64().context("a count")?;
+    Ok(usize::try_from(waiting)?)
 }
 
 struct Verdict {
