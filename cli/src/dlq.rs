@@ -7,14 +7,14 @@ use clap::Subcommand;
 use std::process::ExitCode;
 use std::time::Duration;
 use switchyard_core::Timestamp;
-use switchyard_work::dead_letters::{DeadLetterQueue, DeadLetterQueues};
+use switchyard_work::dead_letters::{DeadLetterQueue, DeadLetterQueues, MayShow, RedriveOutcome};
 use tokio::time::Instant;
 
 /// How long archived dead letters are redriven before the command says how far it came.
 const REDRIVE_TIME: Duration = Duration::from_secs(600);
 
-/// The queue whose messages may name residents; their bodies are not shown.
-const WITHOUT_BODIES: &str = "adt";
+/// Workflows whose messages may hold people's data, each with the messages that may be shown.
+const PRIVATE: [(&str, MayShow); 1] = [("adt", switchyard_adt::is_queued_event)];
 
 /// The actor in the rows of redriven dead letters.
 const ACTOR: &str = "cli";
@@ -31,15 +31,17 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=200))]
         limit: u8,
     },
-    /// Redrive every message of a queue that was not redriven yet.
+    /// Redrive every message of a queue that was not redriven yet, or one that is archived.
     Redrive {
         /// The queue's name, such as adt.
         name: String,
+        /// The id of an archived dead letter.
+        id: Option<String>,
     },
 }
 
 pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
-    let queues = DeadLetterQueues::from_env(&target.aws().await, &target.settings_of("ops-api").await?)?;
+    let queues = DeadLetterQueues::from_env(&target.aws().await, &target.settings_of("ops-api").await?, &PRIVATE)?;
     match command {
         Command::List => {
             for queue in queues.all() {
@@ -47,7 +49,8 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
             }
         }
         Command::Show { name, limit } => show(&queues, find(&queues, &name)?, limit).await?,
-        Command::Redrive { name } => redrive(&queues, find(&queues, &name)?).await?,
+        Command::Redrive { name, id: None } => redrive(&queues, find(&queues, &name)?).await?,
+        Command::Redrive { name, id: Some(id) } => redrive_one(&queues, find(&queues, &name)?, &id).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -58,10 +61,8 @@ fn find<'a>(queues: &'a DeadLetterQueues, name: &str) -> Result<&'a DeadLetterQu
 }
 
 async fn show(queues: &DeadLetterQueues, queue: &DeadLetterQueue, limit: u8) -> Result<()> {
-    let body = |body: &str| match queue.dlq.name == WITHOUT_BODIES {
-        true => "    (bodies of this queue are not shown)".to_owned(),
-        false => format!("    {body}"),
-    };
+    let body =
+        |body: &str| format!("    {}", queue.shown(body).unwrap_or("(redacted: not a message of this workflow)"));
     for message in queues.peek(queue, limit.min(10)).await? {
         let sent = Timestamp::from_millisecond(message.sent_ms).unwrap_or_default();
         say(&format!("{} sent {sent:.0}, received {} times, in SQS", message.id, message.receives));
@@ -98,6 +99,16 @@ async fn moved_by_sqs(queues: &DeadLetterQueues, queue: &DeadLetterQueue) -> Res
             other => bail!("the redrive ended as {other} after {} messages", progress.moved),
         }
     }
+}
+
+async fn redrive_one(queues: &DeadLetterQueues, queue: &DeadLetterQueue, id: &str) -> Result<()> {
+    match queues.redrive_one(queue, id, ACTOR).await? {
+        Some(RedriveOutcome::Redriven) => say(&format!("{id} is sent within a minute")),
+        Some(RedriveOutcome::AlreadyRedriven) => bail!("{id} was redriven before"),
+        Some(RedriveOutcome::Notification) => bail!("{id} is a notification; its tenant redrives it"),
+        None => bail!("{} has no archived dead letter {id}", queue.dlq.name),
+    }
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command that waits for a task polls it")]

@@ -1,6 +1,7 @@
 //! What the suite, the chaos run and the benchmark share: a running stack, and HTTP towards it.
 
 pub mod client;
+pub mod dlqs;
 pub mod document;
 pub mod process;
 pub mod stack;

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use switchyard_local::{FunctionSpec, Mapping, Template};
+use switchyard_tests::dlqs::{DlqSpec, dlqs};
 use switchyard_tests::{root, source_files};
 
 fn template() -> Template {
@@ -102,19 +103,19 @@ fn every_alarm_names_a_runbook_that_names_it() {
     }
 }
 
+/// A text or several of them.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values.iter().map(|value| value.as_str().unwrap_or_default().to_owned()).collect(),
+        value => vec![value.as_str().unwrap_or_default().to_owned()],
+    }
+}
+
 #[test]
 fn no_role_grants_everything_and_none_scans() {
     for (id, function) in of_kind("AWS::Serverless::Function") {
         let statements = function["Policies"][0]["Statement"].as_array().unwrap_or_else(|| panic!("{id} has a policy"));
         for statement in statements {
-            let texts = |value: &Value| -> Vec<String> {
-                match value {
-                    Value::Array(values) => {
-                        values.iter().map(|value| value.as_str().unwrap_or_default().to_owned()).collect()
-                    }
-                    value => vec![value.as_str().unwrap_or_default().to_owned()],
-                }
-            };
             for action in texts(&statement["Action"]) {
                 assert!(!action.contains('*') && !action.ends_with(":Scan"), "{id}: {action}");
             }
@@ -195,6 +196,53 @@ fn a_sweep_reaches_its_own_table_only() {
             assert!(!policies.contains(&format!("table/{other}")), "{} reaches {other}", sweep.name);
         }
         assert!(!policies.contains("secretsmanager"), "{} reads no secret", sweep.name);
+    }
+}
+
+/// Every dead-letter queue is emptied by its workflow's sweep, with an alarm on what that archives, and operators see all of them,
+/// with no more rights than that takes.
+#[test]
+fn every_dead_letter_queue_is_archived_and_seen_by_operators() {
+    let functions = of_kind("AWS::Serverless::Function");
+    let alarms: Vec<_> = of_kind("AWS::CloudWatch::Alarm").into_values().collect();
+    let statements = |id: &str| functions[id]["Policies"][0]["Statement"].as_array().unwrap().clone();
+    let on_queue = |id: &str, queue: &str| -> BTreeSet<String> {
+        let on = |resource: &Value| texts(resource).iter().any(|arn| arn.ends_with(&format!(":{queue}")));
+        statements(id).iter().filter(|it| on(&it["Resource"])).flat_map(|it| texts(&it["Action"])).collect()
+    };
+    let ops = template().functions().unwrap().into_iter().find(|function| function.name == "ops-api").unwrap();
+    let (seen, tables) = (&ops.variables["DLQS"].value, &ops.variables["DEAD_LETTER_TABLES"].value);
+    let dlqs = dlqs().unwrap();
+    for DlqSpec { id, name, queue, sweep, workflow } in &dlqs {
+        let receive = ["sqs:DeleteMessage", "sqs:ReceiveMessage"].map(str::to_owned);
+        assert_eq!(on_queue(&logical_id(sweep), queue), BTreeSet::from(receive), "{sweep} on {id}");
+        let watches =
+            |alarm: &&Value| alarm["MetricName"] == "parked" && alarm["Dimensions"][0]["Value"] == logical_id(sweep);
+        assert!(alarms.iter().any(|alarm| watches(&alarm)), "what {sweep} archives has an alarm");
+        let table = logical_id(workflow).replace("Function", "Table");
+        assert!(seen.split(',').any(|pair| pair.starts_with(&format!("{name}="))), "operators see {id}");
+        assert!(tables.split(',').any(|pair| pair == format!("{name}={workflow}:{table}")), "{id} is kept in {table}");
+        let indexes = of_kind("AWS::DynamoDB::Table")[&table]["GlobalSecondaryIndexes"].clone();
+        let listed = indexes.as_array().unwrap().iter().find(|index| index["IndexName"] == "listed");
+        let projected = texts(&listed.unwrap_or_else(|| panic!("{table} lists"))["Projection"]["NonKeyAttributes"]);
+        for attribute in ["queue", "error_code", "is_given_up", "redriven_at"] {
+            assert!(projected.iter().any(|other| other == attribute), "{table} lists by {attribute}");
+        }
+    }
+    assert_eq!(seen.split(',').count(), dlqs.len());
+    let workflows: BTreeSet<_> =
+        dlqs.iter().map(|dlq| logical_id(&dlq.workflow).replace("Function", "Table")).collect();
+    for statement in statements("OpsApiFunction") {
+        let (actions, resources) = (texts(&statement["Action"]), texts(&statement["Resource"]));
+        if !resources.iter().any(|arn| workflows.iter().any(|table| arn.contains(&format!("table/{table}")))) {
+            continue;
+        }
+        let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+        let is_index = resources.iter().all(|arn| arn.ends_with("/index/listed"));
+        assert_eq!(keys, if is_index { "dead#*" } else { "X#*" }, "ops-api reads dead letters only: {resources:?}");
+        let permitted: &[&str] =
+            if is_index { &["dynamodb:Query"] } else { &["dynamodb:GetItem", "dynamodb:UpdateItem"] };
+        assert_eq!(actions, permitted, "{resources:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use switchyard_identity::operators::{OperatorSession, Operators};
 use switchyard_identity::{Access, Basic, Caller};
 use switchyard_io::{Aws, Secrets};
 use switchyard_lambda::Error;
-use switchyard_work::dead_letters::DeadLetterQueues;
+use switchyard_work::dead_letters::{DeadLetterQueues, MayShow};
 
 /// What the operations need.
 #[derive(Clone)]
@@ -34,7 +34,8 @@ impl State {
         let operators = Operators::from_env(aws, env)?;
         credentials.current().await?;
         operators.tokens().warm_up().await?;
-        let (dead_letters, docs) = (DeadLetterQueues::from_env(aws, env)?, Docs::from_env(env)?);
+        let private: [(&str, MayShow); 1] = [("adt", switchyard_adt::is_queued_event)];
+        let (dead_letters, docs) = (DeadLetterQueues::from_env(aws, env, &private)?, Docs::from_env(env)?);
         Ok(Self(Arc::new(Deps { dead_letters, docs, operators, credentials })))
     }
 }

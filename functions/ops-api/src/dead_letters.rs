@@ -3,15 +3,16 @@
 use crate::State;
 use crate::access::Actor;
 use axum::extract;
+use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_api::{Accepted, Authenticated, Endpoint, Json, OrFault as _, PageQuery, Path, PathParameter, Refusal};
-use switchyard_core::{Timestamp, iso_millis};
+use switchyard_core::{Timestamp, Uuid, iso_millis};
 use switchyard_identity::Access;
 use switchyard_io::dlq::DeadMessage;
-use switchyard_work::dead_letters::{DeadLetter, DeadLetterError, DeadLetterQueue};
+use switchyard_work::dead_letters::{DeadLetter, DeadLetterError, DeadLetterQueue, RedriveOutcome};
 use tokio::time::Instant;
 
 /// Messages in SQS that one call shows at most.
@@ -20,7 +21,7 @@ const MAX_PEEKED: u8 = 10;
 /// How long one call redrives.
 const REDRIVE_TIME: Duration = Duration::from_secs(5);
 
-pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
+pub(crate) fn endpoints() -> [Endpoint<State>; 4] {
     let manage = |endpoint: Endpoint<State>| endpoint.access(Access::OperatorOrBasic);
     [
         manage(Endpoint::get("/admin/dlq", list_dead_letter_queues)).summary("List dead-letter queues"),
@@ -29,6 +30,9 @@ pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
         manage(Endpoint::post("/admin/dlq/{queue}/redrive", redrive_dead_letter_queue))
             .summary("Redrive a dead-letter queue")
             .refuses(&[(409, "A redrive of the queue is running")]),
+        manage(Endpoint::post("/admin/dlq/{queue}/{id}/redrive", redrive_archived_dead_letter))
+            .summary("Redrive an archived dead letter, once")
+            .refuses(&[(409, "It was redriven before, or is a notification, which its tenant redrives")]),
     ]
 }
 
@@ -52,6 +56,19 @@ impl QueueName {
     }
 }
 
+/// The id of an archived dead letter.
+struct ArchivedId(Uuid);
+
+impl PathParameter for ArchivedId {
+    fn parse(text: &str) -> Option<Self> {
+        Uuid::parse_str(text).ok().map(Self)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "format": "uuid"})
+    }
+}
+
 /// The dead-letter queues.
 #[derive(JsonSchema, Serialize)]
 struct DeadLetterQueues {
@@ -63,7 +80,8 @@ struct DeadLetterQueues {
 struct DeadLetterQueueSummary {
     /// The queue's name.
     queue: String,
-    /// About so many messages: those in SQS, and archived ones, of which at most 1,000 are counted.
+    /// About so many messages: those in SQS, and archived ones, of which at most 1,000 are counted, among the newest 10,000 of
+    /// the workflow.
     waiting: u64,
 }
 
@@ -96,6 +114,8 @@ struct DeadLetterSummary {
     /// RFC 3339.
     sent_at: Option<String>,
     envelope: EnvelopeHead,
+    /// Whether `envelope` is left out, because the message is not of its workflow's form and may hold people's data.
+    redacted: bool,
     /// RFC 3339; null while the message is in SQS.
     archived_at: Option<String>,
     /// Why it failed, such as `receives_exhausted`.
@@ -142,12 +162,12 @@ struct RedriveProgress {
 async fn list_dead_letter_queues(
     extract::State(state): extract::State<State>,
 ) -> Result<Json<DeadLetterQueues>, Refusal> {
-    let mut queues = Vec::new();
-    for queue in state.0.dead_letters.all() {
-        let waiting = state.0.dead_letters.waiting(queue).await.or_fault()?;
-        queues.push(DeadLetterQueueSummary { queue: queue.dlq.name.clone(), waiting });
-    }
-    Ok(Json(DeadLetterQueues { queues }))
+    let dead_letters = &state.0.dead_letters;
+    let summaries = dead_letters.all().iter().map(async |queue| {
+        let waiting = dead_letters.waiting(queue).await?;
+        Ok::<_, DeadLetterError>(DeadLetterQueueSummary { queue: queue.dlq.name.clone(), waiting })
+    });
+    Ok(Json(DeadLetterQueues { queues: try_join_all(summaries).await.or_fault()? }))
 }
 
 async fn get_dead_letter_queue(
@@ -166,11 +186,12 @@ async fn get_dead_letter_queue(
     let (waiting, peeked, archived, redrive) =
         tokio::try_join!(queues.waiting(queue), peeked, archived, queues.progress(queue)).map_err(refusal)?;
     let (archived, next_cursor) = archived;
-    let peeked = peeked.iter().map(DeadLetterSummary::of_message);
+    let peeked = peeked.iter().map(|message| DeadLetterSummary::of_message(queue, message));
+    let archived = archived.iter().map(|letter| DeadLetterSummary::of_archived(queue, letter));
     Ok(Json(DeadLetterQueueDetails {
         queue: queue.dlq.name.clone(),
         waiting,
-        messages: peeked.chain(archived.iter().map(DeadLetterSummary::of_archived)).collect(),
+        messages: peeked.chain(archived).collect(),
         last_redrive: redrive.map(|redrive| RedriveProgress { status: redrive.status, moved: redrive.moved }),
         next_cursor,
     }))
@@ -214,27 +235,64 @@ async fn redrive_dead_letter_queue(
     Ok(Accepted(RedriveStarted { queue, waiting, redriven: archived, complete: redriven.is_complete }))
 }
 
+/// An archived dead letter that was redriven.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeadLetterRedriven {
+    /// The queue's name.
+    queue: String,
+    /// The dead letter's id.
+    message_id: String,
+}
+
+async fn redrive_archived_dead_letter(
+    extract::State(state): extract::State<State>,
+    Authenticated(actor): Authenticated<Actor>,
+    Path((name, ArchivedId(id))): Path<(QueueName, ArchivedId)>,
+) -> Result<Accepted<DeadLetterRedriven>, Refusal> {
+    let (queues, queue, message_id) = (&state.0.dead_letters, name.find(&state)?, id.to_string());
+    match queues.redrive_one(queue, &message_id, &actor.name()).await.or_fault()? {
+        Some(RedriveOutcome::Redriven) => {
+            tracing::info!(service = queue.dlq.name, caller = actor.name(), found = 1, "redrive started");
+            Ok(Accepted(DeadLetterRedriven { queue: queue.dlq.name.clone(), message_id }))
+        }
+        Some(RedriveOutcome::AlreadyRedriven) => {
+            Err(Refusal::new(409, "already_redriven", "This dead letter was redriven before"))
+        }
+        Some(RedriveOutcome::Notification) => Err(Refusal::new(
+            409,
+            "not_redrivable",
+            "Its tenant redrives a notification, at POST /api/dlq/{id}/redrive",
+        )),
+        None => Err(Refusal::new(404, "not_found", "The queue has no archived dead letter with this id")),
+    }
+}
+
 impl DeadLetterSummary {
-    fn of_message(message: &DeadMessage) -> Self {
+    fn of_message(queue: &DeadLetterQueue, message: &DeadMessage) -> Self {
+        let shown = queue.shown(&message.body);
         Self {
             message_id: message.id.clone(),
             kind: DeadLetterKind::Message,
             receives: message.receives,
             sent_at: Timestamp::from_millisecond(message.sent_ms).ok().map(iso_millis),
-            envelope: EnvelopeHead::of(&message.body),
+            envelope: shown.map(EnvelopeHead::of).unwrap_or_default(),
+            redacted: shown.is_none(),
             archived_at: None,
             error_code: None,
             redriven_at: None,
         }
     }
 
-    fn of_archived(letter: &DeadLetter) -> Self {
+    fn of_archived(queue: &DeadLetterQueue, letter: &DeadLetter) -> Self {
+        let shown = queue.shown(&letter.body);
         Self {
             message_id: letter.id.clone(),
             kind: if letter.is_given_up { DeadLetterKind::Notification } else { DeadLetterKind::Message },
             receives: letter.receives,
             sent_at: Some(iso_millis(letter.first_sent_at)),
-            envelope: EnvelopeHead::of(&letter.body),
+            envelope: shown.map(EnvelopeHead::of).unwrap_or_default(),
+            redacted: shown.is_none(),
             archived_at: Some(iso_millis(letter.archived_at)),
             error_code: Some(letter.error_code.clone()),
             redriven_at: letter.redriven_at.map(iso_millis),

@@ -9,6 +9,7 @@ mod alis;
 mod backfill;
 mod caspio;
 mod credentials;
+mod dead_letter;
 mod decide;
 mod error;
 mod health;
@@ -21,6 +22,7 @@ mod vectors;
 
 pub use accept::{AcceptDeps, Accepted, accept};
 pub use backfill::{BackfillOptions, BackfillSummary, FailedResident, PAGE_SIZE, backfill};
+pub use dead_letter::is_queued_event;
 pub use error::AdtError;
 pub use health::{Health, HealthDeps};
 pub use model::{CompanyKey, EventKind, EventMessageId, Notification, SchemaErrors};

@@ -1,6 +1,7 @@
 //! The ADT contract from outside, by vector number.
 
 use super::client;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchyard_tests::client::{Client, unique, wait_until, webhook};
@@ -308,7 +309,7 @@ async fn an_answer_lost_after_commit_is_no_second_effect() {
 async fn a_poisoned_event_ends_in_the_dlq_and_is_processed_once_after_repair_and_redrive() {
     let (client, company) = client();
     if client.stack().is_deployed {
-        println!("skipped: the emulator waits out the visibility timeout and has no StartMessageMoveTask");
+        println!("skipped: the emulator waits out the visibility timeout");
         return;
     }
     let resident = 1_900_000 + unique();
@@ -317,19 +318,28 @@ async fn a_poisoned_event_ends_in_the_dlq_and_is_processed_once_after_repair_and
     let id = if rule.is_array() { rule[0]["id"].clone() } else { rule["id"].clone() };
     let body = webhook(&company, "poison", json!({"NotificationData": {"ResidentId": resident}}));
     assert_eq!(client.webhook(&body).await.unwrap().status, 202);
-    let is_dead = async || {
-        let seen = client.dead_letters("adt").await?;
-        Ok(seen["messages"].as_array().unwrap().iter().any(|message| message["envelope"]["tenant"] == company.as_str()))
+    let authorization = client.admin().await.unwrap();
+    let headers = [("authorization", authorization.as_str())];
+    // Archived dead letters of the company that were not redriven; the other tests have theirs.
+    let open = async || -> Result<Vec<String>> {
+        client.fire("adt-sweep-EveryMinute").await?;
+        let seen = client.send("GET", "/admin/dlq/adt?limit=200", &headers, String::new()).await?.body;
+        let messages = seen["messages"].as_array().context("messages")?.iter();
+        let own = messages.filter(|message| message["envelope"]["tenant"] == json!(company));
+        let open = own.filter(|message| message["archivedAt"].is_string() && message["redrivenAt"].is_null());
+        Ok(open.filter_map(|message| message["messageId"].as_str().map(str::to_owned)).collect())
     };
-    wait_until(Duration::from_secs(90), is_dead).await.unwrap();
+    wait_until(Duration::from_secs(90), async || Ok(!open().await?.is_empty())).await.unwrap();
     assert_eq!(client.event(&company, "residents.move_in", "poison").await.unwrap().unwrap()["status"]["S"], "failed");
     client.sandbox("DELETE", &format!("/_sandbox/faults/{}", id.to_string().trim_matches('"')), None).await.unwrap();
-    let is_processed = async || {
-        client.redrive("adt", "adt-sweep-EveryMinute").await?;
-        let event = client.event(&company, "residents.move_in", "poison").await?;
-        Ok(event.is_some_and(|event| event["status"]["S"] == "processed"))
+    let processed = async || {
+        for id in open().await? {
+            client.send("POST", &format!("/admin/dlq/adt/{id}/redrive"), &headers, String::new()).await?;
+        }
+        let row = client.event(&company, "residents.move_in", "poison").await?;
+        Ok(row.is_some_and(|row| row["status"]["S"] == "processed"))
     };
-    wait_until(SOON, is_processed).await.unwrap();
+    wait_until(SOON, processed).await.unwrap();
     assert_eq!(client.effects(&company).await.unwrap().len(), 1);
 }
 

@@ -71,6 +71,9 @@ fn every_setting_that_is_needed_is_named_when_it_is_missing_or_wrong() {
         ("signals-sweep", "SIGNALS_TABLE", None),
         ("adt-sweep", "SWEEP_WORKFLOW", None),
         ("orders-sweep", "SWEEP_WORKFLOW", Some("sales")),
+        ("callbacks-sweep", "DLQS", None),
+        ("ops-api", "DLQS", Some("no address")),
+        ("ops-api", "DEAD_LETTER_TABLES", Some("adt=adt:AdtTable")),
         ("events-api", "JWT_SECRET", Some("no-such-secret")),
     ] {
         let (ended_well, said) = start(function, &[(name, value)]);

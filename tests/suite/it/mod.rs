@@ -2,6 +2,7 @@
 
 mod access;
 mod adt;
+mod archiver;
 mod attempt;
 mod callbacks;
 mod callbacks_endpoints;

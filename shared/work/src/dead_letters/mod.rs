@@ -10,7 +10,7 @@ mod queues;
 mod row;
 
 pub use archiver::Archiver;
-pub use queues::{DeadLetterQueue, DeadLetterQueues, Redriven};
+pub use queues::{DeadLetterQueue, DeadLetterQueues, MayShow, RedriveOutcome, Redriven};
 pub use row::{DeadLetter, Filter, NewDeadLetter, Scope, Subject, is_dead_letter, key, partition, redriven};
 
 use crate::listing::{self, ListError, Rows};
@@ -18,11 +18,18 @@ use crate::outbox::{self, Due, DueRow};
 use futures_util::future::try_join_all;
 use std::time::Duration;
 use switchyard_core::{Classify, Disposition, Timestamp, hex_sha256};
-use switchyard_io::dynamo::{Changes, Create, DynamoError, Item, Key, Transact, Update, Write};
+use switchyard_io::dynamo::{Changes, Create, DynamoError, Item, Key, Page, Transact, Update, Write};
 use switchyard_io::{Queue, QueueError, Table};
 
 /// Rows that are fetched at a time.
 const FETCH_BATCH: usize = 25;
+
+/// Pages that one count reads at most, each of 2,000 rows.
+const MAX_COUNT_PAGES: usize = 5;
+
+/// Rows that are read at a time to find a dead letter by its id, and how often at most.
+const FIND_BATCH: i32 = 1_000;
+const MAX_FIND_PAGES: usize = 50;
 
 /// A dead letter could not be read, written or sent.
 #[derive(Debug, thiserror::Error)]
@@ -116,21 +123,46 @@ impl DeadLetters {
         Ok((letters, next))
     }
 
-    /// The number of dead letters that fit, at most `limit`.
+    /// The number of dead letters that fit, at most `limit`, among the newest 10,000.
     ///
     /// # Errors
     /// DynamoDB could not be reached.
     pub async fn count(&self, filter: &Filter, limit: usize) -> Result<usize, DeadLetterError> {
         let (rows, mut counted, mut cursor) = (Rows::Listed(row::list_partitions(filter)), 0, None::<String>);
         let fits = |row: &Item| filter.fits(row);
-        loop {
+        for _ in 0..MAX_COUNT_PAGES {
             let (items, next) = listing::page(&self.table, &rows, cursor.as_deref(), limit - counted, &fits).await?;
             counted += items.len();
             cursor = next;
             if counted >= limit || cursor.is_none() {
-                return Ok(counted);
+                break;
             }
         }
+        Ok(counted)
+    }
+
+    /// A dead letter by its id alone, of whatever tenant; `None` when there is none among the newest 50,000 of its partition of the
+    /// index.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub async fn find(&self, id: &str) -> Result<Option<DeadLetter>, DynamoError> {
+        for hash in row::list_partitions_of(id) {
+            let mut after = None;
+            for _ in 0..MAX_FIND_PAGES {
+                let (index, hash, limit) = (listing::INDEX, hash.clone(), FIND_BATCH);
+                let page = Page { index, hash, range: None, newest_first: true, limit, after };
+                let (items, more) = self.table.page(page).await?;
+                if let Some(item) = items.into_iter().find(|item| listing::text(item, "sk") == Some(id)) {
+                    return self.get(&self.table.read(item)?).await;
+                }
+                after = more;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The whole rows of rows of the index.

@@ -13,11 +13,33 @@ const MAX_COUNTED: usize = 1_000;
 /// Dead letters that are redriven at a time.
 const REDRIVE_BATCH: usize = 50;
 
+/// Whether a message's body may be shown to operators.
+pub type MayShow = fn(&str) -> bool;
+
 /// One dead-letter queue.
 pub struct DeadLetterQueue {
     /// The queue in SQS.
     pub dlq: Dlq,
     letters: DeadLetters,
+    may_show: Option<MayShow>,
+}
+
+impl DeadLetterQueue {
+    /// A message's body, unless it is redacted.
+    pub fn shown<'a>(&self, body: &'a str) -> Option<&'a str> {
+        Some(body).filter(|body| self.may_show.is_none_or(|may_show| may_show(body)))
+    }
+}
+
+/// What became of the redrive of one dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedriveOutcome {
+    /// The workflow's sweep sends it within a minute.
+    Redriven,
+    /// It was redriven before.
+    AlreadyRedriven,
+    /// It is a notification that was given up, which its tenant redrives.
+    Notification,
 }
 
 /// How far a redrive came.
@@ -41,23 +63,26 @@ pub struct DeadLetterQueues {
 }
 
 impl DeadLetterQueues {
-    /// Reads `DLQS`, and `DEAD_LETTER_TABLES`: `<name>=<workflow>:<table>` of each queue, comma-separated.
+    /// Reads `DLQS`, and `DEAD_LETTER_TABLES`: `<name>=<workflow>:<table>` of each queue, comma-separated. `private` has the
+    /// workflows whose messages may hold people's data, each with the messages that may be shown all the same.
     ///
     /// # Errors
     /// A setting is missing or invalid, or a queue has no table.
-    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+    pub fn from_env(aws: &Aws, env: &Env, private: &[(&str, MayShow)]) -> Result<Self, EnvError> {
         const SETTING: &str = "DEAD_LETTER_TABLES";
         let dlqs = Dlqs::from_env(aws, env)?;
         let tables = env.required(SETTING)?;
         let letters_of = |name: &str| {
             let (_, archive) = tables.split(',').filter_map(|pair| pair.split_once('=')).find(|(of, _)| *of == name)?;
             let (workflow, table) = archive.split_once(':')?;
-            Some(DeadLetters::new(Table::named(aws, table), workflow))
+            let may_show = private.iter().find(|(of, _)| *of == workflow).map(|(_, may_show)| *may_show);
+            Some((DeadLetters::new(Table::named(aws, table), workflow), may_show))
         };
         let queue = |dlq: &Dlq| {
             let reason = || format!("expected {}=<workflow>:<table>", dlq.name);
             let invalid = || EnvError::Invalid { name: SETTING.to_owned(), reason: reason() };
-            Ok(DeadLetterQueue { letters: letters_of(&dlq.name).ok_or_else(invalid)?, dlq: dlq.clone() })
+            let (letters, may_show) = letters_of(&dlq.name).ok_or_else(invalid)?;
+            Ok(DeadLetterQueue { dlq: dlq.clone(), letters, may_show })
         };
         let queues = dlqs.all().iter().map(queue).collect::<Result<_, EnvError>>()?;
         Ok(Self { dlqs, queues, clock: Clock::system() })
@@ -73,7 +98,8 @@ impl DeadLetterQueues {
         self.queues.iter().find(|queue| queue.dlq.name == name)
     }
 
-    /// How many messages wait to be redriven: about those in SQS, and archived ones, of which at most 1,000 are counted.
+    /// How many messages wait to be redriven: about those in SQS, and archived ones as [`DeadLetters::count`] finds them, at most
+    /// 1,000.
     ///
     /// # Errors
     /// SQS or DynamoDB could not be reached.
@@ -147,6 +173,25 @@ impl DeadLetterQueues {
             self.dlqs.redrive(&queue.dlq).await?;
         }
         Ok(Redriven { in_queue, archived, is_complete, is_moving })
+    }
+
+    /// Redrives one archived dead letter; `None` when the queue has none with this id.
+    ///
+    /// # Errors
+    /// DynamoDB could not be reached.
+    pub async fn redrive_one(
+        &self,
+        queue: &DeadLetterQueue,
+        id: &str,
+        actor: &str,
+    ) -> Result<Option<RedriveOutcome>, DeadLetterError> {
+        let letter = queue.letters.find(id).await?.filter(|letter| letter.queue == queue.dlq.name);
+        let Some(letter) = letter else { return Ok(None) };
+        if letter.is_given_up {
+            return Ok(Some(RedriveOutcome::Notification));
+        }
+        let redriven = queue.letters.redrive(&letter, actor, self.clock.now(), Duration::ZERO, Vec::new()).await?;
+        Ok(Some(if redriven { RedriveOutcome::Redriven } else { RedriveOutcome::AlreadyRedriven }))
     }
 }
 

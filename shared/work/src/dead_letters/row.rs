@@ -219,6 +219,11 @@ pub(super) fn list_partitions(filter: &Filter) -> Vec<String> {
     states.flat_map(|(state, _)| (0..LIST_SHARDS).map(move |shard| list_partition(state, shard))).collect()
 }
 
+/// The partitions of the index `listed` that the dead letter with an id may be in.
+pub(super) fn list_partitions_of(id: &str) -> [String; 3] {
+    [OPEN, CLOSED, GIVEN_UP].map(|state| list_partition(state, shard(id)))
+}
+
 fn shard(id: &str) -> u32 {
     shard_of(&hex_sha256(&[id]), LIST_SHARDS)
 }
