@@ -1,6 +1,7 @@
 //! `switchyard dlq`: the dead-letter queues of every workflow, with the dead letters that were archived.
 
 use crate::say;
+use crate::signals::ACTOR;
 use crate::target::Target;
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
@@ -15,9 +16,6 @@ const REDRIVE_TIME: Duration = Duration::from_secs(600);
 
 /// Workflows whose messages may hold people's data, each with the messages that may be shown.
 const PRIVATE: [(&str, MayShow); 1] = [("adt", switchyard_adt::is_queued_event)];
-
-/// The actor in the rows of redriven dead letters.
-const ACTOR: &str = "cli";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -78,7 +76,7 @@ async fn show(queues: &DeadLetterQueues, queue: &DeadLetterQueue, limit: u8) -> 
 }
 
 async fn redrive(queues: &DeadLetterQueues, queue: &DeadLetterQueue) -> Result<()> {
-    let redriven = queues.redrive(queue, ACTOR, Instant::now() + REDRIVE_TIME).await?;
+    let redriven = queues.redrive(queue, &ACTOR, Instant::now() + REDRIVE_TIME).await?;
     let moved = if redriven.in_queue > 0 { moved_by_sqs(queues, queue).await? } else { 0 };
     let total = i64::try_from(redriven.archived)? + moved;
     let noun = if total == 1 { "message" } else { "messages" };
@@ -102,7 +100,7 @@ async fn moved_by_sqs(queues: &DeadLetterQueues, queue: &DeadLetterQueue) -> Res
 }
 
 async fn redrive_one(queues: &DeadLetterQueues, queue: &DeadLetterQueue, id: &str) -> Result<()> {
-    match queues.redrive_one(queue, id, ACTOR).await? {
+    match queues.redrive_one(queue, id, &ACTOR).await? {
         Some(RedriveOutcome::Redriven) => say(&format!("{id} is sent within a minute")),
         Some(RedriveOutcome::AlreadyRedriven) => bail!("{id} was redriven before"),
         Some(RedriveOutcome::Notification) => bail!("{id} is a notification; its tenant redrives it"),

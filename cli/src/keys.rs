@@ -41,15 +41,15 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
     match command {
         Command::Create { organization, tenant, scopes, name } => {
             let is_live = target.stage.as_deref() == Some("prod");
-            let new = NewKey { label: name, is_live, scopes, ..NewKey::default() };
             let (keys, tenant) = match (tenant, organization) {
                 (Some(slug), _) => {
                     let access = Access::new(target).await?;
                     (access.keys()?, access.tenant(&slug).await?.id)
                 }
-                (None, organization) => (of_orders().await?, organization.unwrap_or_default()),
+                (None, organization) => (of_orders().await?, organization.unwrap_or_default().into()),
             };
-            say(keys.create(&NewKey { tenant, ..new }).await?.0.expose());
+            let new = NewKey { tenant, label: name, scopes, expires_at: None, is_live };
+            say(keys.create(&new).await?.0.expose());
         }
         Command::Revoke { key } => {
             let of_orders = of_orders().await?.revoke(&key).await?;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use switchyard_notify::Channel;
-use switchyard_signals::ConfigStatus;
 use switchyard_signals::configs::{self, ConfigDeps, NewConfig};
+use switchyard_signals::{ConfigId, ConfigStatus, TenantId};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -61,20 +61,20 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
             let config: Value = serde_json::from_str(&read(&file)?).context("the file is not JSON")?;
             let tenant = access.tenant(&tenant).await?.id;
             let new = NewConfig { name, channel, config, is_default: default, allow_override: true, status: None };
-            return Ok(report(configs::create(&deps, ACTOR, &tenant, &new).await?));
+            return Ok(report(configs::create(&deps, &ACTOR, &tenant, &new).await?));
         }
         Command::Enable { tenant, id } => {
-            return set_status(&deps, &access.tenant(&tenant).await?.id, &id, ConfigStatus::Active).await;
+            return set_status(&deps, &access.tenant(&tenant).await?.id, &id.into(), ConfigStatus::Active).await;
         }
         Command::Disable { tenant, id } => {
-            return set_status(&deps, &access.tenant(&tenant).await?.id, &id, ConfigStatus::Disabled).await;
+            return set_status(&deps, &access.tenant(&tenant).await?.id, &id.into(), ConfigStatus::Disabled).await;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn set_status(deps: &ConfigDeps, tenant: &str, id: &str, status: ConfigStatus) -> Result<ExitCode> {
-    Ok(report(configs::set_status(deps, ACTOR, tenant, id, status, None).await?))
+async fn set_status(deps: &ConfigDeps, tenant: &TenantId, id: &ConfigId, status: ConfigStatus) -> Result<ExitCode> {
+    Ok(report(configs::set_status(deps, &ACTOR, tenant, id, status, None).await?))
 }
 
 fn report(written: configs::ConfigWrite) -> ExitCode {

@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use switchyard_signals::RuleStatus;
 use switchyard_signals::rules::{self, RuleWrite};
 use switchyard_signals::tenants::TenantDeps;
+use switchyard_signals::{RuleId, RuleStatus, TenantId};
 
 /// Versions of a rule that are read at a time.
 const PAGE: usize = 100;
@@ -79,7 +79,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
     let access = Access::new(target).await?;
     let deps = &access.tenants;
-    let id_of = async |slug: &str| -> Result<String> { Ok(access.tenant(slug).await?.id) };
+    let id_of = async |slug: &str| -> Result<TenantId> { Ok(access.tenant(slug).await?.id) };
     let written = match command {
         Command::List { tenant } => {
             rules::list(deps, &id_of(&tenant).await?).await?.iter().for_each(show);
@@ -88,7 +88,7 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
         Command::Versions { tenant, id } => {
             let (tenant, mut before) = (id_of(&tenant).await?, None);
             loop {
-                let (page, next) = rules::versions(deps, &tenant, &id, before, PAGE).await?;
+                let (page, next) = rules::versions(deps, &tenant, &id.as_str().into(), before, PAGE).await?;
                 page.iter().for_each(show);
                 if next.is_none() {
                     return Ok(ExitCode::SUCCESS);
@@ -96,16 +96,22 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
                 before = next;
             }
         }
-        Command::Create { tenant, file } => rules::create(deps, ACTOR, &id_of(&tenant).await?, &read(&file)?).await?,
+        Command::Create { tenant, file } => rules::create(deps, &ACTOR, &id_of(&tenant).await?, &read(&file)?).await?,
         Command::Replace { tenant, id, file } => {
-            rules::replace(deps, ACTOR, &id_of(&tenant).await?, &id, &read(&file)?, None).await?
+            rules::replace(deps, &ACTOR, &id_of(&tenant).await?, &id.into(), &read(&file)?, None).await?
         }
         Command::Activate { tenant, id, version } => {
-            rules::activate(deps, ACTOR, &id_of(&tenant).await?, &id, version, None).await?
+            rules::activate(deps, &ACTOR, &id_of(&tenant).await?, &id.into(), version, None).await?
         }
-        Command::Pause { tenant, id } => set_status(deps, &id_of(&tenant).await?, &id, RuleStatus::Paused).await?,
-        Command::Resume { tenant, id } => set_status(deps, &id_of(&tenant).await?, &id, RuleStatus::Active).await?,
-        Command::Archive { tenant, id } => set_status(deps, &id_of(&tenant).await?, &id, RuleStatus::Archived).await?,
+        Command::Pause { tenant, id } => {
+            set_status(deps, &id_of(&tenant).await?, &id.into(), RuleStatus::Paused).await?
+        }
+        Command::Resume { tenant, id } => {
+            set_status(deps, &id_of(&tenant).await?, &id.into(), RuleStatus::Active).await?
+        }
+        Command::Archive { tenant, id } => {
+            set_status(deps, &id_of(&tenant).await?, &id.into(), RuleStatus::Archived).await?
+        }
     };
     match written {
         RuleWrite::Rule(rule, _, warnings) => {
@@ -128,6 +134,6 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-async fn set_status(deps: &TenantDeps, tenant: &str, id: &str, status: RuleStatus) -> Result<RuleWrite> {
-    Ok(rules::set_status(deps, ACTOR, tenant, id, status, None).await?)
+async fn set_status(deps: &TenantDeps, tenant: &TenantId, id: &RuleId, status: RuleStatus) -> Result<RuleWrite> {
+    Ok(rules::set_status(deps, &ACTOR, tenant, id, status, None).await?)
 }

@@ -8,7 +8,8 @@ use clap::Subcommand;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use switchyard_core::{Env, Secret};
+use std::sync::LazyLock;
+use switchyard_core::{ActorId, Env, Secret};
 use switchyard_identity::api_keys::{ApiKeys, NewKey};
 use switchyard_io::Aws;
 use switchyard_signals::Tenant;
@@ -16,7 +17,7 @@ use switchyard_signals::tenants::{self, TenantDeps, TenantEdit};
 use switchyard_signals::users::{self, UserDeps};
 
 /// The actor in audit records.
-pub(crate) const ACTOR: &str = "cli";
+pub(crate) static ACTOR: LazyLock<ActorId> = LazyLock::new(|| ActorId::from("cli"));
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -73,12 +74,12 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
 async fn seed(access: &Access, slug: &str, key: String) -> Result<ExitCode> {
     let tenant = match tenants::tenant_by_slug(&access.tenants, slug).await? {
         Some(tenant) => tenant,
-        None => tenants::create(&access.tenants, ACTOR, slug, slug, &TenantEdit::default(), None)
+        None => tenants::create(&access.tenants, &ACTOR, slug, slug, &TenantEdit::default(), None)
             .await?
             .with_context(|| format!("another request created {slug} just now; try again"))?,
     };
     let keys = access.keys()?;
-    let new = NewKey { tenant: tenant.id.clone(), label: "seed".to_owned(), ..NewKey::default() };
+    let new = NewKey { label: "seed".to_owned(), ..NewKey::new(tenant.id.clone()) };
     match keys.import(&new, &Secret::new(key.clone())).await? {
         Some(_) => say(&format!("imported the key for tenant {slug}")),
         None if keys.owner_of(&key).await? == Some(tenant.id) => say(&format!("tenant {slug} has the key already")),
@@ -90,7 +91,7 @@ async fn seed(access: &Access, slug: &str, key: String) -> Result<ExitCode> {
 async fn import_users(access: &Access, slug: &str, file: &Path) -> Result<ExitCode> {
     let deps = UserDeps::from_env(&access.aws, &access.env)?;
     let rows: Vec<Value> = serde_json::from_str(&read(file)?).context("the file is not a JSON list")?;
-    match users::import(&deps, ACTOR, &access.tenant(slug).await?.id, &rows).await? {
+    match users::import(&deps, &ACTOR, &access.tenant(slug).await?.id, &rows).await? {
         users::Imported::Done(made) => {
             say(&format!("created {made} users"));
             Ok(ExitCode::SUCCESS)

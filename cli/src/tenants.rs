@@ -74,7 +74,7 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
     let access = Access::new(target).await?;
     let shown = match command {
         Command::Create { slug, name, settings } => {
-            tenants::create(&access.tenants, ACTOR, &slug, &name, &settings.edit()?, None)
+            tenants::create(&access.tenants, &ACTOR, &slug, &name, &settings.edit()?, None)
                 .await?
                 .with_context(|| format!("another tenant has the slug {slug}"))?
         }
@@ -96,7 +96,7 @@ fn status(status: TenantStatus) -> TenantEdit {
 
 async fn change(access: &Access, slug: &str, edit: &TenantEdit) -> Result<Tenant> {
     let known = access.tenant(slug).await?;
-    tenants::change(&access.tenants, ACTOR, &known.id, edit).await?.context("the tenant was deleted")
+    tenants::change(&access.tenants, &ACTOR, &known.id, edit).await?.context("the tenant was deleted")
 }
 
 impl Settings {

@@ -45,7 +45,7 @@ pub(crate) async fn run(target: &Target, command: Command) -> Result<ExitCode> {
     match command {
         Command::Reconcile { tenant, month } => {
             let tenant = access.tenant(&tenant).await?;
-            let corrections = reconcile(&access.tenants, &tenant, month.as_deref(), ACTOR).await?;
+            let corrections = reconcile(&access.tenants, &tenant, month.as_deref(), &ACTOR).await?;
             for correction in &corrections {
                 show(correction);
             }

@@ -5,10 +5,10 @@ use http::header;
 use http::request::Parts;
 use std::sync::Arc;
 use switchyard_api::{Authenticate, OrFault as _, Refusal};
-use switchyard_core::{Clock, Env, EnvError};
+use switchyard_core::{ActorId, Clock, Env, EnvError};
 use switchyard_identity::api_keys::ApiKeys;
 use switchyard_identity::operators::{OperatorSession, Operators};
-use switchyard_identity::{Access, Caller, Denied, Role};
+use switchyard_identity::{Access, Caller, Denied, Role, Subject};
 use switchyard_io::Aws;
 use switchyard_signals::configs::ConfigDeps;
 use switchyard_signals::events::EventDeps;
@@ -16,7 +16,7 @@ use switchyard_signals::receipts::ReceiptDeps;
 use switchyard_signals::tenants::TenantDeps;
 use switchyard_signals::trials::TrialDeps;
 use switchyard_signals::users::{self, UserDeps};
-use switchyard_signals::{Identified, IngestDeps, QueueDeps, Tenant, TenantStatus};
+use switchyard_signals::{Identified, IngestDeps, QueueDeps, Tenant, TenantId, TenantStatus};
 use switchyard_work::idempotency::Idempotency;
 
 /// The header with an API key.
@@ -96,9 +96,9 @@ pub(crate) enum Session {
 }
 
 impl Actor {
-    /// The caller's name in audit records.
-    pub(crate) fn name(&self) -> String {
-        self.caller.name()
+    /// The caller in audit records.
+    pub(crate) fn id(&self) -> ActorId {
+        self.caller.actor()
     }
 
     /// The role of a tenant's user; API keys and operators have none.
@@ -120,7 +120,7 @@ impl Actor {
     }
 
     /// The id of the caller's tenant.
-    pub(crate) fn tenant_id(&self) -> Result<&str, Refusal> {
+    pub(crate) fn tenant_id(&self) -> Result<&TenantId, Refusal> {
         Ok(&self.tenant()?.id)
     }
 
@@ -155,7 +155,7 @@ impl Authenticate for State {
     }
 
     fn idempotency(&self, caller: &Actor) -> Option<(&Idempotency, String)> {
-        let owner = caller.tenant_id().map_or_else(|_| caller.name(), |tenant| format!("manage {tenant}"));
+        let owner = caller.tenant_id().map_or_else(|_| caller.id().to_string(), |tenant| format!("manage {tenant}"));
         Some((&self.0.idempotency, owner))
     }
 }
@@ -166,7 +166,7 @@ impl State {
         let invalid = || Refusal::unauthorized("Invalid token");
         let token = authorization.strip_prefix("Bearer ").ok_or_else(invalid)?;
         let claims = self.0.users.tokens().verify(token).await.or_fault()?.ok_or_else(invalid)?;
-        if claims.is_operator() {
+        if matches!(claims.subject, Subject::Operator(_)) {
             let session = self.0.operators.session(&claims).await.or_fault()?.ok_or_else(invalid)?;
             let caller = Caller::Operator { id: session.operator.id.clone() };
             return Ok(Actor { caller: caller.into(), session: Some(Session::Operator(session).into()), tenant: None });

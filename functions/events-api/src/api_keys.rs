@@ -3,7 +3,7 @@
 use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, field, not_found};
-use crate::ids::ApiKeyId;
+use crate::ids::Id;
 use crate::validate::{check_text, present, time};
 use axum::extract;
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use switchyard_api::{Authenticated, Created, Endpoint, Json, OptionalJson, Page, PageQuery, Path, page_of};
 use switchyard_core::{Timestamp, iso_millis};
 use switchyard_identity::api_keys::{ApiKeyRecord, KeyChange, NewKey};
-use switchyard_identity::{Access, Role, Scope};
+use switchyard_identity::{Access, ApiKeyId, Role, Scope};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 7] {
     const CHANGED: &[(u16, &str)] = &[(409, "The key is not active, or was changed by another request")];
@@ -127,7 +127,7 @@ enum ApiKeyStatus {
 impl ApiKey {
     fn of(about: &ApiKeyRecord, now: Timestamp) -> Self {
         Self {
-            id: about.id.clone(),
+            id: about.id.to_string(),
             label: about.label.clone(),
             prefix: about.prefix.clone(),
             scopes: about.scopes.clone(),
@@ -165,13 +165,13 @@ async fn create_api_key(
     check_scopes(&scopes)?;
     let now = state.0.clock.now();
     let new = NewKey {
-        tenant: actor.tenant_id()?.to_owned(),
+        tenant: actor.tenant_id()?.clone(),
         label,
         scopes,
         expires_at: expires_at.as_deref().map(|text| future("expiresAt", text, now)).transpose()?,
         is_live: matches!(environment, Environment::Live),
     };
-    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.name(), "key.create", about);
+    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.id(), "key.create", about);
     let (key, about) = state.0.keys.create_with(&new, &record).await?;
     let about = ApiKey::of(&about, now);
     Ok(Created(CreatedApiKey { about, key: key.expose().to_owned(), previous_expires_at: None }))
@@ -189,15 +189,15 @@ async fn list_api_keys(
 async fn get_api_key(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ApiKeyId>,
+    Path(Id(id)): Path<Id<ApiKeyId>>,
 ) -> Result<Json<ApiKey>, Failure> {
-    found(&state, state.0.keys.get(actor.tenant_id()?, id.as_str()).await?)
+    found(&state, state.0.keys.get(actor.tenant_id()?, &id).await?)
 }
 
 async fn update_api_key(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ApiKeyId>,
+    Path(Id(id)): Path<Id<ApiKeyId>>,
     Json(ApiKeyChanges { label, scopes, expires_at }): Json<ApiKeyChanges>,
 ) -> Result<Json<ApiKey>, Failure> {
     if let Some(label) = &label {
@@ -213,7 +213,7 @@ async fn update_api_key(
 async fn revoke_api_key(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ApiKeyId>,
+    Path(Id(id)): Path<Id<ApiKeyId>>,
 ) -> Result<Json<ApiKey>, Failure> {
     write(&state, &actor, &id, "key.revoke", &KeyChange { revoke: true, ..KeyChange::default() }).await
 }
@@ -221,7 +221,7 @@ async fn revoke_api_key(
 async fn delete_api_key(
     state: extract::State<State>,
     caller: Authenticated<Actor>,
-    id: Path<ApiKeyId>,
+    id: Path<Id<ApiKeyId>>,
 ) -> Result<Json<ApiKey>, Failure> {
     revoke_api_key(state, caller, id).await
 }
@@ -229,16 +229,16 @@ async fn delete_api_key(
 async fn rotate_api_key(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ApiKeyId>,
+    Path(Id(id)): Path<Id<ApiKeyId>>,
     OptionalJson(Rotation { grace_seconds }): OptionalJson<Rotation>,
 ) -> Result<Created<CreatedApiKey>, Failure> {
     let grace = grace_seconds.unwrap_or(GRACE_S);
     if grace > MAX_GRACE_S {
         return Err(field(format!("graceSeconds must be 0 to {MAX_GRACE_S}")));
     }
-    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.name(), "key.rotate", about);
+    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.id(), "key.rotate", about);
     let grace = Duration::from_secs(grace);
-    let rotated = state.0.keys.rotate(actor.tenant_id()?, id.as_str(), grace, &record).await?;
+    let rotated = state.0.keys.rotate(actor.tenant_id()?, &id, grace, &record).await?;
     let (key, about, until) = rotated.ok_or_else(not_found)?;
     let about = ApiKey::of(&about, state.0.clock.now());
     let previous_expires_at = Some(iso_millis(until));
@@ -252,8 +252,8 @@ async fn write(
     action: &str,
     change: &KeyChange,
 ) -> Result<Json<ApiKey>, Failure> {
-    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.name(), action, about);
-    found(state, state.0.keys.change(actor.tenant_id()?, id.as_str(), change, &record).await?)
+    let record = |about: &ApiKeyRecord| state.0.tenants.record_of_key(&actor.id(), action, about);
+    found(state, state.0.keys.change(actor.tenant_id()?, id, change, &record).await?)
 }
 
 fn found(state: &State, about: Option<ApiKeyRecord>) -> Result<Json<ApiKey>, Failure> {

@@ -4,7 +4,7 @@ use crate::State;
 use crate::access::Actor;
 use crate::deliveries::{Enqueued, enqueued};
 use crate::failure::{Failure, field, not_found};
-use crate::ids::DeadLetterId;
+use crate::ids::Id;
 use crate::validate::time;
 use axum::extract;
 use schemars::JsonSchema;
@@ -14,6 +14,7 @@ use switchyard_api::{
     Accepted, Authenticated, Cursor, Endpoint, Json, NoContent, Page, PageQuery, Path, Query, Refusal,
 };
 use switchyard_identity::Access;
+use switchyard_signals::DeadLetterId;
 use switchyard_signals::dead_letters;
 use switchyard_signals::view::{DeadLetterDetails, DeadLetterView};
 use switchyard_work::dead_letters::{Filter, Scope};
@@ -89,7 +90,7 @@ struct DeadLettersQuery {
 
 /// A tenant's own, or for an operator those of all tenants.
 fn scope(actor: &Actor) -> Result<Scope<'_>, Refusal> {
-    if actor.is_operator() { Ok(Scope::All) } else { Ok(Scope::Tenant(actor.tenant_id()?)) }
+    if actor.is_operator() { Ok(Scope::All) } else { Ok(Scope::Tenant(actor.tenant_id()?.as_str())) }
 }
 
 async fn list_dead_letters(
@@ -112,18 +113,18 @@ async fn list_dead_letters(
 async fn get_dead_letter(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<DeadLetterId>,
+    Path(Id(id)): Path<Id<DeadLetterId>>,
 ) -> Result<Json<DeadLetterDetails>, Failure> {
-    let letter = dead_letters::get(&state.0.queues, scope(&actor)?, id.as_str()).await?;
+    let letter = dead_letters::get(&state.0.queues, scope(&actor)?, &id).await?;
     letter.map(Json).ok_or_else(not_found)
 }
 
 async fn delete_dead_letter(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<DeadLetterId>,
+    Path(Id(id)): Path<Id<DeadLetterId>>,
 ) -> Result<NoContent, Failure> {
-    match dead_letters::delete(&state.0.queues, &actor.name(), scope(&actor)?, id.as_str()).await? {
+    match dead_letters::delete(&state.0.queues, &actor.id(), scope(&actor)?, &id).await? {
         true => Ok(NoContent),
         false => Err(not_found()),
     }
@@ -132,9 +133,9 @@ async fn delete_dead_letter(
 async fn redrive_dead_letter(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<DeadLetterId>,
+    Path(Id(id)): Path<Id<DeadLetterId>>,
 ) -> Result<Accepted<Enqueued>, Failure> {
-    let retried = dead_letters::redrive(&state.0.queues, &actor.name(), scope(&actor)?, id.as_str()).await?;
+    let retried = dead_letters::redrive(&state.0.queues, &actor.id(), scope(&actor)?, &id).await?;
     enqueued(retried, id.as_str())
 }
 
@@ -191,6 +192,6 @@ async fn redrive_dead_letters(
     let (deps, cursor) = (&state.0.queues, cursor.as_ref().map(Cursor::as_str));
     let deadline = Instant::now() + REDRIVE_TIME;
     let (matched, next_cursor) =
-        dead_letters::redrive_all(deps, &actor.name(), scope, &filter, cursor, max as usize, deadline).await?;
+        dead_letters::redrive_all(deps, &actor.id(), scope, &filter, cursor, max as usize, deadline).await?;
     Ok(Accepted(RedriveResult { matched, next_cursor }))
 }

@@ -3,14 +3,14 @@
 use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, conflict, not_found};
-use crate::ids::{DeliveryId, MAX_ID};
+use crate::ids::{Id, MAX_ID};
 use axum::extract;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use switchyard_api::{Accepted, Authenticated, Endpoint, Json, Page, PageQuery, Path, Query, page_of};
 use switchyard_identity::{Access, Role, Scope};
 use switchyard_signals::deliveries::{self, DeliveryFilter, RetryOutcome};
-use switchyard_signals::{DeliveryInFull, DeliveryStatus, DeliveryView};
+use switchyard_signals::{DeliveryId, DeliveryInFull, DeliveryStatus, DeliveryView};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
     let read = |endpoint: Endpoint<State>| endpoint.access(Access::Tenant(Role::Member, Some(Scope::DeliveriesRead)));
@@ -50,7 +50,7 @@ async fn list_deliveries(
         if event.len() > MAX_ID {
             return Err(not_found());
         }
-        let mut deliveries = deliveries::of_event(deps, tenant, event).await?;
+        let mut deliveries = deliveries::of_event(deps, tenant, &event.as_str().into()).await?;
         deliveries.retain(|delivery| {
             query.rule_id.as_deref().is_none_or(|wanted| delivery.rule_id() == wanted)
                 && query.status.is_none_or(|wanted| delivery.status() == wanted)
@@ -58,7 +58,7 @@ async fn list_deliveries(
         deliveries.sort_by(|one, other| one.id().cmp(other.id()));
         return Ok(Json(page_of(deliveries, &page, DeliveryView::id)?));
     }
-    let wanted = DeliveryFilter { rule_id: query.rule_id, status: query.status };
+    let wanted = DeliveryFilter { rule_id: query.rule_id.map(Into::into), status: query.status };
     let (items, next_cursor) = deliveries::list(deps, tenant, &wanted, page.cursor(), page.limit).await?;
     Ok(Json(Page { items, next_cursor }))
 }
@@ -66,9 +66,9 @@ async fn list_deliveries(
 async fn get_delivery(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<DeliveryId>,
+    Path(Id(id)): Path<Id<DeliveryId>>,
 ) -> Result<Json<DeliveryInFull>, Failure> {
-    let delivery = deliveries::delivery(&state.0.tenants, actor.tenant_id()?, id.as_str()).await?;
+    let delivery = deliveries::delivery(&state.0.tenants, actor.tenant_id()?, &id).await?;
     delivery.map(Json).ok_or_else(not_found)
 }
 
@@ -83,9 +83,9 @@ pub(crate) struct Enqueued {
 async fn retry_delivery(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<DeliveryId>,
+    Path(Id(id)): Path<Id<DeliveryId>>,
 ) -> Result<Accepted<Enqueued>, Failure> {
-    let retried = deliveries::retry(&state.0.queues, &actor.name(), actor.tenant_id()?, id.as_str()).await?;
+    let retried = deliveries::retry(&state.0.queues, &actor.id(), actor.tenant_id()?, &id).await?;
     enqueued(retried, id.as_str())
 }
 

@@ -3,7 +3,7 @@
 use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, field, not_found};
-use crate::ids::EventId;
+use crate::ids::Id;
 use crate::validate::time;
 use axum::extract;
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_api::{Accepted, Authenticated, Endpoint, Json, Page, PageQuery, Path, Query};
 use switchyard_core::{SignedDuration, Uuid};
 use switchyard_identity::{Access, Role, Scope};
+use switchyard_signals::EventId;
 use switchyard_signals::events::{self, EventFilter, EventStatus, EventView, MAX_DAYS, type_pattern};
 
 pub(crate) fn endpoints() -> [Endpoint<State>; 3] {
@@ -76,9 +77,9 @@ async fn list_events(
 async fn get_event(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<EventId>,
+    Path(Id(id)): Path<Id<EventId>>,
 ) -> Result<Json<EventView>, Failure> {
-    let event = events::event(&state.0.events, actor.tenant()?, id.as_str()).await?;
+    let event = events::event(&state.0.events, actor.tenant()?, &id).await?;
     event.map(Json).ok_or_else(not_found)
 }
 
@@ -105,10 +106,10 @@ struct ReplayedEvent {
 async fn replay_event(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<EventId>,
+    Path(Id(id)): Path<Id<EventId>>,
     Json(Replay { notify }): Json<Replay>,
 ) -> Result<Accepted<ReplayedEvent>, Failure> {
-    let copy = events::replay(&state.0.events, &actor.name(), actor.tenant()?, id.as_str(), notify).await?;
+    let copy = events::replay(&state.0.events, &actor.id(), actor.tenant()?, &id, notify).await?;
     let copy = copy.ok_or_else(not_found)?;
     Ok(Accepted(ReplayedEvent { id: copy, replay_of: id.as_str().to_owned(), status: "enqueued" }))
 }

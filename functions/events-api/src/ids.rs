@@ -1,4 +1,4 @@
-//! Ids that stand in paths: one type for each kind of thing, so that they cannot be confused.
+//! Ids that stand in paths.
 
 use serde_json::{Value, json};
 use switchyard_api::PathParameter;
@@ -6,57 +6,18 @@ use switchyard_api::PathParameter;
 /// Longest id of anything, in bytes: that of a digest in hex.
 pub(crate) const MAX_ID: usize = 64;
 
-/// Whether a text could be an id of anything here.
-fn is_id(text: &str) -> bool {
-    text.len() <= MAX_ID && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
+/// An id in a path, of the domain's type `T`.
+pub(crate) struct Id<T>(pub(crate) T);
 
-macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        $(
-            $(#[$doc])*
-            #[derive(Clone, Debug, PartialEq, Eq)]
-            pub(crate) struct $name(String);
+impl<T: From<String>> PathParameter for Id<T> {
+    fn parse(text: &str) -> Option<Self> {
+        let is_id = text.len() <= MAX_ID && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        is_id.then(|| Self(text.to_owned().into()))
+    }
 
-            impl $name {
-                /// The id's text.
-                pub(crate) fn as_str(&self) -> &str {
-                    &self.0
-                }
-            }
-
-            impl PathParameter for $name {
-                fn parse(text: &str) -> Option<Self> {
-                    is_id(text).then(|| Self(text.to_owned()))
-                }
-
-                fn schema() -> Value {
-                    json!({"type": "string", "pattern": format!("^[A-Za-z0-9-]{{1,{MAX_ID}}}$")})
-                }
-            }
-        )+
-    };
-}
-
-ids! {
-    /// A tenant's id.
-    TenantId,
-    /// A user's id.
-    UserId,
-    /// An API key's id; not the key.
-    ApiKeyId,
-    /// A rule's id.
-    RuleId,
-    /// A notification config's id.
-    ConfigId,
-    /// An event's id.
-    EventId,
-    /// A delivery's id.
-    DeliveryId,
-    /// A dead letter's id.
-    DeadLetterId,
-    /// A suppression's id.
-    SuppressionId,
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": format!("^[A-Za-z0-9-]{{1,{MAX_ID}}}$")})
+    }
 }
 
 #[cfg(test)]
@@ -65,9 +26,10 @@ mod tests {
 
     #[test]
     fn ids_are_letters_digits_and_dashes() {
-        assert!(RuleId::parse("01a2-B3").is_some());
+        let parse = |text: &str| Id::<String>::parse(text).map(|Id(id)| id);
+        assert_eq!(parse("01a2-B3").as_deref(), Some("01a2-B3"));
         for odd in ["a.b", "a:b", "a_b", &"a".repeat(65)] {
-            assert_eq!(RuleId::parse(odd), None, "{odd}");
+            assert_eq!(parse(odd), None, "{odd}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, conflict, field, not_found};
-use crate::ids::ConfigId;
+use crate::ids::Id;
 use crate::validate::check_text;
 use axum::extract;
 use schemars::JsonSchema;
@@ -15,6 +15,7 @@ use switchyard_api::{
 };
 use switchyard_core::Channel;
 use switchyard_identity::{Access, Role};
+use switchyard_signals::ConfigId;
 use switchyard_signals::ConfigStatus;
 use switchyard_signals::configs::{self, ConfigWrite, MAX_CONFIGS, NewConfig};
 use switchyard_signals::trials::{self, TrialOutcome};
@@ -120,7 +121,7 @@ async fn create_notification_config(
     Json(body): Json<ConfigBody>,
 ) -> Result<Versioned<Created<ConfigView>>, Failure> {
     let new = body.checked()?;
-    let written = configs::create(&state.0.configs, &actor.name(), actor.tenant_id()?, &new).await?;
+    let written = configs::create(&state.0.configs, &actor.id(), actor.tenant_id()?, &new).await?;
     outcome(written, IfMatch(None)).map(|(config, version)| Versioned(Created(config), version))
 }
 
@@ -136,9 +137,9 @@ async fn list_notification_configs(
 async fn get_notification_config(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ConfigId>,
+    Path(Id(id)): Path<Id<ConfigId>>,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
-    let config = configs::config(&state.0.configs, actor.tenant_id()?, id.as_str()).await?;
+    let config = configs::config(&state.0.configs, actor.tenant_id()?, &id).await?;
     let (config, version) = config.ok_or_else(not_found)?;
     Ok(Versioned(Json(config), version))
 }
@@ -146,28 +147,28 @@ async fn get_notification_config(
 async fn replace_notification_config(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ConfigId>,
+    Path(Id(id)): Path<Id<ConfigId>>,
     known: IfMatch,
     Json(body): Json<ConfigBody>,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
     let (deps, tenant, new) = (&state.0.configs, actor.tenant_id()?, body.checked()?);
-    changed(configs::replace(deps, &actor.name(), tenant, id.as_str(), &new, known.0).await?, known)
+    changed(configs::replace(deps, &actor.id(), tenant, &id, &new, known.0).await?, known)
 }
 
 async fn delete_notification_config(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ConfigId>,
+    Path(Id(id)): Path<Id<ConfigId>>,
     known: IfMatch,
 ) -> Result<NoContent, Failure> {
     let (deps, tenant) = (&state.0.configs, actor.tenant_id()?);
-    outcome(configs::remove(deps, &actor.name(), tenant, id.as_str(), known.0).await?, known).map(|_| NoContent)
+    outcome(configs::remove(deps, &actor.id(), tenant, &id, known.0).await?, known).map(|_| NoContent)
 }
 
 async fn enable_notification_config(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ConfigId>,
+    Path(Id(id)): Path<Id<ConfigId>>,
     known: IfMatch,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
     set_status(&state, &actor, &id, ConfigStatus::Active, known).await
@@ -176,7 +177,7 @@ async fn enable_notification_config(
 async fn disable_notification_config(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ConfigId>,
+    Path(Id(id)): Path<Id<ConfigId>>,
     known: IfMatch,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
     set_status(&state, &actor, &id, ConfigStatus::Disabled, known).await
@@ -190,16 +191,16 @@ async fn set_status(
     known: IfMatch,
 ) -> Result<Versioned<Json<ConfigView>>, Failure> {
     let (deps, tenant) = (&state.0.configs, actor.tenant_id()?);
-    changed(configs::set_status(deps, &actor.name(), tenant, id.as_str(), status, known.0).await?, known)
+    changed(configs::set_status(deps, &actor.id(), tenant, id, status, known.0).await?, known)
 }
 
 async fn test_notification_config(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<ConfigId>,
+    Path(Id(id)): Path<Id<ConfigId>>,
     OptionalJson(TestMessage { to }): OptionalJson<TestMessage>,
 ) -> Result<Transient<Json<TestOutcome>>, Failure> {
-    match trials::send_test(&state.0.trials, actor.tenant_id()?, id.as_str(), to.as_deref()).await? {
+    match trials::send_test(&state.0.trials, actor.tenant_id()?, &id, to.as_deref()).await? {
         TrialOutcome::Outcome(outcome) => Ok(Transient(Json(outcome))),
         TrialOutcome::Unknown => Err(not_found()),
         TrialOutcome::BadRecipient => Err(field("to must be a recipient that the channel knows")),

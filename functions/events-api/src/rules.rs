@@ -3,7 +3,7 @@
 use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, conflict, field, not_found};
-use crate::ids::RuleId;
+use crate::ids::Id;
 use axum::extract;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -15,6 +15,7 @@ use switchyard_api::{
     Refusal, Reply, Versioned, page_of,
 };
 use switchyard_identity::{Access, Role, Scope};
+use switchyard_signals::RuleId;
 use switchyard_signals::RuleStatus;
 use switchyard_signals::dry_run::{self, Candidate, DryRun, MAX_SAMPLE, Run, State as PastState, TriedEvent};
 use switchyard_signals::rules::{self, Issue, MAX_ACTIVE, RuleWrite};
@@ -80,7 +81,7 @@ async fn create_rule(
     Authenticated(actor): Authenticated<Actor>,
     document: JsonText<RuleDocument>,
 ) -> Result<Versioned<Created<RuleView>>, Failure> {
-    let written = rules::create(&state.0.tenants, &actor.name(), actor.tenant_id()?, &document.text).await?;
+    let written = rules::create(&state.0.tenants, &actor.id(), actor.tenant_id()?, &document.text).await?;
     let (rule, version) = outcome(written, IfMatch(None))?;
     Ok(Versioned(Created(rule), version))
 }
@@ -131,9 +132,9 @@ async fn list_rules(
 async fn get_rule(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<RuleId>,
+    Path(Id(id)): Path<Id<RuleId>>,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
-    let rule = rules::rule(&state.0.tenants, actor.tenant_id()?, id.as_str()).await?;
+    let rule = rules::rule(&state.0.tenants, actor.tenant_id()?, &id).await?;
     let (rule, version) = rule.ok_or_else(not_found)?;
     Ok(Versioned(Json(rule), version))
 }
@@ -141,18 +142,18 @@ async fn get_rule(
 async fn replace_rule(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<RuleId>,
+    Path(Id(id)): Path<Id<RuleId>>,
     known: IfMatch,
     document: JsonText<RuleDocument>,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     let (deps, tenant) = (&state.0.tenants, actor.tenant_id()?);
-    changed(rules::replace(deps, &actor.name(), tenant, id.as_str(), &document.text, known.0).await?, known)
+    changed(rules::replace(deps, &actor.id(), tenant, &id, &document.text, known.0).await?, known)
 }
 
 async fn archive_rule(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<RuleId>,
+    Path(Id(id)): Path<Id<RuleId>>,
     known: IfMatch,
 ) -> Result<NoContent, Failure> {
     set_status(&state, &actor, &id, RuleStatus::Archived, known).await.map(|_| NoContent)
@@ -161,7 +162,7 @@ async fn archive_rule(
 async fn pause_rule(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<RuleId>,
+    Path(Id(id)): Path<Id<RuleId>>,
     known: IfMatch,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     set_status(&state, &actor, &id, RuleStatus::Paused, known).await
@@ -170,7 +171,7 @@ async fn pause_rule(
 async fn resume_rule(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<RuleId>,
+    Path(Id(id)): Path<Id<RuleId>>,
     known: IfMatch,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     set_status(&state, &actor, &id, RuleStatus::Active, known).await
@@ -184,18 +185,18 @@ async fn set_status(
     known: IfMatch,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     let (deps, tenant) = (&state.0.tenants, actor.tenant_id()?);
-    changed(rules::set_status(deps, &actor.name(), tenant, id.as_str(), status, known.0).await?, known)
+    changed(rules::set_status(deps, &actor.id(), tenant, id, status, known.0).await?, known)
 }
 
 async fn list_rule_versions(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<RuleId>,
+    Path(Id(id)): Path<Id<RuleId>>,
     page: PageQuery,
 ) -> Result<Json<Page<RuleVersionView>>, Failure> {
     let before = page.cursor.as_ref().map(switchyard_api::Cursor::parse).transpose()?;
     let (deps, tenant) = (&state.0.tenants, actor.tenant_id()?);
-    let (items, next) = rules::versions(deps, tenant, id.as_str(), before, page.limit).await?;
+    let (items, next) = rules::versions(deps, tenant, &id, before, page.limit).await?;
     // Every rule has a first version.
     if items.is_empty() && before.is_none() {
         return Err(not_found());
@@ -206,20 +207,20 @@ async fn list_rule_versions(
 async fn get_rule_version(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path((id, version)): Path<(RuleId, u64)>,
+    Path((Id(id), version)): Path<(Id<RuleId>, u64)>,
 ) -> Result<Json<RuleVersionView>, Failure> {
-    let version = rules::version(&state.0.tenants, actor.tenant_id()?, id.as_str(), version).await?;
+    let version = rules::version(&state.0.tenants, actor.tenant_id()?, &id, version).await?;
     version.map(Json).ok_or_else(not_found)
 }
 
 async fn activate_rule_version(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path((id, version)): Path<(RuleId, u64)>,
+    Path((Id(id), version)): Path<(Id<RuleId>, u64)>,
     known: IfMatch,
 ) -> Result<Versioned<Json<RuleView>>, Failure> {
     let (deps, tenant) = (&state.0.tenants, actor.tenant_id()?);
-    changed(rules::activate(deps, &actor.name(), tenant, id.as_str(), version, known.0).await?, known)
+    changed(rules::activate(deps, &actor.id(), tenant, &id, version, known.0).await?, known)
 }
 
 /// A document that is valid.
@@ -318,11 +319,11 @@ async fn test_rule_document(
 async fn test_rule(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<RuleId>,
+    Path(Id(id)): Path<Id<RuleId>>,
     Query(query): Query<SampleQuery>,
     Json(RuleTest { event, version, state: past }): Json<RuleTest>,
 ) -> Result<TestResult, Failure> {
-    run(&state, &actor, Candidate::Rule(id.as_str(), version), query.count()?, event.as_ref(), &past).await
+    run(&state, &actor, Candidate::Rule(&id, version), query.count()?, event.as_ref(), &past).await
 }
 
 async fn run(

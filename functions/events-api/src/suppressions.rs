@@ -3,10 +3,11 @@
 use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, not_found};
-use crate::ids::SuppressionId;
+use crate::ids::Id;
 use axum::extract;
 use switchyard_api::{Authenticated, Endpoint, Json, NoContent, Page, PageQuery, Path, page_of};
 use switchyard_identity::{Access, Role};
+use switchyard_signals::SuppressionId;
 use switchyard_signals::receipts;
 use switchyard_signals::view::SuppressionView;
 
@@ -33,9 +34,9 @@ async fn list_suppressions(
 async fn delete_suppression(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<SuppressionId>,
+    Path(Id(id)): Path<Id<SuppressionId>>,
 ) -> Result<NoContent, Failure> {
-    match receipts::unsuppress(&state.0.receipts, &actor.name(), actor.tenant_id()?, id.as_str()).await? {
+    match receipts::unsuppress(&state.0.receipts, &actor.id(), actor.tenant_id()?, &id).await? {
         true => Ok(NoContent),
         false => Err(not_found()),
     }

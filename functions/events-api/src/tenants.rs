@@ -3,7 +3,7 @@
 use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, conflict, field, not_found};
-use crate::ids::TenantId;
+use crate::ids::Id;
 use crate::validate::{check_email, check_text, new_password, present};
 use axum::extract;
 use schemars::JsonSchema;
@@ -14,7 +14,7 @@ use switchyard_identity::{Access, Role};
 use switchyard_identity::{NewUser, Password};
 use switchyard_signals::tenants::{self, MAX_USAGE_SHARDS, TenantEdit};
 use switchyard_signals::view::TenantView;
-use switchyard_signals::{Plan, Tenant, TenantStatus};
+use switchyard_signals::{Plan, Tenant, TenantId, TenantStatus};
 
 /// Longest slug, in characters.
 pub(crate) const MAX_SLUG: usize = 120;
@@ -141,7 +141,7 @@ async fn create_tenant(
         Ok(NewUser { email, password, role: Role::Owner })
     });
     let owner = owner.transpose()?;
-    let made = tenants::create(&state.0.tenants, &actor.name(), &body.slug, &body.name, &edit, owner.as_ref()).await?;
+    let made = tenants::create(&state.0.tenants, &actor.id(), &body.slug, &body.name, &edit, owner.as_ref()).await?;
     match made {
         Some(tenant) => Ok(Created(TenantView::of(&tenant))),
         None => Err(conflict("slug_taken", "Another tenant has the slug")),
@@ -158,15 +158,15 @@ async fn list_tenants(
 
 async fn get_tenant(
     extract::State(state): extract::State<State>,
-    Path(id): Path<TenantId>,
+    Path(Id(id)): Path<Id<TenantId>>,
 ) -> Result<Json<TenantView>, Failure> {
-    found(tenants::tenant(&state.0.tenants, id.as_str()).await?).map(Json)
+    found(tenants::tenant(&state.0.tenants, &id).await?).map(Json)
 }
 
 async fn update_tenant(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<TenantId>,
+    Path(Id(id)): Path<Id<TenantId>>,
     Json(body): Json<TenantChanges>,
 ) -> Result<Json<TenantView>, Failure> {
     if let Some(name) = &body.name {
@@ -186,13 +186,13 @@ async fn update_tenant(
         redact: body.redact,
         ..TenantEdit::default()
     };
-    apply(&state, &actor, id.as_str(), &edit).await.map(Json)
+    apply(&state, &actor, &id, &edit).await.map(Json)
 }
 
 async fn suspend_tenant(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<TenantId>,
+    Path(Id(id)): Path<Id<TenantId>>,
 ) -> Result<Json<TenantView>, Failure> {
     set_status(&state, &actor, &id, TenantStatus::Suspended).await.map(Json)
 }
@@ -200,7 +200,7 @@ async fn suspend_tenant(
 async fn reactivate_tenant(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<TenantId>,
+    Path(Id(id)): Path<Id<TenantId>>,
 ) -> Result<Json<TenantView>, Failure> {
     set_status(&state, &actor, &id, TenantStatus::Active).await.map(Json)
 }
@@ -209,14 +209,14 @@ async fn reactivate_tenant(
 async fn delete_tenant(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<TenantId>,
+    Path(Id(id)): Path<Id<TenantId>>,
 ) -> Result<Accepted<TenantView>, Failure> {
     set_status(&state, &actor, &id, TenantStatus::Deleted).await.map(Accepted)
 }
 
 async fn set_status(state: &State, actor: &Actor, id: &TenantId, status: TenantStatus) -> Result<TenantView, Failure> {
     let edit = TenantEdit { status: Some(status), ..TenantEdit::default() };
-    apply(state, actor, id.as_str(), &edit).await
+    apply(state, actor, id, &edit).await
 }
 
 async fn get_own_tenant(
@@ -239,8 +239,13 @@ async fn update_own_tenant(
     apply(&state, &actor, actor.tenant_id()?, &edit).await.map(Json)
 }
 
-async fn apply(state: &State, actor: &Actor, id: &str, edit: &TenantEdit) -> Result<TenantView, Failure> {
-    found(tenants::change(&state.0.tenants, &actor.name(), id, edit).await?)
+async fn apply(
+    state: &State,
+    actor: &Actor,
+    id: &switchyard_signals::TenantId,
+    edit: &TenantEdit,
+) -> Result<TenantView, Failure> {
+    found(tenants::change(&state.0.tenants, &actor.id(), id, edit).await?)
 }
 
 fn found(tenant: Option<Tenant>) -> Result<TenantView, Failure> {

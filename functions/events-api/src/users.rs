@@ -3,7 +3,7 @@
 use crate::State;
 use crate::access::Actor;
 use crate::failure::{Failure, conflict, not_found};
-use crate::ids::UserId;
+use crate::ids::Id;
 use crate::validate::{check_email, new_password};
 use axum::extract;
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use switchyard_api::{Authenticated, Created, Endpoint, Json, NoContent, Page, PageQuery, Path, Refusal, page_of};
 use switchyard_identity::{Access, Role};
 use switchyard_identity::{NewUser, Password};
+use switchyard_signals::UserId;
 use switchyard_signals::users::{self, UserChange};
 use switchyard_signals::view::UserView;
 
@@ -80,7 +81,7 @@ async fn create_user(
     check_email("email", &email)?;
     let role = granted(&actor, role.into())?;
     let new = NewUser { email, password: Password::Plain(new_password("password", password)?), role };
-    outcome(users::create(&state.0.users, &actor.name(), actor.tenant_id()?, &new).await?).map(Created)
+    outcome(users::create(&state.0.users, &actor.id(), actor.tenant_id()?, &new).await?).map(Created)
 }
 
 async fn list_users(
@@ -95,24 +96,24 @@ async fn list_users(
 async fn update_user(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<UserId>,
+    Path(Id(id)): Path<Id<UserId>>,
     Json(UserChanges { role, password }): Json<UserChanges>,
 ) -> Result<Json<UserView>, Failure> {
     let role = role.map(|role| granted(&actor, role.into())).transpose()?;
     let password = password.map(|password| new_password("password", password)).transpose()?;
-    let (name, tenant) = (actor.name(), actor.tenant_id()?);
-    let by = (&*name, actor.role()?);
-    outcome(users::change(&state.0.users, by, tenant, id.as_str(), role, password.as_ref()).await?).map(Json)
+    let (by, tenant) = (actor.id(), actor.tenant_id()?);
+    let by = (&by, actor.role()?);
+    outcome(users::change(&state.0.users, by, tenant, &id, role, password.as_ref()).await?).map(Json)
 }
 
 async fn delete_user(
     extract::State(state): extract::State<State>,
     Authenticated(actor): Authenticated<Actor>,
-    Path(id): Path<UserId>,
+    Path(Id(id)): Path<Id<UserId>>,
 ) -> Result<NoContent, Failure> {
-    let name = actor.name();
-    let by = (&*name, actor.role()?);
-    outcome(users::delete(&state.0.users, by, actor.tenant_id()?, id.as_str()).await?).map(|_| NoContent)
+    let by = actor.id();
+    let by = (&by, actor.role()?);
+    outcome(users::delete(&state.0.users, by, actor.tenant_id()?, &id).await?).map(|_| NoContent)
 }
 
 /// A caller cannot grant a role above the caller's own.

@@ -7,7 +7,7 @@ use http::{HeaderValue, header};
 use std::sync::Arc;
 use switchyard_api::{Authenticate, Refusal};
 use switchyard_callbacks::CallbacksDeps;
-use switchyard_core::{Clock, Env, EnvError};
+use switchyard_core::{Clock, Env, EnvError, OrganizationId};
 use switchyard_identity::Access;
 use switchyard_identity::api_keys::ApiKeys;
 use switchyard_io::Aws;
@@ -55,7 +55,7 @@ pub enum Account {
     /// `AUTH_MODE=open`: every organization.
     Open,
     /// The organization that the key belongs to.
-    Organization(String),
+    Organization(OrganizationId),
 }
 
 impl Account {
@@ -63,7 +63,7 @@ impl Account {
     pub(crate) fn may(&self, organization: &str) -> bool {
         match self {
             Self::Open => true,
-            Self::Organization(own) => own == organization,
+            Self::Organization(own) => own.as_str() == organization,
         }
     }
 }
@@ -101,7 +101,7 @@ impl Authenticate for State {
             Some(key) => keys.owner_of(key).await.map_err(|error| Refusal::unavailable(&error))?,
             None => None,
         };
-        organization.map(Account::Organization).ok_or_else(|| {
+        organization.map(|owner| Account::Organization(String::from(owner).into())).ok_or_else(|| {
             Refusal::unauthorized("An API key is required, as X-Api-Key or bearer token")
                 .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
         })

@@ -24,11 +24,11 @@ pub(crate) fn endpoints() -> [Endpoint<State>; 2] {
 }
 
 /// An event's id.
-struct EventId(String);
+struct EventId(switchyard_callbacks::EventId);
 
 impl PathParameter for EventId {
     fn parse(text: &str) -> Option<Self> {
-        is_uuid(text).then(|| Self(text.to_owned()))
+        is_uuid(text).then(|| Self(text.into()))
     }
 
     fn schema() -> Value {
@@ -49,7 +49,7 @@ async fn get_webhook_event(
     Authenticated(account): Authenticated<Account>,
     Path(EventId(id)): Path<EventId>,
 ) -> Result<Json<WebhookEvent>, Refusal> {
-    let event = manage::event(&state.0.callbacks, &id.into()).await.or_fault()?;
+    let event = manage::event(&state.0.callbacks, &id).await.or_fault()?;
     event.filter(|event| account.may(&event.organization_id)).map(Json).ok_or_else(event_not_found)
 }
 
@@ -81,7 +81,7 @@ async fn resend_webhook_event(
     Path(EventId(id)): Path<EventId>,
     OptionalBody(resend): OptionalBody<Resend>,
 ) -> Result<Accepted<ResentEvent>, Refusal> {
-    let (callbacks, id, endpoint_id) = (&state.0.callbacks, id.into(), resend.endpoint_id.map(EndpointId::from));
+    let (callbacks, id, endpoint_id) = (&state.0.callbacks, id, resend.endpoint_id.map(EndpointId::from));
     let owner = manage::owner(callbacks, &id).await.or_fault()?;
     if !owner.is_some_and(|organization| account.may(organization.as_str())) {
         return Err(event_not_found());

@@ -15,7 +15,7 @@ use switchyard_api::{
 };
 use switchyard_callbacks::manage::{self, MAX_ENDPOINTS, Registered, Settings};
 use switchyard_callbacks::{
-    DeliveryPage, DeliveryStatus, EndpointDetails, EndpointSummary, EventId, NewEndpoint, RetryPolicy,
+    DeliveryPage, DeliveryStatus, EndpointDetails, EndpointId, EndpointSummary, EventId, NewEndpoint, RetryPolicy,
 };
 use switchyard_core::Timestamp;
 use switchyard_identity::Access;
@@ -50,11 +50,11 @@ pub(crate) fn endpoints() -> [Endpoint<State>; 9] {
 }
 
 /// A webhook's id.
-struct WebhookId(String);
+struct WebhookId(EndpointId);
 
 impl PathParameter for WebhookId {
     fn parse(text: &str) -> Option<Self> {
-        is_uuid(text).then(|| Self(text.to_owned()))
+        is_uuid(text).then(|| Self(text.into()))
     }
 
     fn schema() -> Value {
@@ -72,7 +72,7 @@ fn not_found(message: &str) -> Refusal {
 
 /// The endpoint, if it belongs to the caller.
 async fn find(state: &State, account: &Account, id: &WebhookId) -> Result<manage::Endpoint, Refusal> {
-    match manage::endpoint(&state.0.callbacks, &id.0.as_str().into()).await.or_fault()? {
+    match manage::endpoint(&state.0.callbacks, &id.0).await.or_fault()? {
         Some(endpoint) if account.may(endpoint.organization_id().as_str()) => Ok(endpoint),
         _ => Err(not_found("Webhook not found")),
     }

@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use std::sync::Arc;
 use switchyard_api::{Authenticate, OrFault as _, Refusal};
-use switchyard_core::Env;
+use switchyard_core::{ActorId, Env};
 use switchyard_identity::operators::{OperatorSession, Operators};
 use switchyard_identity::{Access, Basic, Caller};
 use switchyard_io::{Aws, Secrets};
@@ -48,9 +48,9 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// The caller's name in records and logs.
-    pub(crate) fn name(&self) -> String {
-        self.caller.name()
+    /// The caller in records and logs.
+    pub(crate) fn id(&self) -> ActorId {
+        self.caller.actor()
     }
 
     /// The session of an operator; a machine has none.

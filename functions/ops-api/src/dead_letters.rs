@@ -224,13 +224,13 @@ async fn redrive_dead_letter_queue(
     Path(name): Path<QueueName>,
 ) -> Result<Accepted<RedriveStarted>, Refusal> {
     let (queues, queue) = (&state.0.dead_letters, name.find(&state)?);
-    let redriven = queues.redrive(queue, &actor.name(), Instant::now() + REDRIVE_TIME).await.or_fault()?;
+    let redriven = queues.redrive(queue, &actor.id(), Instant::now() + REDRIVE_TIME).await.or_fault()?;
     let (waiting, archived) = (redriven.in_queue, redriven.archived);
     if redriven.is_moving && archived == 0 {
         return Err(Refusal::new(409, "redrive_running", "A redrive of this queue is running"));
     }
     let found = waiting + archived as u64;
-    tracing::info!(service = queue.dlq.name, caller = actor.name(), found, "redrive started");
+    tracing::info!(service = queue.dlq.name, caller = actor.id().as_str(), found, "redrive started");
     let queue = queue.dlq.name.clone();
     Ok(Accepted(RedriveStarted { queue, waiting, redriven: archived, complete: redriven.is_complete }))
 }
@@ -251,9 +251,9 @@ async fn redrive_archived_dead_letter(
     Path((name, ArchivedId(id))): Path<(QueueName, ArchivedId)>,
 ) -> Result<Accepted<DeadLetterRedriven>, Refusal> {
     let (queues, queue, message_id) = (&state.0.dead_letters, name.find(&state)?, id.to_string());
-    match queues.redrive_one(queue, &message_id, &actor.name()).await.or_fault()? {
+    match queues.redrive_one(queue, &message_id, &actor.id()).await.or_fault()? {
         Some(RedriveOutcome::Redriven) => {
-            tracing::info!(service = queue.dlq.name, caller = actor.name(), found = 1, "redrive started");
+            tracing::info!(service = queue.dlq.name, caller = actor.id().as_str(), found = 1, "redrive started");
             Ok(Accepted(DeadLetterRedriven { queue: queue.dlq.name.clone(), message_id }))
         }
         Some(RedriveOutcome::AlreadyRedriven) => {

@@ -48,11 +48,11 @@ pub(crate) fn endpoints() -> [Endpoint<State>; 9] {
 }
 
 /// An operator's id.
-struct OperatorId(String);
+struct OperatorId(switchyard_identity::OperatorId);
 
 impl PathParameter for OperatorId {
     fn parse(text: &str) -> Option<Self> {
-        is_uuid(text).then(|| Self(text.to_owned()))
+        is_uuid(text).then(|| Self(text.into()))
     }
 
     fn schema() -> Value {
@@ -117,14 +117,14 @@ impl OperatorView {
     fn of(operator: &Operator) -> Self {
         let status = if operator.disabled_at.is_some() { OperatorStatus::Disabled } else { OperatorStatus::Active };
         Self {
-            id: operator.id.clone(),
+            id: operator.id.to_string(),
             email: operator.email.clone(),
             name: operator.name.clone(),
             status,
             created_at: iso_millis(operator.created_at),
-            created_by: operator.created_by.clone(),
+            created_by: operator.created_by.to_string(),
             updated_at: iso_millis(operator.updated_at),
-            updated_by: operator.updated_by.clone(),
+            updated_by: operator.updated_by.to_string(),
         }
     }
 }
@@ -210,7 +210,7 @@ async fn create_operator(
         return Err(Refusal::field(format!("name must have 1 to {MAX_NAME} characters")));
     }
     let new = NewOperator { email, name, password: new_password("password", password)? };
-    match state.0.operators.create(&actor.name(), &new).await.or_fault()? {
+    match state.0.operators.create(&actor.id(), &new).await.or_fault()? {
         Some(operator) => Ok(Created(OperatorView::of(&operator))),
         None => Err(Refusal::new(409, "email_taken", "Another operator has the address")),
     }
@@ -236,7 +236,7 @@ async fn disable_operator(
     Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<OperatorId>,
 ) -> Result<Json<OperatorView>, Refusal> {
-    found(state.0.operators.disable(&actor.name(), &id.0).await)
+    found(state.0.operators.disable(&actor.id(), &id.0).await)
 }
 
 async fn enable_operator(
@@ -244,7 +244,7 @@ async fn enable_operator(
     Authenticated(actor): Authenticated<Actor>,
     Path(id): Path<OperatorId>,
 ) -> Result<Json<OperatorView>, Refusal> {
-    found(state.0.operators.enable(&actor.name(), &id.0).await)
+    found(state.0.operators.enable(&actor.id(), &id.0).await)
 }
 
 fn found(operator: Result<Option<Operator>, IdentityError>) -> Result<Json<OperatorView>, Refusal> {

@@ -57,6 +57,9 @@ macro_rules! id_type {
 id_type! {
     /// An organization: a customer of the platform, to whom stores and endpoints belong.
     pub OrganizationId;
+    /// Who made a change, as audit records and logs name it: `operator:<id>`, `user:<id>`, `key:<id>`, `basic:<user>`,
+    /// `cli`, or a part of the platform such as `nightly-purge`.
+    pub ActorId;
 }
 
 #[cfg(test)]

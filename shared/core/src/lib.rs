@@ -25,7 +25,7 @@ pub use digest::{hex_sha256, shard_of};
 pub use disposition::{Classify, Disposition, error_chain};
 pub use env::{Env, EnvError};
 pub use envelope::{Envelope, EnvelopeError};
-pub use id::OrganizationId;
+pub use id::{ActorId, OrganizationId};
 pub use invocation::Invocation;
 pub use owner::Owner;
 pub use secret::Secret;

@@ -1,6 +1,7 @@
 //! Who calls, as the presented credential says, and whether an operation lets them.
 
-use crate::{Access, Role, Scope};
+use crate::{Access, ApiKeyId, OperatorId, Role, Scope, TenantId, UserId};
+use switchyard_core::ActorId;
 
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,25 +14,25 @@ pub enum Caller {
     /// A tenant's program, by API key.
     ApiKey {
         /// The key's id.
-        id: String,
+        id: ApiKeyId,
         /// The tenant's id.
-        tenant: String,
+        tenant: TenantId,
         /// What the key may do.
         scopes: Vec<Scope>,
     },
     /// A tenant's user, by token.
     User {
         /// The user's id.
-        id: String,
+        id: UserId,
         /// The tenant's id.
-        tenant: String,
+        tenant: TenantId,
         /// What the user may do.
         role: Role,
     },
     /// An operator of the platform, by token.
     Operator {
         /// The operator's id.
-        id: String,
+        id: OperatorId,
     },
 }
 
@@ -47,18 +48,18 @@ pub enum Denied {
 }
 
 impl Caller {
-    /// The caller as audit records and logs name it: `user:<id>`, `key:<id>`, `operator:<id>` or `basic:<user>`.
-    pub fn name(&self) -> String {
+    /// The caller as audit records and logs name it.
+    pub fn actor(&self) -> ActorId {
         match self {
-            Self::Basic { user } => format!("basic:{user}"),
-            Self::ApiKey { id, .. } => format!("key:{id}"),
-            Self::User { id, .. } => format!("user:{id}"),
-            Self::Operator { id } => format!("operator:{id}"),
+            Self::Basic { user } => ActorId::from(format!("basic:{user}")),
+            Self::ApiKey { id, .. } => id.actor(),
+            Self::User { id, .. } => id.actor(),
+            Self::Operator { id } => id.actor(),
         }
     }
 
     /// The caller's tenant; operators and machines have none.
-    pub fn tenant(&self) -> Option<&str> {
+    pub fn tenant(&self) -> Option<&TenantId> {
         match self {
             Self::ApiKey { tenant, .. } | Self::User { tenant, .. } => Some(tenant),
             Self::Basic { .. } | Self::Operator { .. } => None,
@@ -92,15 +93,15 @@ mod tests {
 
     #[test]
     fn every_access_lets_in_those_it_names() {
-        let (id, tenant) = (|| "1".to_owned(), || "t".to_owned());
-        let user = |role| Caller::User { id: id(), tenant: tenant(), role };
+        let tenant = || TenantId::from("t");
+        let user = |role| Caller::User { id: "1".into(), tenant: tenant(), role };
         let callers = [
-            ("basic", Caller::Basic { user: id() }),
-            ("key", Caller::ApiKey { id: id(), tenant: tenant(), scopes: vec![Scope::RulesRead] }),
+            ("basic", Caller::Basic { user: "1".to_owned() }),
+            ("key", Caller::ApiKey { id: "1".into(), tenant: tenant(), scopes: vec![Scope::RulesRead] }),
             ("member", user(Role::Member)),
             ("admin", user(Role::Admin)),
             ("owner", user(Role::Owner)),
-            ("operator", Caller::Operator { id: id() }),
+            ("operator", Caller::Operator { id: "1".into() }),
         ];
         let table: [(Access, &[&str]); 9] = [
             (Access::Basic, &["basic"]),

@@ -7,20 +7,17 @@
 //! | session | `SESSION#<operator>` | `<token id>` | as long as its token |
 //! | attempts at a password | `LOGIN#<digest of the account>` | `-` | a day |
 
-use crate::Role;
 use crate::attempts::{Attempts, PasswordCheck, account_of};
 use crate::error::IdentityError;
 use crate::password;
-use crate::token::{Claims, Token, Tokens};
+use crate::token::{Claims, Subject, Token, Tokens};
+use crate::{OperatorId, TokenId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError, Secret, hex_sha256};
+use switchyard_core::{ActorId, Clock, Env, EnvError, Secret, hex_sha256};
 use switchyard_io::dynamo::{Changes, IntoAttribute as _, Key, Transact, Write};
 use switchyard_io::{Aws, Table};
-
-/// The tenant that operators' tokens name; no tenant's id is like it.
-pub const OPERATORS: &str = "operators";
 
 const PARTITION: &str = "OPERATORS";
 
@@ -31,8 +28,8 @@ pub struct Operator {
     sk: String,
     /// The number of changes: a change is conditional on the operator as it was read.
     lock: i64,
-    /// UUID.
-    pub id: String,
+    /// The operator's id.
+    pub id: OperatorId,
     /// Unique among operators, without regard to case.
     pub email: String,
     /// What colleagues call the operator.
@@ -45,12 +42,12 @@ pub struct Operator {
     pub disabled_at: Option<Timestamp>,
     /// When the operator was created.
     pub created_at: Timestamp,
-    /// Who created the operator, as [`crate::Caller::name`] says it.
-    pub created_by: String,
+    /// Who created the operator.
+    pub created_by: ActorId,
     /// When the operator was changed last.
     pub updated_at: Timestamp,
     /// Who changed the operator last.
-    pub updated_by: String,
+    pub updated_by: ActorId,
 }
 
 /// An operator to create.
@@ -69,7 +66,7 @@ pub struct NewOperator {
 struct AddressRow {
     pk: String,
     sk: String,
-    operator: String,
+    operator: OperatorId,
 }
 
 /// A token that was not signed out.
@@ -86,7 +83,7 @@ struct SessionRow {
 pub struct OperatorSession {
     /// The operator.
     pub operator: Operator,
-    token_id: String,
+    token_id: TokenId,
 }
 
 /// Outcome of signing in.
@@ -152,8 +149,8 @@ impl Operators {
     ///
     /// # Errors
     /// DynamoDB could not be reached, or the password not be hashed.
-    pub async fn create(&self, actor: &str, new: &NewOperator) -> Result<Option<Operator>, IdentityError> {
-        let (id, now) = (self.clock.new_id().to_string(), self.clock.now());
+    pub async fn create(&self, actor: &ActorId, new: &NewOperator) -> Result<Option<Operator>, IdentityError> {
+        let (id, now) = (OperatorId::from(self.clock.new_id().to_string()), self.clock.now());
         let Key { pk, sk } = operator_key(&id);
         let operator = Operator {
             pk,
@@ -166,9 +163,9 @@ impl Operators {
             password_version: 1,
             disabled_at: None,
             created_at: now,
-            created_by: actor.to_owned(),
+            created_by: actor.clone(),
             updated_at: now,
-            updated_by: actor.to_owned(),
+            updated_by: actor.clone(),
         };
         let Key { pk, sk } = address_key(&new.email);
         let address = AddressRow { pk, sk, operator: id.clone() };
@@ -193,7 +190,7 @@ impl Operators {
     ///
     /// # Errors
     /// DynamoDB could not be reached.
-    pub async fn get(&self, id: &str) -> Result<Option<Operator>, IdentityError> {
+    pub async fn get(&self, id: &OperatorId) -> Result<Option<Operator>, IdentityError> {
         let item = self.table.get(&operator_key(id)).await?;
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
@@ -212,7 +209,7 @@ impl Operators {
     ///
     /// # Errors
     /// DynamoDB could not be reached, or another request changed the operator.
-    pub async fn disable(&self, actor: &str, id: &str) -> Result<Option<Operator>, IdentityError> {
+    pub async fn disable(&self, actor: &ActorId, id: &OperatorId) -> Result<Option<Operator>, IdentityError> {
         let now = self.clock.now();
         let disabled = |operator: &Operator| Operator {
             disabled_at: operator.disabled_at.or(Some(now)),
@@ -226,7 +223,7 @@ impl Operators {
     ///
     /// # Errors
     /// DynamoDB could not be reached, or another request changed the operator.
-    pub async fn enable(&self, actor: &str, id: &str) -> Result<Option<Operator>, IdentityError> {
+    pub async fn enable(&self, actor: &ActorId, id: &OperatorId) -> Result<Option<Operator>, IdentityError> {
         let enabled = |operator: &Operator| Operator { disabled_at: None, ..operator.clone() };
         self.change(actor, id, |operator| operator.disabled_at.is_some().then(|| enabled(operator))).await
     }
@@ -244,10 +241,8 @@ impl Operators {
             (PasswordCheck::Match | PasswordCheck::Mismatch, _) => return Ok(SignIn::Refused),
         };
         let claims = Claims {
-            subject: operator.id.clone(),
-            tenant: OPERATORS.to_owned(),
-            role: Role::Operator,
-            id: self.clock.new_id().to_string(),
+            subject: Subject::Operator(operator.id.clone()),
+            id: TokenId::from(self.clock.new_id().to_string()),
             password_version: operator.password_version,
         };
         let token = self.tokens.issue(&claims).await?;
@@ -270,12 +265,10 @@ impl Operators {
     /// # Errors
     /// DynamoDB could not be reached.
     pub async fn session(&self, claims: &Claims) -> Result<Option<OperatorSession>, IdentityError> {
-        if !claims.is_operator() {
-            return Ok(None);
-        }
-        let key = session_key(&claims.subject, &claims.id);
+        let Subject::Operator(id) = &claims.subject else { return Ok(None) };
+        let key = session_key(id, &claims.id);
         let session = async { Ok(self.table.get(&key).await?) };
-        let (operator, session) = tokio::try_join!(self.get(&claims.subject), session)?;
+        let (operator, session) = tokio::try_join!(self.get(id), session)?;
         let is_valid = |operator: &Operator| {
             operator.disabled_at.is_none() && operator.password_version == claims.password_version
         };
@@ -302,15 +295,15 @@ impl Operators {
         }
         let password_hash = password::hash(new).await.map_err(IdentityError::Password)?;
         let after = Operator { password_hash, password_version: operator.password_version + 1, ..operator.clone() };
-        self.write(&format!("operator:{}", operator.id), operator, after).await?;
+        self.write(&operator.id.actor(), operator, after).await?;
         Ok(PasswordChange::Done)
     }
 
     /// Makes a change of an operator as it is read; `None` from `change` leaves the operator as it is.
     async fn change(
         &self,
-        actor: &str,
-        id: &str,
+        actor: &ActorId,
+        id: &OperatorId,
         change: impl Fn(&Operator) -> Option<Operator>,
     ) -> Result<Option<Operator>, IdentityError> {
         let Some(before) = self.get(id).await? else { return Ok(None) };
@@ -320,9 +313,9 @@ impl Operators {
         }
     }
 
-    async fn write(&self, actor: &str, before: &Operator, after: Operator) -> Result<Operator, IdentityError> {
+    async fn write(&self, actor: &ActorId, before: &Operator, after: Operator) -> Result<Operator, IdentityError> {
         let (lock, updated_at) = (before.lock + 1, self.clock.now());
-        let after = Operator { lock, updated_at, updated_by: actor.to_owned(), ..after };
+        let after = Operator { lock, updated_at, updated_by: actor.clone(), ..after };
         let is_unchanged = Changes::new().only_if("#lock = ?", [before.lock.into_attribute()]);
         match self.table.transact(vec![Write::PutIf(self.table.to_item(&after)?, is_unchanged)]).await? {
             Transact::Done => Ok(after),
@@ -331,14 +324,14 @@ impl Operators {
     }
 }
 
-fn operator_key(id: &str) -> Key {
-    Key { pk: PARTITION.to_owned(), sk: id.to_owned() }
+fn operator_key(id: &OperatorId) -> Key {
+    Key { pk: PARTITION.to_owned(), sk: id.to_string() }
 }
 
 fn address_key(email: &str) -> Key {
-    Key { pk: format!("MAIL#{}", hex_sha256(&[&email.to_lowercase()])), sk: OPERATORS.to_owned() }
+    Key { pk: format!("MAIL#{}", hex_sha256(&[&email.to_lowercase()])), sk: "operators".to_owned() }
 }
 
-fn session_key(operator: &str, token_id: &str) -> Key {
-    Key { pk: format!("SESSION#{operator}"), sk: token_id.to_owned() }
+fn session_key(operator: &OperatorId, token_id: &TokenId) -> Key {
+    Key { pk: format!("SESSION#{operator}"), sk: token_id.to_string() }
 }

@@ -13,18 +13,22 @@ pub enum Role {
     Admin,
     /// Changes the tenant too.
     Owner,
-    /// Runs the platform, for all tenants.
-    Operator,
 }
 
 impl Role {
+    const ALL: [Self; 3] = [Self::Member, Self::Admin, Self::Owner];
+
+    /// Reads [`Self::name`].
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
     /// The role as tokens and documents name it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Member => "member",
             Self::Admin => "admin",
             Self::Owner => "owner",
-            Self::Operator => "operator",
         }
     }
 }

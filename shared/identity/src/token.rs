@@ -1,9 +1,8 @@
 //! Bearer tokens of people: issued when they sign in, verified on each request.
 
-use crate::Role;
 use crate::error::IdentityError;
 use crate::jwt::{self, BadToken, Issuer, JwtKey};
-use crate::operators::OPERATORS;
+use crate::{OperatorId, Role, TenantId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use switchyard_core::{Clock, Env, EnvError, error_chain};
@@ -11,29 +10,71 @@ use switchyard_io::{Aws, SecretValues, Secrets};
 
 const ISSUER: Issuer = Issuer { name: "switchyard", audience: "api" };
 
+/// The tenant that operators' tokens name; no tenant's id is like it.
+const OPERATORS: &str = "operators";
+
+/// The role that operators' tokens name.
+const OPERATOR: &str = "operator";
+
+/// Who signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A tenant's user.
+    User {
+        /// The user's id.
+        id: UserId,
+        /// The tenant's id.
+        tenant: TenantId,
+        /// The role when the token was issued; requests go by the current one.
+        role: Role,
+    },
+    /// An operator of the platform.
+    Operator(OperatorId),
+}
+
 /// What a token says of the person who signed in.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "Payload", into = "Payload")]
 pub struct Claims {
-    /// The user's or operator's id.
-    #[serde(rename = "sub")]
-    pub subject: String,
-    /// The tenant's id; [`crate::operators::OPERATORS`] for an operator.
-    #[serde(rename = "tid")]
-    pub tenant: String,
-    /// The role when the token was issued; requests go by the current one.
-    pub role: Role,
+    /// Who signed in.
+    pub subject: Subject,
     /// The token's own id.
-    #[serde(rename = "jti")]
-    pub id: String,
+    pub id: TokenId,
     /// The version of the password when the token was issued: a new password revokes earlier tokens.
-    #[serde(rename = "pwv")]
     pub password_version: u64,
 }
 
-impl Claims {
-    /// Whether the token was issued to an operator.
-    pub fn is_operator(&self) -> bool {
-        self.role == Role::Operator && self.tenant == OPERATORS
+/// [`Claims`] as the token holds them.
+#[derive(Deserialize, Serialize)]
+struct Payload {
+    sub: String,
+    tid: String,
+    role: String,
+    jti: TokenId,
+    pwv: u64,
+}
+
+impl From<Claims> for Payload {
+    fn from(claims: Claims) -> Self {
+        let (sub, tid, role) = match claims.subject {
+            Subject::User { id, tenant, role } => (id.into(), tenant.into(), role.name()),
+            Subject::Operator(id) => (id.into(), OPERATORS.to_owned(), OPERATOR),
+        };
+        Self { sub, tid, role: role.to_owned(), jti: claims.id, pwv: claims.password_version }
+    }
+}
+
+impl TryFrom<Payload> for Claims {
+    type Error = &'static str;
+
+    fn try_from(payload: Payload) -> Result<Self, Self::Error> {
+        let Payload { sub, tid, role, jti: id, pwv: password_version } = payload;
+        let subject = match (&*tid, Role::parse(&role)) {
+            (OPERATORS, None) if role == OPERATOR => Subject::Operator(sub.into()),
+            (tenant, Some(role)) if tenant != OPERATORS => Subject::User { id: sub.into(), tenant: tid.into(), role },
+            _ => return Err("the role is not one of the tenant's"),
+        };
+        Ok(Self { subject, id, password_version })
     }
 }
 

@@ -10,7 +10,7 @@
 //! transaction.
 
 use crate::error::IdentityError;
-use crate::{Claims, Role, bcrypt_hash, password};
+use crate::{Claims, Role, Subject, TenantId, TokenId, UserId, bcrypt_hash, password};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use switchyard_core::{Secret, hex_sha256};
@@ -37,10 +37,10 @@ pub struct User {
     sk: String,
     /// The number of changes: a change is conditional on the user as it was read.
     lock: i64,
-    /// UUID.
-    pub id: String,
+    /// The user's id.
+    pub id: UserId,
     /// The tenant's id.
-    pub tenant: String,
+    pub tenant: TenantId,
     /// Unique within the tenant, without regard to case.
     pub email: String,
     pub(crate) password_hash: String,
@@ -84,7 +84,7 @@ impl User {
     ///
     /// # Errors
     /// The password could not be hashed.
-    pub async fn new(tenant: &str, id: &str, new: &NewUser, now: Timestamp) -> Result<Self, IdentityError> {
+    pub async fn new(tenant: &TenantId, id: &UserId, new: &NewUser, now: Timestamp) -> Result<Self, IdentityError> {
         let Key { pk, sk } = user_key(tenant, id);
         let password_hash = match &new.password {
             Password::Plain(password) => password::hash(password).await.map_err(IdentityError::Password)?,
@@ -94,8 +94,8 @@ impl User {
             pk,
             sk,
             lock: 1,
-            id: id.to_owned(),
-            tenant: tenant.to_owned(),
+            id: id.clone(),
+            tenant: tenant.clone(),
             email: new.email.clone(),
             password_hash,
             password_version: 1,
@@ -132,11 +132,9 @@ impl User {
     }
 
     /// The claims of a token for this user.
-    pub fn claims(&self, token_id: String) -> Claims {
+    pub fn claims(&self, token_id: TokenId) -> Claims {
         Claims {
-            subject: self.id.clone(),
-            tenant: self.tenant.clone(),
-            role: self.role,
+            subject: Subject::User { id: self.id.clone(), tenant: self.tenant.clone(), role: self.role },
             id: token_id,
             password_version: self.password_version,
         }
@@ -144,7 +142,9 @@ impl User {
 
     /// Whether a token was issued for the user's current password.
     pub fn accepts(&self, claims: &Claims) -> bool {
-        self.id == claims.subject && self.tenant == claims.tenant && self.password_version == claims.password_version
+        let is_subject =
+            matches!(&claims.subject, Subject::User { id, tenant, .. } if *id == self.id && *tenant == self.tenant);
+        is_subject && self.password_version == claims.password_version
     }
 }
 
@@ -153,8 +153,8 @@ impl User {
 struct AddressRow {
     pk: String,
     sk: String,
-    tenant: String,
-    user: String,
+    tenant: TenantId,
+    user: UserId,
 }
 
 /// Outcome of a conditional write of a user.
@@ -168,11 +168,11 @@ pub enum UserWrite {
     LastOwner,
 }
 
-fn partition(tenant: &str) -> String {
+fn partition(tenant: &TenantId) -> String {
     format!("T#{tenant}")
 }
 
-fn user_key(tenant: &str, id: &str) -> Key {
+fn user_key(tenant: &TenantId, id: &UserId) -> Key {
     Key { pk: partition(tenant), sk: format!("{SORT_PREFIX}{id}") }
 }
 
@@ -180,20 +180,20 @@ fn address_partition(email: &str) -> String {
     format!("MAIL#{}", hex_sha256(&[&email.to_lowercase()]))
 }
 
-fn address_key(tenant: &str, email: &str) -> Key {
-    Key { pk: address_partition(email), sk: tenant.to_owned() }
+fn address_key(tenant: &TenantId, email: &str) -> Key {
+    Key { pk: address_partition(email), sk: tenant.to_string() }
 }
 
-fn owners_key(tenant: &str) -> Key {
+fn owners_key(tenant: &TenantId) -> Key {
     Key { pk: partition(tenant), sk: "OWNERS".into() }
 }
 
-fn add_owner(tenant: &str) -> Write {
+fn add_owner(tenant: &TenantId) -> Write {
     Write::Update(owners_key(tenant), Changes::new().add("owners", 1))
 }
 
 /// Removes an owner from the count, unless it is the last.
-fn remove_owner(tenant: &str) -> Write {
+fn remove_owner(tenant: &TenantId) -> Write {
     Write::Update(owners_key(tenant), Changes::new().add("owners", -1).only_if("#owners > ?", [1_i64.into_attribute()]))
 }
 
@@ -280,7 +280,7 @@ impl Users {
     ///
     /// # Errors
     /// DynamoDB could not be reached.
-    pub async fn get(&self, tenant: &str, id: &str) -> Result<Option<User>, IdentityError> {
+    pub async fn get(&self, tenant: &TenantId, id: &UserId) -> Result<Option<User>, IdentityError> {
         let item = self.table.get(&user_key(tenant, id)).await?;
         Ok(item.map(|item| self.table.read(item)).transpose()?)
     }
@@ -289,7 +289,7 @@ impl Users {
     ///
     /// # Errors
     /// DynamoDB could not be reached.
-    pub async fn list(&self, tenant: &str) -> Result<Vec<User>, IdentityError> {
+    pub async fn list(&self, tenant: &TenantId) -> Result<Vec<User>, IdentityError> {
         let items = self.table.rows(&partition(tenant), SORT_PREFIX).await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
@@ -298,9 +298,9 @@ impl Users {
     ///
     /// # Errors
     /// DynamoDB could not be reached.
-    pub async fn by_email(&self, tenant: Option<&str>, email: &str) -> Result<Vec<User>, IdentityError> {
+    pub async fn by_email(&self, tenant: Option<&TenantId>, email: &str) -> Result<Vec<User>, IdentityError> {
         let mut users = Vec::new();
-        for item in self.table.rows(&address_partition(email), tenant.unwrap_or_default()).await? {
+        for item in self.table.rows(&address_partition(email), tenant.map_or("", TenantId::as_str)).await? {
             let row: AddressRow = self.table.read(item)?;
             users.extend(self.get(&row.tenant, &row.user).await?);
         }

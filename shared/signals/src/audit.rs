@@ -1,5 +1,6 @@
 //! Audit records: who changed what of a tenant.
 
+use crate::ids::ActorId;
 use crate::period::Month;
 use crate::table::SignalsTable;
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ const KEPT_S: i64 = 400 * 86_400;
 pub(crate) struct Audit<'a> {
     pub(crate) tenant: &'a str,
     /// `user:<id>`, `key:<id>`, `cli`, or a part of the platform.
-    pub(crate) actor: &'a str,
+    pub(crate) actor: &'a ActorId,
     /// What was done, such as `rule.create`.
     pub(crate) action: &'a str,
     /// To what: an id.
@@ -29,7 +30,7 @@ pub(crate) struct Audit<'a> {
 struct AuditRow {
     pk: String,
     sk: String,
-    actor: String,
+    actor: ActorId,
     action: String,
     subject: String,
     at: Timestamp,
@@ -52,7 +53,7 @@ impl SignalsTable {
         let row = AuditRow {
             pk: audit_partition(audit.tenant, &Month::of(now)),
             sk: new_id_at(now).to_string(),
-            actor: audit.actor.to_owned(),
+            actor: audit.actor.clone(),
             action: audit.action.to_owned(),
             subject: audit.subject.to_owned(),
             at: now,

@@ -7,6 +7,7 @@
 mod audit;
 mod error;
 pub mod evaluate;
+mod ids;
 pub mod ingest;
 pub mod manage;
 pub mod notify;
@@ -19,6 +20,9 @@ pub mod view;
 
 pub use error::SignalsError;
 pub use evaluate::{RulesDeps, dry_run, process};
+pub use ids::{
+    ActorId, ApiKeyId, ConfigId, DeadLetterId, DeliveryId, EventId, RuleId, SuppressionId, TenantId, UserId,
+};
 pub use ingest::new_event::{BadEvent, NewEvent, RESERVED};
 pub use ingest::producer::{Identified, Producer};
 pub use ingest::reservations::{Reservations, release_reservations, reserve_events};

@@ -35,6 +35,7 @@
 
 use crate::error::SignalsError;
 use crate::evaluate::state::DueState;
+use crate::ids::TenantId;
 use crate::ingest::event::EventRow;
 use crate::manage::tenants::row::TenantEntry;
 use crate::notify::delivery::row::DeliveryRow;
@@ -110,6 +111,6 @@ pub(crate) enum Due {
 }
 
 /// The partition of most rows of a tenant.
-pub(crate) fn tenant_partition(tenant: &str) -> String {
+pub(crate) fn tenant_partition(tenant: &TenantId) -> String {
     format!("T#{tenant}")
 }

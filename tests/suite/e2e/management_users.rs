@@ -151,12 +151,12 @@ async fn users_from_elsewhere_keep_their_passwords() {
     let row = |email: &str, role: &str| json!({"email": email, "passwordHash": hash, "role": role});
     let wrong =
         [row("ann@acme.test", "admin"), row(&address(&world.slug, "Owner"), "member"), row("ANN@acme.test", "member")];
-    let refused = users::import(&world.users, "cli", tenant, &wrong).await.unwrap();
+    let refused = users::import(&world.users, &"cli".into(), &tenant.into(), &wrong).await.unwrap();
     let Imported::Invalid(rows) = refused else { panic!("{refused:?}") };
     assert_eq!(rows.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(log_in(&world.client, Some(&world.slug), "ann@acme.test", PASSWORD).await.status, 401);
     let rows = [row("ann@acme.test", "admin"), row("bob@acme.test", "member")];
-    let made = users::import(&world.users, "cli", tenant, &rows).await.unwrap();
+    let made = users::import(&world.users, &"cli".into(), &tenant.into(), &rows).await.unwrap();
     assert!(matches!(made, Imported::Done(2)), "{made:?}");
     assert_eq!(log_in(&world.client, Some(&world.slug), "ann@acme.test", "another-horse").await.status, 401);
     // The second time the hash is ours.

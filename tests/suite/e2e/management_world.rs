@@ -52,7 +52,7 @@ impl World {
         let email = format!("ops-{number}@example.com");
         let new =
             NewOperator { email: email.clone(), name: "Ops".to_owned(), password: Secret::new(PASSWORD.to_owned()) };
-        operators.create("test", &new).await.unwrap();
+        operators.create(&"test".into(), &new).await.unwrap();
         let operator = token(&log_in(&client, None, &email, PASSWORD).await);
         let slug = format!("managed-{number}");
         let owner = json!({"email": address(&slug, "owner"), "password": PASSWORD});

@@ -28,13 +28,13 @@ impl World {
         let deps = TenantDeps::from_env(&aws, &env).unwrap();
         let keys = ApiKeys::from_env(&aws, &env, "SIGNALS_TABLE").unwrap();
         let slug = format!("acme-{}-{}", std::process::id(), unique());
-        let tenant = tenants::create(&deps, "cli", &slug, "Acme", &edit, None).await.unwrap().unwrap();
+        let tenant = tenants::create(&deps, &"cli".into(), &slug, "Acme", &edit, None).await.unwrap().unwrap();
         let (key, _) = keys.create(&Self::new_key(&tenant)).await.unwrap();
         Self { client, deps, keys, key: key.expose().to_owned(), tenant }
     }
 
     fn new_key(tenant: &Tenant) -> NewKey {
-        NewKey { tenant: tenant.id.clone(), ..NewKey::default() }
+        NewKey::new(tenant.id.clone())
     }
 
     async fn send(&self, headers: &[(&str, &str)], body: &str) -> Answer {

@@ -17,7 +17,7 @@ async fn every_route_wants_a_key_and_hides_what_is_anothers() {
     let names = [("ORDERS_TABLE", "OrdersTable"), ("API_KEY_SECRET", "ApiKeySecret")];
     let names = env(names.map(|(name, value)| (name, value.to_owned())).into());
     let keys = ApiKeys::from_env(&aws, &names, "ORDERS_TABLE").unwrap();
-    let new = |tenant: &str, is_live| NewKey { tenant: tenant.to_owned(), is_live, ..NewKey::default() };
+    let new = |tenant: &str, is_live| NewKey { is_live, ..NewKey::new(tenant.into()) };
     let (own, _) = keys.create(&new("org-a", true)).await.unwrap();
     let (other, _) = keys.create(&new("org-b", false)).await.unwrap();
     let send = async |method: &str, path: &str, key: Option<&str>, body: &str| -> Answer {

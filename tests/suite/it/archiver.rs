@@ -103,7 +103,7 @@ impl World {
     }
 
     async fn redrive_one(&self, id: &str) -> Option<RedriveOutcome> {
-        self.queues.redrive_one(self.dead(), id, "cli").await.unwrap()
+        self.queues.redrive_one(self.dead(), id, &"cli".into()).await.unwrap()
     }
 
     /// The workflow's own sweep.
@@ -164,7 +164,7 @@ async fn a_dead_letter_of_any_form_is_archived_once_and_redriven_once() {
         assert_eq!(world.redrive_one(&letter.id).await, Some(RedriveOutcome::Redriven), "{workflow}");
         assert_eq!(world.redrive_one(&letter.id).await, Some(RedriveOutcome::AlreadyRedriven), "{workflow}");
         let nothing = Redriven { in_queue: 0, archived: 0, is_complete: true, is_moving: false };
-        assert_eq!(world.queues.redrive(world.dead(), "cli", deadline()).await.unwrap(), nothing);
+        assert_eq!(world.queues.redrive(world.dead(), &"cli".into(), deadline()).await.unwrap(), nothing);
         assert_eq!(world.queues.waiting(world.dead()).await.unwrap(), 0);
 
         world.sweep().await;
@@ -208,7 +208,7 @@ async fn all_of_a_queue_are_listed_in_pages_and_redriven_at_once() {
     // What was archived in this very millisecond is left for the next call.
     let mut redriven = 0;
     while redriven < 5 {
-        redriven += world.queues.redrive(world.dead(), "cli", deadline()).await.unwrap().archived;
+        redriven += world.queues.redrive(world.dead(), &"cli".into(), deadline()).await.unwrap().archived;
     }
     world.sweep().await;
     assert_eq!(world.peek(&world.queue).await.len(), 5);

@@ -120,7 +120,7 @@ impl Sealed {
             allow_override: true,
             status: None,
         };
-        let written = configs::create(&signals, "cli", "tenant", &config).await.unwrap();
+        let written = configs::create(&signals, &"cli".into(), &"tenant".into(), &config).await.unwrap();
         assert!(matches!(written, configs::ConfigWrite::Config(..)), "{written:?}");
         manage::secret(&callbacks, &endpoint).await.unwrap().expose().clone()
     }
@@ -169,6 +169,6 @@ async fn a_replaced_data_key_can_be_removed_once_everything_is_sealed_anew() {
     let endpoint = manage::list(&callbacks, &"org".into()).await.unwrap().remove(0);
     assert_eq!(*manage::secret(&callbacks, &endpoint).await.unwrap().expose(), secret);
     let signals = ConfigDeps::from_env(&aws, &world.env).unwrap();
-    let shown = configs::list(&signals, "tenant").await.unwrap();
+    let shown = configs::list(&signals, &"tenant".into()).await.unwrap();
     assert!(shown[0].config.to_string().contains("***"), "{:?}", shown[0]);
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 impl World {
     fn own(&self) -> Scope<'_> {
-        Scope::Tenant(&self.tenant.id)
+        Scope::Tenant(self.tenant.id.as_str())
     }
 
     async fn letters(&self, scope: Scope<'_>) -> Vec<Value> {
@@ -23,11 +23,11 @@ impl World {
 
     async fn redrive(&self, letter: &Value) -> RetryOutcome {
         let id = letter["id"].as_str().unwrap();
-        dead_letters::redrive(&self.queues, "cli", self.own(), id).await.unwrap().unwrap()
+        dead_letters::redrive(&self.queues, &"cli".into(), self.own(), &id.into()).await.unwrap().unwrap()
     }
 
     async fn in_full(&self, id: &str) -> Value {
-        json!(deliveries::delivery(&self.tenants, &self.tenant.id, id).await.unwrap().unwrap())
+        json!(deliveries::delivery(&self.tenants, &self.tenant.id, &id.into()).await.unwrap().unwrap())
     }
 
     /// An event whose notification Telegram refuses for good.
@@ -60,17 +60,17 @@ async fn v40_a_message_that_cannot_succeed_is_kept_and_sent_again_once() {
     assert_eq!((&letter["queue"], &letter["eventId"]), (&json!("rules"), &json!(event)), "{letter}");
     assert_eq!((&letter["errorCode"], &letter["redrivenAt"]), (&json!("unknown_event"), &Value::Null));
     let id = letter["id"].as_str().unwrap();
-    let full = json!(dead_letters::get(&world.queues, world.own(), id).await.unwrap().unwrap());
+    let full = json!(dead_letters::get(&world.queues, world.own(), &id.into()).await.unwrap().unwrap());
     assert_eq!(full["body"]["body"]["eventId"], event);
-    let another = dead_letters::get(&world.queues, Scope::Tenant("another"), id).await.unwrap();
+    let another = dead_letters::get(&world.queues, Scope::Tenant("another"), &id.into()).await.unwrap();
     assert!(another.is_none());
 
     assert!(sends_again(world.redrive(&letter).await));
     assert_eq!(take(&world.client, &world.rules_queue).await, [full["body"].clone()]);
     assert!(!sends_again(world.redrive(&letter).await));
     assert!(world.letters(world.own()).await[0]["redrivenAt"].is_string());
-    assert!(dead_letters::delete(&world.queues, "cli", world.own(), id).await.unwrap());
-    assert!(!dead_letters::delete(&world.queues, "cli", world.own(), id).await.unwrap());
+    assert!(dead_letters::delete(&world.queues, &"cli".into(), world.own(), &id.into()).await.unwrap());
+    assert!(!dead_letters::delete(&world.queues, &"cli".into(), world.own(), &id.into()).await.unwrap());
     assert_eq!(world.run_sweep().await, 0);
 }
 
@@ -86,7 +86,8 @@ async fn a_notification_that_was_given_up_can_be_begun_again() {
 
     world.pass(90_000);
     world.bot.recovers("1");
-    let retry = async || deliveries::retry(&world.queues, "cli", &world.tenant.id, id).await.unwrap().unwrap();
+    let retry =
+        async || deliveries::retry(&world.queues, &"cli".into(), &world.tenant.id, &id.into()).await.unwrap().unwrap();
     assert!(sends_again(retry().await), "however old it is");
     assert!(!sends_again(retry().await), "it is under way");
     assert!(!sends_again(world.redrive(&letter).await), "its letter was dealt with by that");
@@ -98,7 +99,7 @@ async fn a_notification_that_was_given_up_can_be_begun_again() {
     assert!(!sends_again(retry().await), "it was sent");
     assert_eq!(world.bot.got("1").len(), 1);
     assert_eq!(world.usage().await["notificationsSent"], 1);
-    let unknown = deliveries::retry(&world.queues, "cli", "another", id).await.unwrap();
+    let unknown = deliveries::retry(&world.queues, &"cli".into(), &"another".into(), &id.into()).await.unwrap();
     assert_eq!(unknown, None);
 }
 
@@ -297,7 +298,7 @@ async fn a_letter_that_could_not_be_sent_is_sent_by_the_sweep() {
     ]);
     let cut_off = QueueDeps::from_env(&world.aws, &env).unwrap().with_clock(world.clock());
     let id = letter["id"].as_str().unwrap();
-    let retried = dead_letters::redrive(&cut_off, "cli", world.own(), id).await.unwrap();
+    let retried = dead_letters::redrive(&cut_off, &"cli".into(), world.own(), &id.into()).await.unwrap();
     assert_eq!(retried, Some(RetryOutcome::Enqueued));
     assert_eq!(world.run_sweep().await, 0);
     world.pass(121);
@@ -320,7 +321,10 @@ async fn several_are_sent_again_at_once() {
     let reason = "unknown_event".to_owned();
     let redrive = async |wanted: Filter, most: usize| {
         let deadline = Instant::now() + Duration::from_secs(60);
-        dead_letters::redrive_all(&world.queues, "cli", world.own(), &wanted, None, most, deadline).await.unwrap().0
+        dead_letters::redrive_all(&world.queues, &"cli".into(), world.own(), &wanted, None, most, deadline)
+            .await
+            .unwrap()
+            .0
     };
     let open = || Filter { queue: Some("notify".to_owned()), is_open: true, ..Filter::default() };
     assert_eq!(redrive(Filter { error_code: Some(reason), ..open() }, 10).await, 0);
@@ -365,9 +369,13 @@ async fn deliveries_are_listed_by_state_in_pages() {
     assert_eq!(pages(Some(DeliveryStatus::Expired)).await, Vec::<Value>::new());
     let all: Vec<_> = std::iter::once(sent).chain(failed).collect();
     assert_eq!(pages(None).await, all);
-    let wanted = DeliveryFilter { rule_id: Some("another".to_owned()), status: None };
+    let wanted = DeliveryFilter { rule_id: Some("another".into()), status: None };
     assert!(deliveries::list(&world.tenants, &world.tenant.id, &wanted, None, 2).await.unwrap().0.is_empty());
     assert!(
-        deliveries::list(&world.tenants, "another", &DeliveryFilter::default(), None, 2).await.unwrap().0.is_empty()
+        deliveries::list(&world.tenants, &"another".into(), &DeliveryFilter::default(), None, 2)
+            .await
+            .unwrap()
+            .0
+            .is_empty()
     );
 }

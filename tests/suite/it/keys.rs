@@ -40,7 +40,7 @@ impl World {
 }
 
 fn of_tenant() -> NewKey {
-    NewKey { tenant: "t".to_owned(), ..NewKey::default() }
+    NewKey::new("t".into())
 }
 
 #[tokio::test]
@@ -53,20 +53,20 @@ async fn a_key_and_the_record_of_its_change_are_written_together_or_not_at_all()
     );
     let refused = |_: &ApiKeyRecord| Ok(vec![gone.clone()]);
     assert!(matches!(world.keys.create_with(&of_tenant(), &refused).await, Err(KeyError::Contended)));
-    assert!(world.keys.list("t").await.unwrap().is_empty());
+    assert!(world.keys.list(&"t".into()).await.unwrap().is_empty());
 
     let record = |action: &'static str| {
         let records = &world.records;
-        move |about: &ApiKeyRecord| records.record_of_key("cli", action, about)
+        move |about: &ApiKeyRecord| records.record_of_key(&"cli".into(), action, about)
     };
     let (_, made) = world.keys.create_with(&of_tenant(), &record("key.create")).await.unwrap();
-    assert!(matches!(world.keys.rotate("t", &made.id, hour, &refused).await, Err(KeyError::Contended)));
+    assert!(matches!(world.keys.rotate(&"t".into(), &made.id, hour, &refused).await, Err(KeyError::Contended)));
     let labelled = KeyChange { label: Some("x".to_owned()), ..KeyChange::default() };
-    assert!(matches!(world.keys.change("t", &made.id, &labelled, &refused).await, Err(KeyError::Contended)));
-    assert_eq!(world.keys.list("t").await.unwrap(), std::slice::from_ref(&made), "nothing changed");
+    assert!(matches!(world.keys.change(&"t".into(), &made.id, &labelled, &refused).await, Err(KeyError::Contended)));
+    assert_eq!(world.keys.list(&"t".into()).await.unwrap(), std::slice::from_ref(&made), "nothing changed");
 
-    world.keys.rotate("t", &made.id, hour, &record("key.rotate")).await.unwrap().unwrap();
-    world.keys.change("t", &made.id, &labelled, &record("key.change")).await.unwrap().unwrap();
+    world.keys.rotate(&"t".into(), &made.id, hour, &record("key.rotate")).await.unwrap().unwrap();
+    world.keys.change(&"t".into(), &made.id, &labelled, &record("key.change")).await.unwrap().unwrap();
     assert_eq!(world.recorded().await, ["key.create", "key.rotate", "key.change"]);
 }
 
@@ -78,16 +78,16 @@ async fn a_key_that_replaces_another_has_the_end_that_its_owner_gave() {
     let (_, first) = world.keys.create(&NewKey { expires_at: Some(day), ..of_tenant() }).await.unwrap();
     // Twice the same key: the second time it is in its grace already.
     for grace in [hour, 2 * hour] {
-        let (_, new, end) = world.keys.rotate("t", &first.id, grace, &nothing).await.unwrap().unwrap();
+        let (_, new, end) = world.keys.rotate(&"t".into(), &first.id, grace, &nothing).await.unwrap().unwrap();
         assert_eq!(new.ends_at(), Some(day));
         assert!(end < day - 22 * hour, "a grace is not made longer: {end}");
     }
     let for_ever = KeyChange { expires_at: Some(None), ..KeyChange::default() };
-    let kept = world.keys.change("t", &first.id, &for_ever, &nothing).await.unwrap().unwrap();
-    assert_eq!((kept.ends_at(), world.keys.get("t", &first.id).await.unwrap()), (None, Some(kept.clone())));
+    let kept = world.keys.change(&"t".into(), &first.id, &for_ever, &nothing).await.unwrap().unwrap();
+    assert_eq!((kept.ends_at(), world.keys.get(&"t".into(), &first.id).await.unwrap()), (None, Some(kept.clone())));
     let revoke = KeyChange { revoke: true, ..KeyChange::default() };
-    world.keys.change("t", &first.id, &revoke, &nothing).await.unwrap();
-    let refused = world.keys.rotate("t", &first.id, hour, &nothing).await;
+    world.keys.change(&"t".into(), &first.id, &revoke, &nothing).await.unwrap();
+    let refused = world.keys.rotate(&"t".into(), &first.id, hour, &nothing).await;
     assert!(matches!(refused, Err(KeyError::NotActive("was revoked"))), "{refused:?}");
 }
 
@@ -104,32 +104,32 @@ async fn of_two_changes_of_a_key_at_once_the_later_is_refused() {
     let label = KeyChange { label: Some("x".to_owned()), ..KeyChange::default() };
     let revoke = KeyChange { revoke: true, ..KeyChange::default() };
     let (_, made) = world.keys.create(&of_tenant()).await.unwrap();
-    let id = &*made.id;
+    let id = &made.id;
     // Rows from before there was a lock have none.
-    let row = Key { pk: "KEYS#t".to_owned(), sk: id.to_owned() };
+    let row = Key { pk: "KEYS#t".to_owned(), sk: id.to_string() };
     world.table.update(&row, Changes::new().remove("lock")).await.unwrap();
 
     // What is to be written with a change is asked for between its reading and its writing.
     let rotated = |_: &ApiKeyRecord| {
-        at_once(world.keys.rotate("t", id, day, &nothing)).unwrap().unwrap();
+        at_once(world.keys.rotate(&"t".into(), id, day, &nothing)).unwrap().unwrap();
         Ok(Vec::new())
     };
     let narrowed = |_: &ApiKeyRecord| {
-        at_once(world.keys.change("t", id, &narrow, &nothing)).unwrap().unwrap();
+        at_once(world.keys.change(&"t".into(), id, &narrow, &nothing)).unwrap().unwrap();
         Ok(Vec::new())
     };
     for meanwhile in [&rotated as With<'_>, &narrowed] {
-        let ended = world.keys.rotate("t", id, Duration::ZERO, meanwhile).await;
+        let ended = world.keys.rotate(&"t".into(), id, Duration::ZERO, meanwhile).await;
         assert!(matches!(ended, Err(KeyError::Contended)), "{:?}", ended.map(|_| ()));
-        let labelled = world.keys.change("t", id, &label, meanwhile).await;
+        let labelled = world.keys.change(&"t".into(), id, &label, meanwhile).await;
         assert!(matches!(labelled, Err(KeyError::Contended)), "{labelled:?}");
     }
-    let kept = world.keys.get("t", id).await.unwrap().unwrap();
+    let kept = world.keys.get(&"t".into(), id).await.unwrap().unwrap();
     assert!(kept.ends_at() > Some(made.created_at + day / 2), "it is good for as long as was answered");
-    assert_eq!(world.keys.list("t").await.unwrap().len(), 3, "one for each rotation that was not refused");
-    let (_, new, _) = world.keys.rotate("t", id, day, &nothing).await.unwrap().unwrap();
+    assert_eq!(world.keys.list(&"t".into()).await.unwrap().len(), 3, "one for each rotation that was not refused");
+    let (_, new, _) = world.keys.rotate(&"t".into(), id, day, &nothing).await.unwrap().unwrap();
     assert_eq!(new.scopes, ["events:read"]);
-    let revoked = world.keys.change("t", id, &revoke, &narrowed).await.unwrap().unwrap();
+    let revoked = world.keys.change(&"t".into(), id, &revoke, &narrowed).await.unwrap().unwrap();
     assert!(revoked.revoked_at.is_some(), "whatever else is changed");
 }
 
@@ -150,7 +150,7 @@ async fn a_key_in_use_survives_the_replacement_of_the_pepper() {
         client.aws(&format!("secretsmanager.{action}"), &request).await.unwrap();
     };
     peppers("CreateSecret", "Name", json!({"API_KEY_PEPPER": "old"})).await;
-    let new = NewKey { tenant: "t".to_owned(), ..NewKey::default() };
+    let new = NewKey::new("t".into());
     let (used, about) = keys(&client, &name).await.create(&new).await.unwrap();
     let (unused, _) = keys(&client, &name).await.create(&new).await.unwrap();
     peppers("PutSecretValue", "SecretId", json!({"API_KEY_PEPPER": "new", "API_KEY_PEPPER_BEFORE": "old"})).await;
@@ -160,6 +160,6 @@ async fn a_key_in_use_survives_the_replacement_of_the_pepper() {
     assert!(now.find(used.expose()).await.unwrap().is_some(), "it was moved when it was used");
     assert!(now.find(unused.expose()).await.unwrap().is_none());
     let revoke = KeyChange { revoke: true, ..KeyChange::default() };
-    now.change("t", &about.id, &revoke, &|_| Ok(Vec::new())).await.unwrap().unwrap();
+    now.change(&"t".into(), &about.id, &revoke, &|_| Ok(Vec::new())).await.unwrap().unwrap();
     assert!(now.find(used.expose()).await.unwrap().is_none(), "its owner's row knows where it lies");
 }

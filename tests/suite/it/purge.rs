@@ -33,7 +33,7 @@ async fn a_month_after_its_deletion_nothing_of_a_tenant_is_left() {
     let users = UserDeps::from_env(&world.aws, &env(user_env)).unwrap();
     let password = Secret::new("a long password".to_owned());
     let new = NewUser { email: "ann@acme.test".to_owned(), password: Password::Plain(password), role: Role::Owner };
-    users::create(&users, "cli", tenant, &new).await.unwrap();
+    users::create(&users, &"cli".into(), tenant, &new).await.unwrap();
     let definition = json!({"when": true, "cooldown": {"for": "1h"}, "actions": telegram("hi")});
     world.rule(rule("t", definition)).await;
     // More than are removed at a time.
@@ -46,11 +46,11 @@ async fn a_month_after_its_deletion_nothing_of_a_tenant_is_left() {
     process(&world.rules, &lost.to_string(), &owner()).await.unwrap();
 
     let edit = TenantEdit { status: Some(TenantStatus::Deleted), ..TenantEdit::default() };
-    tenants::change(&world.tenants, "cli", tenant, &edit).await.unwrap().unwrap();
+    tenants::change(&world.tenants, &"cli".into(), tenant, &edit).await.unwrap().unwrap();
     for days in [1, 28] {
         world.pass(days * DAY);
         // Its month does not begin anew.
-        tenants::change(&world.tenants, "cli", tenant, &edit).await.unwrap().unwrap();
+        tenants::change(&world.tenants, &"cli".into(), tenant, &edit).await.unwrap().unwrap();
         world.run_sweep().await;
         assert!(tenants::tenant(&world.tenants, tenant).await.unwrap().is_some(), "it can still be looked at");
     }
@@ -61,6 +61,7 @@ async fn a_month_after_its_deletion_nothing_of_a_tenant_is_left() {
     left.retain(|(pk, _)| !pk.starts_with("S#") && !pk.starts_with("P#"));
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].0.starts_with(&format!("A#{tenant}#")), "the record of it: {left:?}");
-    let slug = tenants::create(&world.tenants, "cli", "acme", "Acme", &TenantEdit::default(), None).await.unwrap();
+    let slug =
+        tenants::create(&world.tenants, &"cli".into(), "acme", "Acme", &TenantEdit::default(), None).await.unwrap();
     assert!(slug.is_some(), "its slug is free");
 }

@@ -170,7 +170,7 @@ async fn the_messages_of_an_event_take_so_much_room_and_no_more() {
     let event = world.event("t", json!({"text": "x".repeat(30_000)})).await;
     world.work().await;
     let events = world.event_deps();
-    let shown = events::event(&events, &world.tenant, &event).await.unwrap().unwrap();
+    let shown = events::event(&events, &world.tenant, &event.as_str().into()).await.unwrap().unwrap();
     let shown: Value = json!(shown);
     assert_eq!(shown["outcomes"][&large]["outcome"], "too_many", "200 messages of 30 kB");
     assert_eq!(shown["outcomes"][&small]["outcome"], "fired");
@@ -194,11 +194,20 @@ async fn what_is_composed_while_a_config_is_in_error_can_be_begun_again() {
     assert_eq!(reasons, ["no_active_config", "telegram_401"]);
     world.bot.recovers("1");
     let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0].id.clone();
-    configs::set_status(&world.configs, "cli", &world.tenant.id, &config, ConfigStatus::Active, None).await.unwrap();
+    configs::set_status(
+        &world.configs,
+        &"cli".into(),
+        &world.tenant.id,
+        &config.as_str().into(),
+        ConfigStatus::Active,
+        None,
+    )
+    .await
+    .unwrap();
     for letter in letters {
         world.pass(5);
         let id = letter.id.as_str();
-        dead_letters::redrive(&world.queues, "cli", Scope::All, id).await.unwrap().unwrap();
+        dead_letters::redrive(&world.queues, &"cli".into(), Scope::All, &id.into()).await.unwrap().unwrap();
         world.work().await;
     }
     assert_eq!(world.bot.got("1"), ["hi", "hi"]);
@@ -207,7 +216,7 @@ async fn what_is_composed_while_a_config_is_in_error_can_be_begun_again() {
 #[tokio::test]
 async fn an_owners_metadata_leaves_the_operators_as_they_are() {
     let world = World::new().await;
-    let edit = async |edit: TenantEdit| tenants::change(&world.tenants, "x", &world.tenant.id, &edit).await;
+    let edit = async |edit: TenantEdit| tenants::change(&world.tenants, &"x".into(), &world.tenant.id, &edit).await;
     let identities = |known: &[&str]| TenantEdit {
         ses_identities: Some(known.iter().map(|one| (*one).to_owned()).collect()),
         ..TenantEdit::default()
@@ -255,7 +264,7 @@ async fn a_tenant_suspended_meanwhile_is_told_nothing() {
     world.rule(rule("*", json!({"when": true, "actions": telegram("x")}))).await;
     world.event("x", json!({})).await;
     let suspended = TenantEdit { status: Some(TenantStatus::Suspended), ..TenantEdit::default() };
-    tenants::change(&world.tenants, "cli", &world.tenant.id, &suspended).await.unwrap().unwrap();
+    tenants::change(&world.tenants, &"cli".into(), &world.tenant.id, &suspended).await.unwrap().unwrap();
     world.work().await;
     assert_eq!(world.bot.got("1").len(), 0);
     world.pass(3_600);
@@ -267,7 +276,7 @@ async fn a_tenant_that_is_deleted_stays_so_whoever_comes_second() {
     let world = World::new().await;
     let set = async |status| {
         let edit = TenantEdit { status: Some(status), ..TenantEdit::default() };
-        tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await
+        tenants::change(&world.tenants, &"cli".into(), &world.tenant.id, &edit).await
     };
     let (activated, deleted) = tokio::join!(set(TenantStatus::Active), set(TenantStatus::Deleted));
     assert!(matches!(activated, Ok(Some(_)) | Err(SignalsError::TenantDeleted)), "{activated:?}");
@@ -288,7 +297,7 @@ async fn what_was_worked_out_for_a_tenant_suspended_since_is_not_sent() {
     let message = take(&world.client, &world.rules_queue).await.remove(0).to_string();
     process(&world.rules, &message, &owner()).await.unwrap();
     let suspended = TenantEdit { status: Some(TenantStatus::Suspended), ..TenantEdit::default() };
-    tenants::change(&world.tenants, "cli", &world.tenant.id, &suspended).await.unwrap().unwrap();
+    tenants::change(&world.tenants, &"cli".into(), &world.tenant.id, &suspended).await.unwrap().unwrap();
     world.work().await;
     let deliveries = world.deliveries(&event).await;
     assert_eq!((deliveries.len(), &deliveries[0]["lastError"]), (1, &json!("tenant_suspended")));

@@ -13,7 +13,7 @@ use switchyard_signals::usage;
 impl World {
     async fn config(&self, channel: Channel, config: Value) {
         let new = NewConfig { channel, ..bot_config(config) };
-        let made = configs::create(&self.configs, "cli", &self.tenant.id, &new).await.unwrap();
+        let made = configs::create(&self.configs, &"cli".into(), &self.tenant.id, &new).await.unwrap();
         assert!(matches!(made, configs::ConfigWrite::Config(..)), "{made:?}");
     }
 
@@ -66,7 +66,7 @@ async fn an_address_that_bounced_is_not_written_to_until_it_is_taken_off_the_lis
     let world = World::new().await;
     let metadata = json!({"sesIdentities": ["acme.test"]}).to_string();
     let edit = TenantEdit { metadata: Some(Some(metadata)), ..TenantEdit::default() };
-    tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await.unwrap().unwrap();
+    tenants::change(&world.tenants, &"cli".into(), &world.tenant.id, &edit).await.unwrap().unwrap();
     world
         .config(Channel::Email, json!({"transport": "ses", "from": "a@acme.test", "ses": {"region": "us-east-1"}}))
         .await;
@@ -93,8 +93,8 @@ async fn an_address_that_bounced_is_not_written_to_until_it_is_taken_off_the_lis
     let listed = receipts::suppressions(&world.receipts, &world.tenant.id).await.unwrap();
     assert_eq!((&*listed[0].address, &*listed[0].reason), ("gone@example.com", "bounced"));
     let id = listed[0].id.as_str();
-    assert!(!receipts::unsuppress(&world.receipts, "cli", "another", id).await.unwrap());
-    assert!(receipts::unsuppress(&world.receipts, "cli", &world.tenant.id, id).await.unwrap());
+    assert!(!receipts::unsuppress(&world.receipts, &"cli".into(), &"another".into(), &id.into()).await.unwrap());
+    assert!(receipts::unsuppress(&world.receipts, &"cli".into(), &world.tenant.id, &id.into()).await.unwrap());
     let third = world.event("t", json!({})).await;
     world.work().await;
     assert_eq!(world.delivery(&third).await["status"], "sent");

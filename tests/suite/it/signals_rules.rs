@@ -11,7 +11,7 @@ use switchyard_signals::events::{self, EventDeps, EventFilter};
 use switchyard_signals::rules::{self, RuleWrite};
 use switchyard_signals::trials::{self, TrialDeps, TrialOutcome};
 use switchyard_signals::{
-    Accepted, DeliveryStatus, NewEvent, RuleStatus, RulesDeps, deliveries, process, send, store_event,
+    Accepted, ConfigId, DeliveryStatus, NewEvent, RuleId, RuleStatus, RulesDeps, deliveries, process, send, store_event,
 };
 use switchyard_tests::client::poll;
 use switchyard_work::dead_letters::{Filter, Scope};
@@ -52,7 +52,7 @@ async fn a_trial_is_one_attempt_and_leaves_no_letter() {
     world.bot.says("1", 500, json!({"ok": false, "error_code": 500, "description": "sorry"}));
     let env = env(vec![("SIGNALS_TABLE", world.table.clone()), ("NOTIFY_QUEUE_URL", world.notify_queue.clone())]);
     let trials = TrialDeps::from_env(&world.aws, &env).unwrap();
-    let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0].id.clone();
+    let config = ConfigId::from(configs::list(&world.configs, &world.tenant.id).await.unwrap()[0].id.clone());
     let failed = deliveries::DeliveryFilter { rule_id: None, status: Some(DeliveryStatus::Failed) };
     let is_over = async || {
         world.work().await;
@@ -74,11 +74,13 @@ async fn a_trial_is_one_attempt_and_leaves_no_letter() {
 async fn v38_the_version_in_force_is_the_one_that_fires() {
     let world = World::with_bot().await;
     let document = |text: &str| rule("*", json!({"when": true, "actions": telegram(text)}));
-    let id = world.rule(document("one")).await;
+    let id = RuleId::from(world.rule(document("one")).await);
     let replaced =
-        rules::replace(&world.tenants, "cli", &world.tenant.id, &id, &document("two").to_string(), Some(1)).await;
+        rules::replace(&world.tenants, &"cli".into(), &world.tenant.id, &id, &document("two").to_string(), Some(1))
+            .await;
     assert!(matches!(replaced.unwrap(), RuleWrite::Rule(..)));
-    let stale = rules::replace(&world.tenants, "cli", &world.tenant.id, &id, &document("x").to_string(), Some(1)).await;
+    let stale =
+        rules::replace(&world.tenants, &"cli".into(), &world.tenant.id, &id, &document("x").to_string(), Some(1)).await;
     assert!(matches!(stale.unwrap(), RuleWrite::Stale));
     let event = world.event("x", json!({})).await;
     world.work().await;
@@ -86,7 +88,7 @@ async fn v38_the_version_in_force_is_the_one_that_fires() {
         (world.bot.got("1"), &world.deliveries(&event).await[0]["ruleVersion"]),
         (vec!["two".into()], &json!(2))
     );
-    rules::activate(&world.tenants, "cli", &world.tenant.id, &id, 1, None).await.unwrap();
+    rules::activate(&world.tenants, &"cli".into(), &world.tenant.id, &id, 1, None).await.unwrap();
     // Processes act on a change within seconds; another one knows it at once.
     let other = World { rules: fresh(&world).await, ..world };
     other.pass(5);
@@ -102,15 +104,15 @@ async fn a_rule_is_paused_until_it_is_resumed_whatever_its_document_says() {
     let (tenants, tenant) = (&world.tenants, &world.tenant.id);
     let mut document = rule("*", json!({"when": true, "actions": telegram("{{payload.n}}")}));
     document["status"] = "paused".into();
-    let id = world.rule(document.clone()).await;
+    let id = RuleId::from(world.rule(document.clone()).await);
     document.as_object_mut().unwrap().remove("status");
-    let replaced = rules::replace(tenants, "cli", tenant, &id, &document.to_string(), None).await.unwrap();
+    let replaced = rules::replace(tenants, &"cli".into(), tenant, &id, &document.to_string(), None).await.unwrap();
     assert!(matches!(&replaced, RuleWrite::Rule(rule, 2, _) if rule.text("status") == Some("paused")), "{replaced:?}");
     document["status"] = "paused".into();
-    rules::replace(tenants, "cli", tenant, &id, &document.to_string(), Some(2)).await.unwrap();
+    rules::replace(tenants, &"cli".into(), tenant, &id, &document.to_string(), Some(2)).await.unwrap();
     world.event("x", json!({"n": 1})).await;
     world.work().await;
-    rules::set_status(tenants, "cli", tenant, &id, RuleStatus::Active, None).await.unwrap();
+    rules::set_status(tenants, &"cli".into(), tenant, &id, RuleStatus::Active, None).await.unwrap();
     let world = World { rules: fresh(&world).await, ..world };
     world.pass(5);
     world.event("x", json!({"n": 2})).await;
@@ -126,7 +128,8 @@ async fn a_replay_is_listed_when_it_was_asked_for_and_weighed_as_of_the_first_re
     let first = world.event("x", json!({"n": 1})).await;
     world.work().await;
     let events = world.event_deps();
-    let copy = events::replay(&events, "cli", &world.tenant, &first, true).await.unwrap().unwrap();
+    let copy =
+        events::replay(&events, &"cli".into(), &world.tenant, &first.as_str().into(), true).await.unwrap().unwrap();
     // A chat is written to once a second.
     world.pass(5);
     world.work().await;
@@ -215,12 +218,12 @@ async fn a_rule_that_says_something_wrong_is_refused_as_a_whole() {
         "eventType": "x",
         "definition": {"conditions": {"greaterThan": {"amount": 1000}}, "actions": [{"type": "notify", "channel": "email"}]},
     });
-    match rules::create(&world.tenants, "cli", &world.tenant.id, &wrong.to_string()).await.unwrap() {
+    match rules::create(&world.tenants, &"cli".into(), &world.tenant.id, &wrong.to_string()).await.unwrap() {
         RuleWrite::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/conditions/greaterThan"),
         other => panic!("{other:?}"),
     }
     let named = rule("*", json!({"when": true, "actions": [{"type": "notify", "channel": "email", "config": "none"}]}));
-    match rules::create(&world.tenants, "cli", &world.tenant.id, &named.to_string()).await.unwrap() {
+    match rules::create(&world.tenants, &"cli".into(), &world.tenant.id, &named.to_string()).await.unwrap() {
         RuleWrite::Invalid(issues) => assert_eq!(issues[0].pointer, "/definition/actions/0/config"),
         other => panic!("{other:?}"),
     }
@@ -236,23 +239,25 @@ async fn patterns_of_one_tenant_take_so_much_memory_and_no_more() {
         rule("t", json!({"when": {"any": groups}, "actions": sent_by("slack", "x")}))
     };
     let write = async |document: &Value| {
-        rules::create(&world.tenants, "cli", &world.tenant.id, &document.to_string()).await.unwrap()
+        rules::create(&world.tenants, &"cli".into(), &world.tenant.id, &document.to_string()).await.unwrap()
     };
     let refused_at = |written: RuleWrite| match written {
         RuleWrite::Invalid(issues) => issues[0].pointer.clone(),
         other => panic!("{other:?}"),
     };
-    let first = world.rule(patterns(28)).await;
+    let first = RuleId::from(world.rule(patterns(28)).await);
     let mut second = patterns(10);
     assert_eq!(refused_at(write(&second).await), "/definition/when/any/0/any/4/value");
     second["status"] = "paused".into();
-    let id = world.rule(second.clone()).await;
-    let resume = || rules::set_status(&world.tenants, "cli", &world.tenant.id, &id, RuleStatus::Active, None);
+    let id = RuleId::from(world.rule(second.clone()).await);
+    let actor = "cli".into();
+    let resume = || rules::set_status(&world.tenants, &actor, &world.tenant.id, &id, RuleStatus::Active, None);
     refused_at(resume().await.unwrap());
     // A rule that is replaced makes room for itself, and one that is paused for others.
-    let again = rules::replace(&world.tenants, "cli", &world.tenant.id, &first, &patterns(29).to_string(), None).await;
+    let again =
+        rules::replace(&world.tenants, &"cli".into(), &world.tenant.id, &first, &patterns(29).to_string(), None).await;
     assert!(matches!(again.unwrap(), RuleWrite::Rule(..)));
-    rules::set_status(&world.tenants, "cli", &world.tenant.id, &first, RuleStatus::Paused, None).await.unwrap();
+    rules::set_status(&world.tenants, &"cli".into(), &world.tenant.id, &first, RuleStatus::Paused, None).await.unwrap();
     assert!(matches!(resume().await.unwrap(), RuleWrite::Rule(..)));
     assert_eq!(refused_at(write(&patterns(33)).await), "/definition/when/any/0/any/32/value", "one rule alone");
 }

@@ -4,7 +4,7 @@ use super::signals_world::{World, rule};
 use serde_json::{Value, json};
 use switchyard_notify::Channel;
 use switchyard_signals::configs::{self, ConfigWrite, NewConfig};
-use switchyard_signals::{ConfigStatus, dead_letters, deliveries};
+use switchyard_signals::{ConfigId, ConfigStatus, dead_letters, deliveries};
 use switchyard_work::dead_letters::{Filter, Scope};
 
 const DAY: u64 = 86_400;
@@ -17,14 +17,14 @@ impl World {
         let channel = Channel::Webhook;
         let name = "hook".to_owned();
         let new = NewConfig { name, channel, config, is_default: true, allow_override: true, status: None };
-        let made = configs::create(&world.configs, "cli", &world.tenant.id, &new).await.unwrap();
+        let made = configs::create(&world.configs, &"cli".into(), &world.tenant.id, &new).await.unwrap();
         let ConfigWrite::Config(made, ..) = made else { panic!("{made:?}") };
         world.rule(rule("t", json!({"when": true, "actions": [{"type": "notify", "channel": "webhook"}]}))).await;
         (world, made.id.clone())
     }
 
     async fn hook(&self, id: &str) -> Value {
-        json!(configs::config(&self.configs, &self.tenant.id, id).await.unwrap().unwrap().0)
+        json!(configs::config(&self.configs, &self.tenant.id, &id.into()).await.unwrap().unwrap().0)
     }
 
     fn hits(&self) -> usize {
@@ -73,14 +73,16 @@ async fn what_is_told_of_an_event_that_is_gone_is_not_sent_again() {
     let (pk, sk) = rows.iter().find(|(pk, _)| pk.starts_with("E#")).unwrap();
     let key = json!({"pk": {"S": pk}, "sk": {"S": sk}});
     world.client.aws("DynamoDB_20120810.DeleteItem", &json!({"TableName": world.table, "Key": key})).await.unwrap();
-    let config = configs::list(&world.configs, &world.tenant.id).await.unwrap()[0].id.clone();
-    configs::set_status(&world.configs, "cli", &world.tenant.id, &config, ConfigStatus::Active, None).await.unwrap();
+    let config = ConfigId::from(configs::list(&world.configs, &world.tenant.id).await.unwrap()[0].id.clone());
+    configs::set_status(&world.configs, &"cli".into(), &world.tenant.id, &config, ConfigStatus::Active, None)
+        .await
+        .unwrap();
     let hits = world.hits();
     let id = letter.delivery_id.as_deref().unwrap();
-    deliveries::retry(&world.queues, "cli", &world.tenant.id, id).await.unwrap().unwrap();
+    deliveries::retry(&world.queues, &"cli".into(), &world.tenant.id, &id.into()).await.unwrap().unwrap();
     world.work().await;
     assert_eq!(world.hits(), hits);
-    let ended = json!(deliveries::delivery(&world.tenants, &world.tenant.id, id).await.unwrap().unwrap());
+    let ended = json!(deliveries::delivery(&world.tenants, &world.tenant.id, &id.into()).await.unwrap().unwrap());
     assert_eq!((&ended["status"], &ended["lastError"]), (&json!("failed"), &json!("event_gone")));
 }
 
@@ -99,14 +101,22 @@ async fn a_webhook_that_only_failed_for_five_days_puts_its_config_in_error() {
     let last = letters.0.iter().find(|letter| letter.error_code == "http_503").unwrap();
     let retry = async || {
         let id = last.delivery_id.as_deref().unwrap();
-        deliveries::retry(&world.queues, "cli", &world.tenant.id, id).await.unwrap().unwrap();
+        deliveries::retry(&world.queues, &"cli".into(), &world.tenant.id, &id.into()).await.unwrap().unwrap();
         world.work().await;
     };
     let hits = world.hits();
     retry().await;
     assert_eq!(world.hits(), hits, "nothing is sent with it");
 
-    let enabled = configs::set_status(&world.configs, "cli", &world.tenant.id, &id, ConfigStatus::Active, None).await;
+    let enabled = configs::set_status(
+        &world.configs,
+        &"cli".into(),
+        &world.tenant.id,
+        &id.as_str().into(),
+        ConfigStatus::Active,
+        None,
+    )
+    .await;
     assert!(matches!(enabled.unwrap(), ConfigWrite::Config(..)));
     retry().await;
     assert_eq!(world.hits(), hits + 1);

@@ -152,8 +152,10 @@ impl World {
         let shared = now.clone();
         let clock = Clock::from_fn(move || *shared.lock().unwrap());
         let tenants = TenantDeps::from_env(&aws, &env).unwrap();
-        let tenant =
-            tenants::create(&tenants, "cli", "acme", "Acme", &TenantEdit::default(), None).await.unwrap().unwrap();
+        let tenant = tenants::create(&tenants, &"cli".into(), "acme", "Acme", &TenantEdit::default(), None)
+            .await
+            .unwrap()
+            .unwrap();
         Self {
             table: name,
             base,
@@ -178,7 +180,7 @@ impl World {
     pub(super) async fn with_bot() -> Self {
         let world = Self::new().await;
         let config = json!({"botToken": "42:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "destination": "1"});
-        let made = configs::create(&world.configs, "cli", &world.tenant.id, &bot_config(config)).await;
+        let made = configs::create(&world.configs, &"cli".into(), &world.tenant.id, &bot_config(config)).await;
         assert!(matches!(made.unwrap(), configs::ConfigWrite::Config(..)));
         world
     }
@@ -202,7 +204,7 @@ impl World {
     }
 
     pub(super) async fn rule(&self, document: Value) -> String {
-        match rules::create(&self.tenants, "cli", &self.tenant.id, &document.to_string()).await.unwrap() {
+        match rules::create(&self.tenants, &"cli".into(), &self.tenant.id, &document.to_string()).await.unwrap() {
             RuleWrite::Rule(rule, ..) => rule.id().to_owned(),
             other => panic!("{other:?}"),
         }
@@ -246,7 +248,7 @@ impl World {
     }
 
     pub(super) async fn deliveries(&self, event: &str) -> Vec<Value> {
-        let rows = deliveries::of_event(&self.tenants, &self.tenant.id, event).await.unwrap();
+        let rows = deliveries::of_event(&self.tenants, &self.tenant.id, &event.into()).await.unwrap();
         rows.iter().map(|row| json!(row)).collect()
     }
 

@@ -127,9 +127,10 @@ async fn each_night_the_sweep_puts_counters_right() {
 async fn all_tenants_are_listed_page_by_page() {
     let world = World::new(TenantEdit::default()).await;
     for number in 0..10 {
-        let made = tenants::create(&world.tenants, "cli", &format!("t{number}"), "T", &TenantEdit::default(), None)
-            .await
-            .unwrap();
+        let made =
+            tenants::create(&world.tenants, &"cli".into(), &format!("t{number}"), "T", &TenantEdit::default(), None)
+                .await
+                .unwrap();
         assert!(made.is_some());
     }
     let (mut slugs, mut cursor) = (Vec::new(), None::<String>);

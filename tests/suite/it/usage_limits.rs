@@ -63,7 +63,8 @@ async fn a_rate_is_held_to_over_all_processes_and_repetitions_pass_it() {
     world.pass(1);
     assert_eq!(flood().await, [4, 15, 1], "the month's limit holds as well");
     for wrong in [0, 1_001] {
-        let refused = tenants::change(&world.tenants, "cli", &world.tenant.id, &rate(Some(wrong))).await.unwrap_err();
+        let refused =
+            tenants::change(&world.tenants, &"cli".into(), &world.tenant.id, &rate(Some(wrong))).await.unwrap_err();
         assert!(matches!(refused, SignalsError::Refused { field: "ratePerSecond", .. }), "{refused}");
     }
     let free = world.change(rate(None)).await;
@@ -120,7 +121,7 @@ async fn a_crossing_that_was_never_sent_is_sent_by_the_sweep_and_run_through_the
         json!([{"type": "notify", "channel": "email", "to": ["a@example.com"], "text": "{{ payload.limit }}"}]);
     let definition = json!({"schema": 2, "when": true, "actions": action});
     let rule = json!({"name": "Limits", "eventType": "signalops.usage.soft_limit_reached", "definition": definition});
-    let made = rules::create(&world.tenants, "cli", &world.tenant.id, &rule.to_string()).await.unwrap();
+    let made = rules::create(&world.tenants, &"cli".into(), &world.tenant.id, &rule.to_string()).await.unwrap();
     assert!(matches!(made, RuleWrite::Rule(..)), "{made:?}");
     world.post(None).await;
     assert_eq!(take(&world.client, &world.queue).await.len(), 2);
@@ -132,7 +133,7 @@ async fn a_crossing_that_was_never_sent_is_sent_by_the_sweep_and_run_through_the
     for message in take(&world.client, &world.queue).await {
         process(&rules, &message.to_string(), &owner()).await.unwrap();
         let event = message["id"].as_str().unwrap();
-        let rows = deliveries::of_event(&world.tenants, &world.tenant.id, event).await.unwrap();
+        let rows = deliveries::of_event(&world.tenants, &world.tenant.id, &event.into()).await.unwrap();
         found.extend(rows.iter().map(|row| json!(row)));
     }
     assert_eq!((found.len(), &found[0]["lastError"]), (1, &json!("no_active_config")));
@@ -237,6 +238,6 @@ async fn a_limit_that_is_changed_at_the_end_of_a_month_holds_in_the_next() {
 async fn a_soft_limit_beyond_the_hard_one_is_refused() {
     let world = World::new(TenantEdit::default()).await;
     let edit = limits(Some(3), Some(2), 1);
-    let refused = tenants::change(&world.tenants, "cli", &world.tenant.id, &edit).await.unwrap_err();
+    let refused = tenants::change(&world.tenants, &"cli".into(), &world.tenant.id, &edit).await.unwrap_err();
     assert!(matches!(refused, SignalsError::Refused { field: "monthlySoftLimit", .. }), "{refused}");
 }

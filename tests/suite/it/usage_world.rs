@@ -60,7 +60,7 @@ impl World {
         let settings = Self::settings(&table_name, &queue);
         let clock = Self::clock_of(&now);
         let tenants = TenantDeps::from_env(&aws, &settings).unwrap().with_clock(clock.clone());
-        let tenant = tenants::create(&tenants, "cli", "acme", "Acme", &edit, None).await.unwrap().unwrap();
+        let tenant = tenants::create(&tenants, &"cli".into(), "acme", "Acme", &edit, None).await.unwrap().unwrap();
         let ingest = IngestDeps::from_env(&aws, &settings).unwrap().with_clock(clock);
         Self { aws, client, table: table_name, queue, now, ingest, tenants, tenant }
     }
@@ -120,7 +120,7 @@ impl World {
     }
 
     pub(super) async fn change(&self, edit: TenantEdit) -> Tenant {
-        tenants::change(&self.tenants, "cli", &self.tenant.id, &edit).await.unwrap().unwrap()
+        tenants::change(&self.tenants, &"cli".into(), &self.tenant.id, &edit).await.unwrap().unwrap()
     }
 
     pub(super) async fn usage(&self) -> Value {
@@ -183,7 +183,7 @@ impl World {
     }
 
     pub(super) async fn reconciled(&self, month: &str) -> Vec<(u64, u64)> {
-        let corrections = reconcile(&self.tenants, &self.tenant, Some(month), "somebody").await.unwrap();
+        let corrections = reconcile(&self.tenants, &self.tenant, Some(month), &"somebody".into()).await.unwrap();
         corrections.iter().map(|correction| (correction.counted, correction.kept)).collect()
     }
 

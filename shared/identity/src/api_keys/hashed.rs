@@ -2,6 +2,7 @@
 
 use super::row::hashed_owner_partition;
 use super::{ApiKeys, KeyError, NewKey, VerifiedKey, pepper};
+use crate::TenantId;
 use crate::api_key::digest;
 use crate::bcrypt_hash;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ struct HashedRow {
     pk: String,
     sk: String,
     hash: String,
-    tenant: String,
+    tenant: TenantId,
     label: String,
     scopes: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

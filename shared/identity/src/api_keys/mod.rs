@@ -15,6 +15,7 @@ mod row;
 pub use row::{ApiKeyRecord, VerifiedKey, owner_partitions, target_of};
 
 use crate::api_key::{ApiKey, digest, is_well_formed};
+use crate::{ApiKeyId, TenantId};
 use row::{Columns, digest_key, owner_key, owner_partition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,10 +73,10 @@ impl From<DynamoError> for KeyError {
 }
 
 /// A key to create or import.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NewKey {
     /// The tenant or organization that it belongs to.
-    pub tenant: String,
+    pub tenant: TenantId,
     /// What it is for.
     pub label: String,
     /// What it may do; the workflow defines what an empty list means.
@@ -84,6 +85,13 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
     /// Whether it begins with `so_live_`, not `so_test_`.
     pub is_live: bool,
+}
+
+impl NewKey {
+    /// A test key of a tenant or organization, without a label, without scopes, that never expires.
+    pub fn new(tenant: TenantId) -> Self {
+        Self { tenant, label: String::new(), scopes: Vec::new(), expires_at: None, is_live: false }
+    }
 }
 
 /// Writes made in one transaction with a created or changed key, given the key as it will be.
@@ -165,10 +173,11 @@ impl ApiKeys {
         prefix: &str,
         with: With<'_>,
     ) -> Result<Option<ApiKeyRecord>, KeyError> {
-        let (digest, id) = (digest(text, &pepper(&*self.pepper().await?)?), self.clock.new_id().to_string());
+        let (digest, id) =
+            (digest(text, &pepper(&*self.pepper().await?)?), ApiKeyId::from(self.clock.new_id().to_string()));
         let record = ApiKeyRecord {
             pk: owner_partition(&new.tenant),
-            sk: id.clone(),
+            sk: id.to_string(),
             digest: digest.clone(),
             id: id.clone(),
             tenant: new.tenant.clone(),
@@ -200,7 +209,7 @@ impl ApiKeys {
             Transact::Done => Some(record),
             // The SDK repeats a call whose answer was lost: the refusal then comes from our own rows.
             Transact::Refused { row: Some(row), .. }
-                if row.get("id") == Some(&AttributeValue::S(record.id.clone())) =>
+                if row.get("id") == Some(&AttributeValue::S(record.id.to_string())) =>
             {
                 Some(record)
             }
@@ -270,7 +279,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// DynamoDB or Secrets Manager could not be reached.
-    pub async fn owner_of(&self, text: &str) -> Result<Option<String>, KeyError> {
+    pub async fn owner_of(&self, text: &str) -> Result<Option<TenantId>, KeyError> {
         let now = self.clock.now();
         Ok(self.find(text).await?.filter(|known| !known.has_expired(now)).map(|known| known.tenant))
     }
@@ -279,7 +288,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// DynamoDB could not be reached.
-    pub async fn list(&self, tenant: &str) -> Result<Vec<ApiKeyRecord>, KeyError> {
+    pub async fn list(&self, tenant: &TenantId) -> Result<Vec<ApiKeyRecord>, KeyError> {
         let rows = self.table.rows(&owner_partition(tenant), "").await?;
         Ok(rows.into_iter().map(|row| self.table.read(row)).collect::<Result<_, _>>()?)
     }
@@ -288,7 +297,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// DynamoDB could not be reached.
-    pub async fn get(&self, tenant: &str, id: &str) -> Result<Option<ApiKeyRecord>, KeyError> {
+    pub async fn get(&self, tenant: &TenantId, id: &ApiKeyId) -> Result<Option<ApiKeyRecord>, KeyError> {
         let row = self.table.get(&owner_key(tenant, id)).await?;
         Ok(row.map(|row| self.table.read(row)).transpose()?)
     }
@@ -299,8 +308,8 @@ impl ApiKeys {
     /// The key was revoked and `change` does not revoke; another request changed it; DynamoDB could not be reached.
     pub async fn change(
         &self,
-        tenant: &str,
-        id: &str,
+        tenant: &TenantId,
+        id: &ApiKeyId,
         change: &KeyChange,
         with: With<'_>,
     ) -> Result<Option<ApiKeyRecord>, KeyError> {
@@ -346,8 +355,8 @@ impl ApiKeys {
     /// The old key is not active, or another request changed it; DynamoDB or Secrets Manager could not be reached.
     pub async fn rotate(
         &self,
-        tenant: &str,
-        id: &str,
+        tenant: &TenantId,
+        id: &ApiKeyId,
         grace: Duration,
         with: With<'_>,
     ) -> Result<Option<(ApiKey, ApiKeyRecord, Timestamp)>, KeyError> {
@@ -360,7 +369,7 @@ impl ApiKeys {
             return Err(KeyError::NotActive("has expired"));
         }
         let new = NewKey {
-            tenant: tenant.to_owned(),
+            tenant: tenant.clone(),
             label: old.label.clone(),
             scopes: old.scopes.clone(),
             expires_at: old.expires_at,

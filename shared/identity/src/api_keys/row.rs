@@ -1,5 +1,6 @@
 //! Rows of API keys: one by digest, which a request is verified with, and one by owner, which the owner lists.
 
+use crate::{ApiKeyId, TenantId};
 use serde::{Deserialize, Serialize};
 use switchyard_core::Timestamp;
 use switchyard_io::dynamo::{AttributeValue, Changes, IntoAttribute as _, Item, Key, Write};
@@ -15,10 +16,10 @@ pub struct ApiKeyRecord {
     pub(super) pk: String,
     pub(super) sk: String,
     pub(super) digest: String,
-    /// UUID.
-    pub id: String,
+    /// The key's id.
+    pub id: ApiKeyId,
     /// The tenant or organization that it belongs to.
-    pub tenant: String,
+    pub tenant: TenantId,
     /// What it is for.
     pub label: String,
     /// The start of the key, up to its kid; may be shown.
@@ -61,10 +62,10 @@ impl ApiKeyRecord {
 pub struct VerifiedKey {
     pub(super) pk: String,
     pub(super) sk: String,
-    /// UUID.
-    pub id: String,
+    /// The key's id.
+    pub id: ApiKeyId,
     /// The tenant or organization that it belongs to.
-    pub tenant: String,
+    pub tenant: TenantId,
     /// What it may do.
     pub scopes: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,7 +120,7 @@ impl Columns {
 
 /// The partitions with a tenant's keys. To remove a tenant's keys, delete the row that [`target_of`] returns for
 /// each of their rows, then the row itself.
-pub fn owner_partitions(tenant: &str) -> [String; 2] {
+pub fn owner_partitions(tenant: &TenantId) -> [String; 2] {
     [owner_partition(tenant), hashed_owner_partition(tenant)]
 }
 
@@ -136,14 +137,14 @@ pub(super) fn digest_key(digest: &str) -> Key {
     Key { pk: format!("K#{digest}"), sk: "K".into() }
 }
 
-pub(super) fn owner_partition(tenant: &str) -> String {
+pub(super) fn owner_partition(tenant: &TenantId) -> String {
     format!("KEYS#{tenant}")
 }
 
-pub(super) fn hashed_owner_partition(tenant: &str) -> String {
+pub(super) fn hashed_owner_partition(tenant: &TenantId) -> String {
     format!("OLDKEYS#{tenant}")
 }
 
-pub(super) fn owner_key(tenant: &str, id: &str) -> Key {
-    Key { pk: owner_partition(tenant), sk: id.to_owned() }
+pub(super) fn owner_key(tenant: &TenantId, id: &ApiKeyId) -> Key {
+    Key { pk: owner_partition(tenant), sk: id.to_string() }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::SignalsError;
 use crate::evaluate::{seen, view};
+use crate::ids::RuleId;
 use crate::ingest::event::EventRow;
 use crate::ingest::occurred::parse_occurred_at;
 use crate::manage::events::{EventDeps, EventFilter, find};
@@ -68,7 +69,7 @@ pub enum Candidate<'a> {
     /// This one, as JSON.
     Document(&'a str),
     /// A stored rule's, of this version or of the one in force.
-    Rule(&'a str, Option<u64>),
+    Rule(&'a RuleId, Option<u64>),
 }
 
 /// Outcome of a dry run.
@@ -161,7 +162,7 @@ pub async fn sample(
     for row in &rows {
         tokio::task::yield_now().await;
         if holds(&rule, tenant, row, &hidden)? {
-            matched.push(row.id.clone());
+            matched.push(row.id.to_string());
         }
     }
     let count = matched.len();
@@ -188,9 +189,9 @@ async fn load(
             let Some(head) = head else { return Ok(Err(Run::Unknown)) };
             let is_paused = Some(head.status == RuleStatus::Paused);
             match version.filter(|version| *version != head.version) {
-                None => (head.document, head.id, head.version, is_paused),
+                None => (head.document, head.id.into(), head.version, is_paused),
                 Some(version) => match deps.store.rule_version(&tenant.id, id, version).await? {
-                    Some(row) => (row.document, head.id, version, is_paused),
+                    Some(row) => (row.document, head.id.into(), version, is_paused),
                     None => return Ok(Err(Run::Unknown)),
                 },
             }

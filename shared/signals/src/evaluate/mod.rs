@@ -9,6 +9,7 @@ use crate::error::SignalsError;
 use crate::evaluate::plan::{Capacity, distinct, plan_deliveries, queue_deliveries};
 use crate::evaluate::ruleset::{ActiveRule, Ruleset, Rulesets};
 use crate::evaluate::state::{DueState, StateKey, Stepped};
+use crate::ids::{EventId, RuleId, TenantId};
 use crate::ingest::event::EventRow;
 use crate::ingest::{EVENT_KIND, EventJob};
 use crate::manage::rules::row::RuleStatus;
@@ -83,7 +84,7 @@ impl RulesDeps {
 /// A digest that is due to be closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DigestJob {
-    pub(crate) rule: String,
+    pub(crate) rule: RuleId,
     pub(crate) group: String,
 }
 
@@ -106,17 +107,17 @@ async fn take(deps: &RulesDeps, message: &str) -> Result<(), SignalsError> {
     let Kind { kind } = serde_json::from_str(message).map_err(malformed)?;
     if kind == DIGEST_KIND {
         let envelope = Envelope::<DigestJob>::parse(message, DIGEST_KIND).map_err(SignalsError::Envelope)?;
-        return close_digest(deps, &envelope.tenant, &envelope.body).await;
+        return close_digest(deps, &TenantId::from(envelope.tenant), &envelope.body).await;
     }
     let envelope = Envelope::<EventJob>::parse(message, EVENT_KIND).map_err(SignalsError::Envelope)?;
-    evaluate(deps, &envelope.tenant, &envelope.body.event_id).await
+    evaluate(deps, &TenantId::from(envelope.tenant), &envelope.body.event_id).await
 }
 
 /// Evaluates an event against all rules of its tenant, and writes what comes of it: outcomes and deliveries in one
 /// transaction with the event. What rules remember is written before, by steps that know the event when it comes again.
-async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), SignalsError> {
+async fn evaluate(deps: &RulesDeps, tenant: &TenantId, event_id: &EventId) -> Result<(), SignalsError> {
     let Some(row) = deps.store.event(tenant, event_id).await? else {
-        return Err(SignalsError::UnknownEvent { id: event_id.to_owned() });
+        return Err(SignalsError::UnknownEvent { id: event_id.to_string() });
     };
     if row.outcomes.is_some() {
         let mut known: Vec<DeliveryRow> = deps.store.deliveries(tenant, event_id).await?;
@@ -124,12 +125,17 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
         return queue_deliveries(&deps.deliveries, &known).await;
     }
     let Some(ruleset) = deps.rulesets.of(&deps.store, tenant).await? else {
-        return Err(SignalsError::UnknownTenant { id: tenant.to_owned() });
+        return Err(SignalsError::UnknownTenant { id: tenant.to_string() });
     };
     if ruleset.tenant.status != TenantStatus::Active {
         let outcomes = json!({"skipped": "tenant_suspended"}).to_string();
         deps.store.finish_event(&row, &outcomes, Vec::new()).await?;
-        tracing::info!(event_id, tenant_id = tenant, reason = "tenant_suspended", "event skipped");
+        tracing::info!(
+            event_id = event_id.as_str(),
+            tenant_id = tenant.as_str(),
+            reason = "tenant_suspended",
+            "event skipped"
+        );
         return Ok(());
     }
     let payload = read_payload(&row)?;
@@ -143,7 +149,11 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
         let outcome = match evaluate_rule(deps, &ruleset, rule, &row, &event, &mut room).await {
             // It will not go away, and concerns this rule alone.
             Err(error) if error.disposition() == Disposition::Permanent => {
-                tracing::error!(event_id, error = error_chain(&error), "a rule could not be evaluated");
+                tracing::error!(
+                    event_id = event_id.as_str(),
+                    error = error_chain(&error),
+                    "a rule could not be evaluated"
+                );
                 Evaluated::stopped("error", false)
             }
             outcome => outcome?,
@@ -156,7 +166,7 @@ async fn evaluate(deps: &RulesDeps, tenant: &str, event_id: &str) -> Result<(), 
             warning_room -= bytes;
             about["warnings"] = json!(warnings);
         }
-        outcomes.insert(rule.id.clone(), about);
+        outcomes.insert(rule.id.to_string(), about);
         let of = Origin { tenant, event_id, rule_id: &rule.id, rule_version: rule.version };
         deliveries.extend(outcome.intents.into_iter().map(|intent| DeliveryRow::new(of, intent, now)));
     }
@@ -178,8 +188,8 @@ async fn finish(
     }
     metric::count("evaluated", u64::from(is_first));
     tracing::info!(
-        event_id = row.id,
-        tenant_id = row.tenant,
+        event_id = row.id.as_str(),
+        tenant_id = row.tenant.as_str(),
         event_type = row.kind,
         found = deliveries.len(),
         "event evaluated"
@@ -242,7 +252,7 @@ async fn evaluate_rule(
     let mut count = 1.0;
     if let Some(threshold) = &definition.threshold {
         let Some(sample) = threshold.sample(event) else { return Ok(Evaluated::stopped("not_counted", true)) };
-        let counted = count_sample(deps, &row.tenant, active, event, &sample).await?;
+        let counted = count_sample(deps, row, active, event, &sample).await?;
         if !counted.fired {
             return Ok(Evaluated::stopped("counted", true));
         }
@@ -268,7 +278,7 @@ async fn evaluate_rule(
         if matches!(outcome, Digested::Opened | Digested::Filled)
             && let Err(error) = send_batches(deps, ruleset, active, &digest.group(event)).await
         {
-            tracing::warn!(event_id = row.id, error = error_chain(&error), "a digest waits for the sweeper");
+            tracing::warn!(event_id = row.id.as_str(), error = error_chain(&error), "a digest waits for the sweeper");
         }
         if outcome != Digested::Lead {
             return Ok(Evaluated::stopped("digested", true));
@@ -276,7 +286,7 @@ async fn evaluate_rule(
     }
     let scope = Scope {
         event,
-        rule_id: &active.id,
+        rule_id: active.id.as_str(),
         rule_name: &active.rule.name,
         rule_version: active.version,
         count,
@@ -292,16 +302,16 @@ async fn evaluate_rule(
 
 async fn count_sample(
     deps: &RulesDeps,
-    tenant: &str,
+    row: &EventRow,
     active: &ActiveRule,
     event: &Event<'_>,
     sample: &Sample,
 ) -> Result<Counted, SignalsError> {
     let Some(threshold) = &active.rule.definition.threshold else { return Ok(Counted { count: 0.0, fired: true }) };
-    let key = StateKey { tenant, rule: &active.id, part: "TH", group: &sample.group };
+    let key = StateKey { tenant: &row.tenant, rule: &active.id, part: "TH", group: &sample.group };
     let (now, keep_for) = (deps.clock.now(), twice(threshold.window_ms()));
     if threshold.needs_claim()
-        && let Some(known) = deps.store.counted(&key, event.id).await?
+        && let Some(known) = deps.store.counted(&key, &row.id).await?
     {
         return Ok(known);
     }
@@ -309,7 +319,7 @@ async fn count_sample(
         let (state, counted) = threshold.step(state.unwrap_or_default(), event.id, sample);
         let mut stepped = Stepped::new(state, counted);
         if threshold.needs_claim() {
-            stepped.with.push(deps.store.counted_item(&key, event.id, &counted, now + keep_for)?);
+            stepped.with.push(deps.store.counted_item(&key, &row.id, &counted, now + keep_for)?);
         }
         Ok(stepped)
     };
@@ -319,7 +329,7 @@ async fn count_sample(
 /// Adds an event to its digest. Windows that it closes become rows of their own, with the state or not at all.
 async fn gather(
     deps: &RulesDeps,
-    tenant: &str,
+    tenant: &TenantId,
     active: &ActiveRule,
     digest: &switchyard_rules::Digest,
     event: &Event<'_>,
@@ -337,9 +347,9 @@ async fn gather(
 }
 
 /// Closes a digest that is due, and plans the notifications of its group.
-async fn close_digest(deps: &RulesDeps, tenant: &str, job: &DigestJob) -> Result<(), SignalsError> {
+async fn close_digest(deps: &RulesDeps, tenant: &TenantId, job: &DigestJob) -> Result<(), SignalsError> {
     let Some(ruleset) = deps.rulesets.of(&deps.store, tenant).await? else {
-        return Err(SignalsError::UnknownTenant { id: tenant.to_owned() });
+        return Err(SignalsError::UnknownTenant { id: tenant.to_string() });
     };
     let is_active = ruleset.tenant.status == TenantStatus::Active;
     let known = ruleset.rule(&job.rule).filter(|_| is_active);
@@ -381,7 +391,7 @@ async fn send_batches(
         let payloads = rows.iter().map(read_payload).collect::<Result<Vec<_>, _>>()?;
         let events: Vec<_> =
             rows.iter().zip(&payloads).map(|(row, payload)| view(row, payload, &ruleset.tenant)).collect();
-        let Some(newest) = events.last() else {
+        let Some((row, newest)) = rows.last().zip(events.last()) else {
             deps.store.remove_batch(&batch_key, Vec::new()).await?;
             continue;
         };
@@ -389,7 +399,7 @@ async fn send_batches(
         let count = batch.entries.len() as f64;
         let scope = Scope {
             event: newest,
-            rule_id: &active.id,
+            rule_id: active.id.as_str(),
             rule_name: &active.rule.name,
             rule_version: active.version,
             count,
@@ -401,7 +411,7 @@ async fn send_batches(
             deps.store.remove_batch(&batch_key, Vec::new()).await?;
             continue;
         };
-        let of = Origin { tenant, event_id: newest.id, rule_id: &active.id, rule_version: active.version };
+        let of = Origin { tenant, event_id: &row.id, rule_id: &active.id, rule_version: active.version };
         let now = deps.clock.now();
         // The newest event may have had a notification of its own; the digest is another delivery.
         let digest_of = |intent: Intent| Intent { action: format!("digest.{}", intent.action), ..intent };
@@ -418,10 +428,11 @@ async fn send_batches(
 }
 
 /// The events of a batch that are still kept, oldest first, as many as a digest shows.
-async fn events_of(deps: &RulesDeps, tenant: &str, batch: &Batch) -> Result<Vec<EventRow>, SignalsError> {
+async fn events_of(deps: &RulesDeps, tenant: &TenantId, batch: &Batch) -> Result<Vec<EventRow>, SignalsError> {
     let (mut found, mut bytes) = (Vec::new(), 0);
     for entries in batch.entries.chunks(LOAD_BATCH) {
-        let loads = entries.iter().map(|entry| deps.store.event(tenant, &entry.event_id));
+        let loads =
+            entries.iter().map(async |entry| deps.store.event(tenant, &EventId::from(entry.event_id.as_str())).await);
         for row in try_join_all(loads).await?.into_iter().flatten() {
             bytes += row.payload.len();
             found.push(row);
@@ -440,7 +451,7 @@ fn read_payload(row: &EventRow) -> Result<Value, SignalsError> {
 /// An event as rules see it.
 pub(crate) fn view<'a>(row: &'a EventRow, payload: &'a Value, tenant: &'a Tenant) -> Event<'a> {
     Event {
-        id: &row.id,
+        id: row.id.as_str(),
         kind: &row.kind,
         payload,
         source: row.source.as_deref(),
@@ -465,6 +476,6 @@ fn twice(ms: i64) -> Duration {
 /// The message that asks for a due digest.
 pub(crate) fn digest_message(due: &DueState) -> Result<String, SignalsError> {
     let job = DigestJob { rule: due.rule.clone(), group: due.group.clone() };
-    let envelope = Envelope::new(DIGEST_KIND, due.rule.clone(), due.tenant.clone(), None, job);
+    let envelope = Envelope::new(DIGEST_KIND, due.rule.to_string(), due.tenant.to_string(), None, job);
     envelope.to_json().map_err(SignalsError::Json)
 }

@@ -2,6 +2,7 @@
 
 use crate::error::SignalsError;
 use crate::evaluate::ruleset::Ruleset;
+use crate::ids::{DeliveryId, EventId};
 use crate::notify::delivery::row::{Content, DeliveryRow, Intent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,8 +19,8 @@ pub(crate) const DELIVERY_KIND: &str = "signals.delivery";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeliveryJob {
-    pub(crate) event_id: String,
-    pub(crate) delivery_id: String,
+    pub(crate) event_id: EventId,
+    pub(crate) delivery_id: DeliveryId,
     /// Attempts made when this was sent; a message that is out of date does nothing.
     pub(crate) attempts: u32,
 }
@@ -196,7 +197,7 @@ pub(crate) async fn queue_deliveries(queue: &Queue, deliveries: &[DeliveryRow]) 
 }
 
 pub(crate) fn message(row: &DeliveryRow, attempts: u32) -> Result<String, SignalsError> {
-    let job = DeliveryJob { event_id: row.event_id.clone(), delivery_id: row.id.clone(), attempts };
+    let job = DeliveryJob { event_id: row.event_id(), delivery_id: row.delivery_id(), attempts };
     let envelope = Envelope::new(DELIVERY_KIND, row.id.clone(), row.tenant.clone(), None, job);
     envelope.to_json().map_err(SignalsError::Json)
 }

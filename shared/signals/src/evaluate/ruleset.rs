@@ -1,6 +1,7 @@
 //! A tenant with its rules, ready to evaluate, as they were at most a few seconds ago.
 
 use crate::error::SignalsError;
+use crate::ids::{RuleId, TenantId};
 use crate::manage::configs::row::{ConfigRow, ConfigStatus};
 use crate::manage::rules::row::RuleStatus;
 use crate::manage::tenants::row::Tenant;
@@ -28,7 +29,7 @@ const BYTES_EACH: usize = 8;
 /// A rule in force.
 #[derive(Debug)]
 pub(crate) struct ActiveRule {
-    pub(crate) id: String,
+    pub(crate) id: RuleId,
     pub(crate) version: u64,
     pub(crate) rule: Rule,
 }
@@ -47,8 +48,8 @@ pub(crate) struct Ruleset {
 
 impl Ruleset {
     /// The rule of this id, if it is in force.
-    pub(crate) fn rule(&self, id: &str) -> Option<&ActiveRule> {
-        self.rules.iter().find(|rule| rule.id == id)
+    pub(crate) fn rule(&self, id: &RuleId) -> Option<&ActiveRule> {
+        self.rules.iter().find(|rule| rule.id == *id)
     }
 
     /// The config that an action goes out with: the one it names, else the channel's newest default, else the oldest active
@@ -59,7 +60,7 @@ impl Ruleset {
             let mut known =
                 self.configs.iter().filter(move |config| config.channel == channel && config.status == status);
             match named {
-                Some(id) => known.find(|config| config.id == id),
+                Some(id) => known.find(|config| config.id.as_str() == id),
                 // Ids sort by age.
                 None => {
                     let default = known.clone().filter(|config| config.is_default).max_by_key(|config| &config.id);
@@ -87,15 +88,15 @@ type Known = (Instant, Arc<Ruleset>);
 
 /// The rulesets that were used last, as many as fit.
 struct Cache {
-    known: LruCache<String, Known>,
+    known: LruCache<TenantId, Known>,
     bytes: usize,
 }
 
 impl Cache {
-    fn keep(&mut self, tenant: &str, at: Instant, ruleset: Arc<Ruleset>) {
+    fn keep(&mut self, tenant: &TenantId, at: Instant, ruleset: Arc<Ruleset>) {
         self.bytes += ruleset.bytes;
         // What had the tenant's place, or the last one.
-        if let Some((_, (_, gone))) = self.known.push(tenant.to_owned(), (at, ruleset)) {
+        if let Some((_, (_, gone))) = self.known.push(tenant.clone(), (at, ruleset)) {
             self.bytes -= gone.bytes;
         }
         // The one in use stays, however large.
@@ -116,7 +117,11 @@ impl Rulesets {
     }
 
     /// `None` when the tenant does not exist.
-    pub(crate) async fn of(&self, store: &SignalsTable, tenant: &str) -> Result<Option<Arc<Ruleset>>, SignalsError> {
+    pub(crate) async fn of(
+        &self,
+        store: &SignalsTable,
+        tenant: &TenantId,
+    ) -> Result<Option<Arc<Ruleset>>, SignalsError> {
         if let Some(ruleset) = fresh(self.known(tenant).as_ref()) {
             return Ok(Some(ruleset));
         }
@@ -136,7 +141,7 @@ impl Rulesets {
         Ok(Some(ruleset))
     }
 
-    fn known(&self, tenant: &str) -> Option<Known> {
+    fn known(&self, tenant: &TenantId) -> Option<Known> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).known.get(tenant).cloned()
     }
 }
@@ -146,8 +151,8 @@ fn fresh(known: Option<&Known>) -> Option<Arc<Ruleset>> {
     known.filter(|(at, _)| at.elapsed() < CACHE_TTL).map(|(_, ruleset)| ruleset.clone())
 }
 
-fn turn_of(tenant: &str) -> usize {
-    tenant.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte))) % TURNS
+fn turn_of(tenant: &TenantId) -> usize {
+    tenant.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte))) % TURNS
 }
 
 async fn load(store: &SignalsTable, tenant: Tenant, rev: i64) -> Result<Ruleset, SignalsError> {
@@ -162,7 +167,11 @@ async fn load(store: &SignalsTable, tenant: Tenant, rev: i64) -> Result<Ruleset,
                 rules.push(ActiveRule { id: row.id, version: row.version, rule });
             }
             // It was checked when it was written; a later release may know better.
-            Err(_) => tracing::error!(reason = "rule_invalid", tenant_id = tenant.id, "a rule in force does not read"),
+            Err(_) => tracing::error!(
+                reason = "rule_invalid",
+                tenant_id = tenant.id.as_str(),
+                "a rule in force does not read"
+            ),
         }
     }
     rules.sort_by(|one, other| other.rule.priority.cmp(&one.rule.priority).then_with(|| one.id.cmp(&other.id)));
@@ -177,12 +186,12 @@ mod tests {
     #[test]
     fn rulesets_are_remembered_as_far_as_memory_goes() {
         let ruleset = |bytes| {
-            let tenant = Tenant::new("t", "acme", "Acme", Timestamp::UNIX_EPOCH);
+            let tenant = Tenant::new(&"t".into(), "acme", "Acme", Timestamp::UNIX_EPOCH);
             Arc::new(Ruleset { rev: 1, tenant, rules: Vec::new(), configs: Vec::new(), bytes })
         };
         let mut cache = Cache { known: LruCache::new(NonZeroUsize::new(3).unwrap()), bytes: 0 };
         let mut kept = |tenant: &str, bytes: usize| {
-            cache.keep(tenant, Instant::now(), ruleset(bytes));
+            cache.keep(&tenant.into(), Instant::now(), ruleset(bytes));
             assert_eq!(cache.bytes, cache.known.iter().map(|(_, (_, ruleset))| ruleset.bytes).sum::<usize>());
             cache.known.iter().map(|(tenant, _)| tenant.as_str()).collect::<String>()
         };

@@ -1,6 +1,7 @@
 //! Rows with the state of a rule for each group: threshold, cooldown, digest.
 
 use crate::error::SignalsError;
+use crate::ids::{EventId, RuleId, TenantId};
 use crate::table::{SignalsTable, WORKFLOW};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -27,8 +28,8 @@ struct StateRow {
     /// JSON.
     state: String,
     /// Of the rule, so that who finds it due knows what it is.
-    tenant: String,
-    rule: String,
+    tenant: TenantId,
+    rule: RuleId,
     group: String,
     expires_at: i64,
     #[serde(flatten)]
@@ -38,8 +39,8 @@ struct StateRow {
 /// Which state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateKey<'a> {
-    pub(crate) tenant: &'a str,
-    pub(crate) rule: &'a str,
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) rule: &'a RuleId,
     /// `TH`, `CD` or `DG`.
     pub(crate) part: &'a str,
     /// The group, as stable text.
@@ -83,8 +84,8 @@ struct CountedRow {
 struct BatchRow {
     pk: String,
     sk: String,
-    tenant: String,
-    rule: String,
+    tenant: TenantId,
+    rule: RuleId,
     group: String,
     opened_ms: i64,
     /// JSON.
@@ -93,22 +94,23 @@ struct BatchRow {
     due: Option<Due>,
 }
 
-fn counted_key(key: &StateKey<'_>, event_id: &str) -> Key {
+fn counted_key(key: &StateKey<'_>, event_id: &EventId) -> Key {
     Key { sk: format!("TC#{event_id}"), ..key.key() }
 }
 
 /// A digest that is due: its open window, or one that closed.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct DueState {
-    pub(crate) tenant: String,
-    pub(crate) rule: String,
+    pub(crate) tenant: TenantId,
+    pub(crate) rule: RuleId,
     pub(crate) group: String,
 }
 
 impl SignalsTable {
     /// What of a digest may be due: the window that is open, and those that closed.
     pub(crate) async fn due_of_digest(&self, tenant: &str, rule: &str, group: &str) -> Result<Vec<Key>, SignalsError> {
-        let open = StateKey { tenant, rule, part: "DG", group }.key();
+        let (tenant, rule) = (TenantId::from(tenant), RuleId::from(rule));
+        let open = StateKey { tenant: &tenant, rule: &rule, part: "DG", group }.key();
         let closed = self.table.rows(&open.pk, "DB#").await?;
         let mut keys = closed.into_iter().map(|item| self.table.read(item)).collect::<Result<Vec<Key>, _>>()?;
         keys.push(open);
@@ -142,8 +144,8 @@ impl SignalsTable {
             let next = StateRow {
                 lock: row.as_ref().map_or(0, |row| row.lock) + 1,
                 state: serde_json::to_string(&stepped.state).map_err(SignalsError::Json)?,
-                tenant: key.tenant.to_owned(),
-                rule: key.rule.to_owned(),
+                tenant: key.tenant.clone(),
+                rule: key.rule.clone(),
                 group: key.group.to_owned(),
                 expires_at: (now + keep_for).as_second(),
                 due: stepped.due_at.map(|at| Due::at(WORKFLOW, &hex_sha256(&[&pk, &sk]), at)),
@@ -164,7 +166,11 @@ impl SignalsTable {
     }
 
     /// What a threshold that forgets events made of this one before.
-    pub(crate) async fn counted(&self, key: &StateKey<'_>, event_id: &str) -> Result<Option<Counted>, SignalsError> {
+    pub(crate) async fn counted(
+        &self,
+        key: &StateKey<'_>,
+        event_id: &EventId,
+    ) -> Result<Option<Counted>, SignalsError> {
         let row: Option<CountedRow> = self.get(&counted_key(key, event_id)).await?;
         Ok(row.map(|row| row.counted))
     }
@@ -173,7 +179,7 @@ impl SignalsTable {
     pub(crate) fn counted_item(
         &self,
         key: &StateKey<'_>,
-        event_id: &str,
+        event_id: &EventId,
         counted: &Counted,
         until: Timestamp,
     ) -> Result<Item, SignalsError> {
@@ -188,8 +194,8 @@ impl SignalsTable {
         let row = BatchRow {
             pk,
             sk: format!("DB#{:015}#{}", batch.opened_ms, batch.entries.first().map_or("", |entry| &entry.event_id)),
-            tenant: key.tenant.to_owned(),
-            rule: key.rule.to_owned(),
+            tenant: key.tenant.clone(),
+            rule: key.rule.clone(),
             group: key.group.to_owned(),
             opened_ms: batch.opened_ms,
             entries: serde_json::to_string(&batch.entries).map_err(SignalsError::Json)?,
@@ -217,7 +223,12 @@ impl SignalsTable {
     }
 
     /// Deletes the state of a rule that is no longer active.
-    pub(crate) async fn forget_digest(&self, tenant: &str, rule: &str, group: &str) -> Result<(), SignalsError> {
+    pub(crate) async fn forget_digest(
+        &self,
+        tenant: &TenantId,
+        rule: &RuleId,
+        group: &str,
+    ) -> Result<(), SignalsError> {
         let key = StateKey { tenant, rule, part: "DG", group };
         for (batch, _) in self.batches(&key).await? {
             self.table.delete(&batch).await?;

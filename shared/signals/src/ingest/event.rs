@@ -1,6 +1,7 @@
 //! The row of an event, and of its idempotency key.
 
 use crate::error::SignalsError;
+use crate::ids::{EventId, TenantId};
 use crate::ingest::new_event::{NewEvent, RESERVED};
 use crate::period::{Hour, days, digits};
 use crate::table::{SignalsTable, WORKFLOW};
@@ -21,8 +22,8 @@ const SHARDS: u32 = 4;
 pub(crate) struct EventRow {
     pk: String,
     sk: String,
-    pub(crate) id: String,
-    pub(crate) tenant: String,
+    pub(crate) id: EventId,
+    pub(crate) tenant: TenantId,
     pub(crate) kind: String,
     /// JSON, byte for byte as it came.
     pub(crate) payload: String,
@@ -47,7 +48,7 @@ pub(crate) struct EventRow {
 /// What a copy is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Replay {
-    pub(crate) of: String,
+    pub(crate) of: EventId,
     /// Whether anything is sent and remembered.
     pub(crate) notify: bool,
 }
@@ -55,7 +56,7 @@ pub(crate) struct Replay {
 /// Which events of a day.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventsAt<'a> {
-    pub(crate) tenant: &'a str,
+    pub(crate) tenant: &'a TenantId,
     /// `20261125`.
     pub(crate) day: &'a str,
     /// Older than the one of this id.
@@ -65,20 +66,20 @@ pub(crate) struct EventsAt<'a> {
 
 impl EventRow {
     pub(crate) fn new(
-        tenant: &str,
-        id: String,
+        tenant: &TenantId,
+        id: EventId,
         new: &NewEvent,
         idempotency_key: Option<&str>,
         kept_days: i64,
         now: Timestamp,
     ) -> Self {
         let Key { pk, sk } = event_key(tenant, &id);
-        let due = Due::at(WORKFLOW, &hex_sha256(&[&id]), (now + outbox::GRACE).as_millisecond());
+        let due = Due::at(WORKFLOW, &hex_sha256(&[id.as_str()]), (now + outbox::GRACE).as_millisecond());
         Self {
             pk,
             sk,
             id,
-            tenant: tenant.to_owned(),
+            tenant: tenant.clone(),
             kind: new.kind.clone(),
             payload: new.payload.clone(),
             source: new.source.clone(),
@@ -93,24 +94,24 @@ impl EventRow {
     }
 
     /// A copy under an id of its own, to be evaluated as of when what it is a copy of was received.
-    pub(crate) fn replayed(&self, id: &str, notify: bool, kept_days: i64, now: Timestamp) -> Self {
+    pub(crate) fn replayed(&self, id: &EventId, notify: bool, kept_days: i64, now: Timestamp) -> Self {
         let Key { pk, sk } = event_key(&self.tenant, id);
         Self {
             pk,
             sk,
-            id: id.to_owned(),
+            id: id.clone(),
             idempotency_key: None,
             expires_at: now.as_second() + kept_days * 86_400,
             outcomes: None,
             replay: Some(Replay { of: self.id.clone(), notify }),
-            due: Some(Due::at(WORKFLOW, &hex_sha256(&[id]), (now + outbox::GRACE).as_millisecond())),
+            due: Some(Due::at(WORKFLOW, &hex_sha256(&[id.as_str()]), (now + outbox::GRACE).as_millisecond())),
             ..self.clone()
         }
     }
 
     /// The time that lists have it at: when it came, and of a copy when that was asked for.
     pub(crate) fn listed_at(&self) -> Timestamp {
-        self.replay.as_ref().and_then(|_| made_at(&self.id)).unwrap_or(self.received_at)
+        self.replay.as_ref().and_then(|_| made_at(self.id.as_str())).unwrap_or(self.received_at)
     }
 }
 
@@ -118,7 +119,7 @@ impl EventRow {
 pub(crate) struct IdempotencyRow {
     pk: String,
     sk: String,
-    pub(crate) event_id: String,
+    pub(crate) event_id: EventId,
     pub(crate) fingerprint: String,
     expires_at: i64,
 }
@@ -144,7 +145,7 @@ struct Kept {
     replay: Option<Replay>,
 }
 
-fn partition(tenant: &str, day: &str, shard: u32) -> String {
+fn partition(tenant: &TenantId, day: &str, shard: u32) -> String {
     format!("E#{tenant}#{day}#{shard}")
 }
 
@@ -156,7 +157,7 @@ pub(crate) fn days_of_events(from: Timestamp, to: Timestamp) -> Vec<String> {
 }
 
 /// The partitions of a tenant's events of one day.
-pub(crate) fn day_partitions(tenant: &str, day: &str) -> Vec<String> {
+pub(crate) fn day_partitions(tenant: &TenantId, day: &str) -> Vec<String> {
     (0..SHARDS).map(|shard| partition(tenant, day, shard)).collect()
 }
 
@@ -170,12 +171,12 @@ fn ids_of(from: Timestamp, to: Timestamp) -> (String, String) {
 }
 
 /// Where an event lies: by the day that its id tells.
-pub(crate) fn event_key(tenant: &str, id: &str) -> Key {
-    let day = digits(made_at(id).unwrap_or_default(), 8);
-    Key { pk: partition(tenant, &day, shard_of(&hex_sha256(&[id]), SHARDS)), sk: id.to_owned() }
+pub(crate) fn event_key(tenant: &TenantId, id: &EventId) -> Key {
+    let day = digits(made_at(id.as_str()).unwrap_or_default(), 8);
+    Key { pk: partition(tenant, &day, shard_of(&hex_sha256(&[id.as_str()]), SHARDS)), sk: id.to_string() }
 }
 
-fn idempotency_key(tenant: &str, key: &str) -> Key {
+fn idempotency_key(tenant: &TenantId, key: &str) -> Key {
     Key { pk: format!("I#{tenant}#{}", hex_sha256(&[key])), sk: "-".into() }
 }
 
@@ -183,7 +184,7 @@ impl SignalsTable {
     /// What an idempotency key stands for, unless its time is over.
     pub(crate) async fn idempotency(
         &self,
-        tenant: &str,
+        tenant: &TenantId,
         key: &str,
         now: Timestamp,
     ) -> Result<Option<IdempotencyRow>, SignalsError> {
@@ -224,7 +225,7 @@ impl SignalsTable {
         })
     }
 
-    pub(crate) async fn event(&self, tenant: &str, id: &str) -> Result<Option<EventRow>, SignalsError> {
+    pub(crate) async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<EventRow>, SignalsError> {
         self.get(&event_key(tenant, id)).await
     }
 
@@ -232,7 +233,7 @@ impl SignalsTable {
     /// lies before the end of any of them is left for the next look.
     pub(crate) async fn events_of_day(&self, at: EventsAt<'_>) -> Result<(Vec<EventRow>, bool), SignalsError> {
         let mut rows: Vec<EventRow> = Vec::new();
-        let mut read_down_to: Option<String> = None;
+        let mut read_down_to: Option<EventId> = None;
         for shard in 0..SHARDS {
             let page = Page {
                 index: Index::Table,
@@ -268,7 +269,7 @@ impl SignalsTable {
     /// The events that are kept and were counted, by the hour they were received in, from one time to before another.
     pub(crate) async fn kept_by_hour(
         &self,
-        tenant: &str,
+        tenant: &TenantId,
         from: Timestamp,
         to: Timestamp,
     ) -> Result<BTreeMap<Hour, u64>, SignalsError> {
@@ -330,7 +331,7 @@ mod tests {
 
     #[test]
     fn an_event_lies_on_the_day_of_its_id() {
-        let key = event_key("t", "019b2a3c-7c00-7a11-8b22-0c0ffee00001");
+        let key = event_key(&"t".into(), &"019b2a3c-7c00-7a11-8b22-0c0ffee00001".into());
         assert!(key.pk.starts_with("E#t#2025121"), "{}", key.pk);
         assert_eq!(key.pk.split('#').count(), 4);
     }
@@ -340,13 +341,13 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let new = NewEvent::parse(r#"{"type":"t","payload":{}}"#).unwrap();
         let first = at("2025-11-01T00:00:00Z");
-        let event = EventRow::new("t", "019a3c2f-0000-7a11-8b22-0c0ffee00001".to_owned(), &new, None, 30, first);
-        let id = "019b2a3c-7c00-7a11-8b22-0c0ffee00001";
+        let event = EventRow::new(&"t".into(), "019a3c2f-0000-7a11-8b22-0c0ffee00001".into(), &new, None, 30, first);
+        let id = EventId::from("019b2a3c-7c00-7a11-8b22-0c0ffee00001");
         let now = Timestamp::from_millisecond(0x019b_2a3c_7c00).unwrap();
-        let copy = event.replayed(id, true, 180, now);
+        let copy = event.replayed(&id, true, 180, now);
         assert_eq!((copy.received_at, copy.listed_at(), event.listed_at()), (first, now, first));
         assert_eq!(copy.expires_at, now.as_second() + 180 * 86_400);
-        assert_eq!(copy.pk, event_key("t", id).pk);
+        assert_eq!(copy.pk, event_key(&"t".into(), &id).pk);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) mod quota;
 pub(crate) mod reservations;
 
 use crate::error::SignalsError;
+use crate::ids::{EventId, TenantId};
 use crate::ingest::event::{EventRow, EventWrite, IdempotencyRow};
 use crate::ingest::new_event::NewEvent;
 use crate::ingest::producer::{Identified, Producers};
@@ -50,7 +51,7 @@ pub struct IngestDeps {
     pub(crate) clock: Clock,
     producers: Producers,
     key_kept_for: Duration,
-    known: Arc<Mutex<HashMap<(String, Month), MonthKnown>>>,
+    known: Arc<Mutex<HashMap<(TenantId, Month), MonthKnown>>>,
 }
 
 /// What this process knows of a tenant's month.
@@ -106,11 +107,11 @@ impl IngestDeps {
         self.producers.identify(&self.store, key).await
     }
 
-    pub(crate) fn known<T>(&self, tenant: &str, month: &Month, work: impl FnOnce(&mut MonthKnown) -> T) -> T {
+    pub(crate) fn known<T>(&self, tenant: &TenantId, month: &Month, work: impl FnOnce(&mut MonthKnown) -> T) -> T {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // A month that is over is asked about no more.
         known.retain(|(_, kept), _| kept >= month);
-        work(known.entry((tenant.to_owned(), month.clone())).or_default())
+        work(known.entry((tenant.clone(), month.clone())).or_default())
     }
 }
 
@@ -118,7 +119,7 @@ impl IngestDeps {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventJob {
-    pub(crate) event_id: String,
+    pub(crate) event_id: EventId,
 }
 
 /// Outcome of an event.
@@ -152,8 +153,8 @@ pub enum Accepted {
 /// A stored event whose message is not sent yet. If it is dropped, the sweep sends it.
 #[must_use]
 pub struct Unsent {
-    tenant: String,
-    event_id: String,
+    tenant: TenantId,
+    event_id: EventId,
     trace: Option<String>,
 }
 
@@ -235,7 +236,7 @@ pub async fn store_event(
     {
         return unkept(replayed(deps, tenant, known, new).await);
     }
-    let id = deps.clock.new_id().to_string();
+    let id = EventId::from(deps.clock.new_id().to_string());
     let admitted = match place {
         Some((_, counted)) => Ok(counted),
         None => admit(deps, tenant, &id, now).await?,
@@ -284,25 +285,29 @@ pub async fn store_event(
             tenant.monthly_soft_limit.is_some_and(|soft| total > soft)
         }
         Err(error) => {
-            tracing::warn!(event_id = event.id, error = error_chain(&error), "the soft limit could not be checked");
+            tracing::warn!(
+                event_id = event.id.as_str(),
+                error = error_chain(&error),
+                "the soft limit could not be checked"
+            );
             false
         }
     };
-    Ok((Accepted::New { id, is_beyond_soft_limit }, Some(Unsent::new(&event, trace))))
+    Ok((Accepted::New { id: id.into(), is_beyond_soft_limit }, Some(Unsent::new(&event, trace))))
 }
 
 async fn replayed(deps: &IngestDeps, tenant: &Tenant, known: IdempotencyRow, new: &NewEvent) -> Accepted {
     metric::count("duplicate", 1);
     let is_same = known.fingerprint == new.fingerprint;
     count(deps, tenant, if is_same { "duplicates" } else { REJECTED }, 1).await;
-    if is_same { Accepted::Replayed { id: known.event_id } } else { Accepted::Mismatch }
+    if is_same { Accepted::Replayed { id: known.event_id.into() } } else { Accepted::Mismatch }
 }
 
 /// Counts refused events. A failure to count them does not change the response.
 async fn count(deps: &IngestDeps, tenant: &Tenant, what: &str, amount: u64) {
     let amount = i64::try_from(amount).unwrap_or(i64::MAX);
     if let Err(error) = deps.store.count_apart(&tenant.id, deps.clock.now(), &[(what, amount)]).await {
-        tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "refused events were not counted");
+        tracing::warn!(tenant_id = tenant.id.as_str(), error = error_chain(&error), "refused events were not counted");
     }
 }
 
@@ -318,7 +323,7 @@ pub(crate) async fn count_refused(deps: &IngestDeps, tenant: &Tenant, month: &Mo
 async fn admit(
     deps: &IngestDeps,
     tenant: &Tenant,
-    event_id: &str,
+    event_id: &EventId,
     at: Timestamp,
 ) -> Result<Result<Counted, Accepted>, SignalsError> {
     if let Some(rate) = tenant.rate_per_second
@@ -357,7 +362,7 @@ async fn is_within_rate(deps: &IngestDeps, tenant: &Tenant, rate: u32, at: Times
 async fn reserve(
     deps: &IngestDeps,
     tenant: &Tenant,
-    event_id: &str,
+    event_id: &EventId,
     at: Timestamp,
 ) -> Result<Option<Counted>, SignalsError> {
     let month = Month::of(at);
@@ -404,9 +409,13 @@ async fn total(deps: &IngestDeps, tenant: &Tenant, now: Timestamp, count: u64) -
 }
 
 /// The message that brings an event's ids to the rules.
-pub(crate) fn event_message(tenant: &str, event_id: &str, trace: Option<String>) -> Result<String, SignalsError> {
-    let job = EventJob { event_id: event_id.to_owned() };
-    let envelope = Envelope::new(EVENT_KIND, event_id.to_owned(), tenant.to_owned(), trace, job);
+pub(crate) fn event_message(
+    tenant: &TenantId,
+    event_id: &EventId,
+    trace: Option<String>,
+) -> Result<String, SignalsError> {
+    let job = EventJob { event_id: event_id.clone() };
+    let envelope = Envelope::new(EVENT_KIND, event_id.to_string(), tenant.to_string(), trace, job);
     envelope.to_json().map_err(SignalsError::Json)
 }
 

@@ -1,6 +1,7 @@
 //! Who sends events: an API key and its tenant, as they were at most a minute ago.
 
 use crate::error::SignalsError;
+use crate::ids::TenantId;
 use crate::manage::tenants::row::Tenant;
 use crate::manage::tenants::row::TenantStatus;
 use crate::table::SignalsTable;
@@ -99,13 +100,13 @@ impl Producers {
 
     async fn look_up(&self, store: &SignalsTable, key: &str) -> Result<Option<Producer>, SignalsError> {
         let Some(key) = self.keys.find(key).await? else { return Ok(None) };
-        let Some(tenant) = store.tenant(&key.tenant).await? else { return Ok(None) };
+        let Some(tenant) = store.tenant(&TenantId::from(key.tenant.as_str())).await? else { return Ok(None) };
         if tenant.status == TenantStatus::Deleted {
             return Ok(None);
         }
         if let Err(error) = self.keys.record_use(&key).await {
             tracing::warn!(
-                tenant_id = tenant.id,
+                tenant_id = tenant.id.as_str(),
                 error = error_chain(&error),
                 "the use of an API key was not recorded"
             );

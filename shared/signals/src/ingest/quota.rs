@@ -10,6 +10,7 @@
 //! knows: one repeated would let too many in.
 
 use crate::error::SignalsError;
+use crate::ids::EventId;
 use crate::manage::tenants::row::Tenant;
 use crate::manage::tenants::row::TenantChange;
 use crate::period::{Hour, Month};
@@ -58,7 +59,7 @@ impl SignalsTable {
     pub(crate) async fn reserve(
         &self,
         tenant: &Tenant,
-        event_id: &str,
+        event_id: &EventId,
         now: Timestamp,
         first: u32,
     ) -> Result<Reserved, SignalsError> {
@@ -81,7 +82,7 @@ impl SignalsTable {
                 Update::Refused(Some(row)) => row,
             };
             let counted = number(&row, INGESTED).unwrap_or_default();
-            if row.get("last_event").and_then(|id| id.as_s().ok()).is_some_and(|id| id == event_id) {
+            if row.get("last_event").and_then(|id| id.as_s().ok()).is_some_and(|id| id == event_id.as_str()) {
                 return Ok(Reserved::Counted { shard, count: counted });
             }
             if number::<i64>(&row, "held_until").is_some_and(|until| until >= now.as_millisecond()) {
@@ -124,7 +125,11 @@ impl SignalsTable {
         // They are counted, whether or not it can be seen.
         Ok(Some(self.table.get(&key).await.map_or_else(
             |error| {
-                tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "the count could not be read");
+                tracing::warn!(
+                    tenant_id = tenant.id.as_str(),
+                    error = error_chain(&error),
+                    "the count could not be read"
+                );
                 u64::from(amount)
             },
             |row| counted(&row),
@@ -158,7 +163,11 @@ impl SignalsTable {
                 return Ok(());
             }
         }
-        tracing::warn!(tenant_id = tenant.id, event_count = amount, "what was counted too many is left to reconciling");
+        tracing::warn!(
+            tenant_id = tenant.id.as_str(),
+            event_count = amount,
+            "what was counted too many is left to reconciling"
+        );
         Ok(())
     }
 
@@ -272,15 +281,15 @@ impl SignalsTable {
     }
 }
 
-fn one_more(event_id: &str, now: Timestamp, cap: i64, shards: u32) -> Changes {
+fn one_more(event_id: &EventId, now: Timestamp, cap: i64, shards: u32) -> Changes {
     let has_room = "(attribute_not_exists(#cap) AND (attribute_not_exists(#events_ingested) OR #events_ingested < ?)) \
                     OR #events_ingested < #cap";
     let is_new = "attribute_not_exists(#last_event) OR #last_event <> ?";
     more(1, now, cap, shards)
-        .set("last_event", event_id)
+        .set("last_event", event_id.as_str())
         .without_the_rest()
         .only_if(has_room, [cap.into_attribute()])
-        .only_if(is_new, [event_id.into_attribute()])
+        .only_if(is_new, [event_id.as_str().into_attribute()])
 }
 
 /// A condition cannot subtract, so this one holds only where the row's cap is the one that this process knows.

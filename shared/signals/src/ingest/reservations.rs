@@ -1,5 +1,6 @@
 //! Reservations under the month's limit for the events of a batch.
 
+use crate::ids::TenantId;
 use crate::ingest::{Counted, IngestDeps, count_refused};
 use crate::manage::tenants::row::Tenant;
 use crate::manage::tenants::row::TenantStatus;
@@ -12,7 +13,7 @@ use switchyard_core::{error_chain, random};
 /// whether they will be counted.
 #[must_use = "what is left is to be given back"]
 pub struct Reservations {
-    tenant: String,
+    tenant: TenantId,
     at: Timestamp,
     shard: u32,
     /// What the shard had at least, with the places given out.
@@ -53,7 +54,11 @@ pub async fn reserve_events(deps: &IngestDeps, tenant: &Tenant, events: u32) -> 
             Some(Reservations { tenant: tenant.id.clone(), at, shard, count, left: AtomicU32::new(events) })
         }
         Err(error) => {
-            tracing::warn!(tenant_id = tenant.id, error = error_chain(&error), "a batch is counted one by one");
+            tracing::warn!(
+                tenant_id = tenant.id.as_str(),
+                error = error_chain(&error),
+                "a batch is counted one by one"
+            );
             None
         }
     }
@@ -66,7 +71,7 @@ pub async fn release_reservations(deps: &IngestDeps, tenant: &Tenant, places: Re
         && let Err(error) = deps.store.unreserve(tenant, places.at, places.shard, left).await
     {
         tracing::warn!(
-            tenant_id = tenant.id,
+            tenant_id = tenant.id.as_str(),
             places_left = left,
             error = error_chain(&error),
             "places are left to reconciling"

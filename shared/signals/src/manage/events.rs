@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
+use crate::ids::{ActorId, EventId, TenantId};
 use crate::ingest::event::{EventRow, EventsAt, days_of_events};
 use crate::ingest::event_message;
 use crate::manage::tenants::hidden;
@@ -143,7 +144,7 @@ pub async fn events(
 /// The rows of [`events`].
 pub(crate) async fn find(
     deps: &EventDeps,
-    tenant: &str,
+    tenant: &TenantId,
     filter: &EventFilter,
     limit: usize,
     most_read: usize,
@@ -158,7 +159,7 @@ pub(crate) async fn find(
             let (page, has_more) = deps.store.events_of_day(at).await?;
             read += page.len();
             for row in page {
-                before = Some(row.id.clone());
+                before = Some(row.id.to_string());
                 if (from..=to).contains(&row.listed_at()) && fits(&row, filter) {
                     bytes += row.payload.len();
                     found.push(row);
@@ -188,7 +189,7 @@ fn fits(row: &EventRow, filter: &EventFilter) -> bool {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn event(deps: &EventDeps, tenant: &Tenant, id: &str) -> Result<Option<EventView>, SignalsError> {
+pub async fn event(deps: &EventDeps, tenant: &Tenant, id: &EventId) -> Result<Option<EventView>, SignalsError> {
     let Some(row) = deps.store.event(&tenant.id, id).await? else { return Ok(None) };
     let deliveries = deps.store.deliveries(&tenant.id, id).await?;
     shown(&row, &hidden(tenant)?, Some(deliveries)).map(Some)
@@ -233,7 +234,7 @@ fn shown(row: &EventRow, hidden: &[Path], deliveries: Option<Vec<DeliveryView>>)
     let raw = |text: &str| RawValue::from_string(text.to_owned()).map_err(SignalsError::Json);
     let outcomes = row.outcomes.as_deref().filter(|_| deliveries.is_some());
     Ok(EventView {
-        id: row.id.clone(),
+        id: row.id.to_string(),
         r#type: row.kind.clone(),
         source: row.source.clone(),
         payload: redacted(&row.payload, hidden)?.map_or_else(|| raw(&row.payload), Ok)?,
@@ -241,7 +242,7 @@ fn shown(row: &EventRow, hidden: &[Path], deliveries: Option<Vec<DeliveryView>>)
         received_at: iso_millis(row.received_at),
         status: EventStatus::of(row),
         idempotency_key: row.idempotency_key.clone(),
-        replay_of: row.replay.as_ref().map(|replay| replay.of.clone()),
+        replay_of: row.replay.as_ref().map(|replay| replay.of.to_string()),
         outcomes: outcomes.map(raw).transpose()?,
         deliveries,
     })
@@ -266,18 +267,25 @@ fn redacted(payload: &str, hidden: &[Path]) -> Result<Option<Box<RawValue>>, Sig
 /// DynamoDB could not be reached.
 pub async fn replay(
     deps: &EventDeps,
-    actor: &str,
+    actor: &ActorId,
     tenant: &Tenant,
-    id: &str,
+    id: &EventId,
     notify: bool,
 ) -> Result<Option<String>, SignalsError> {
     let Some(row) = deps.store.event(&tenant.id, id).await? else { return Ok(None) };
     let kept_days = tenant.plan.kept_days();
-    let copy = row.replayed(&deps.clock.new_id().to_string(), notify, kept_days, deps.clock.now());
-    let audit = Audit { tenant: &tenant.id, actor, action: "event.replay", subject: id, before: None, after: None };
+    let copy = row.replayed(&EventId::from(deps.clock.new_id().to_string()), notify, kept_days, deps.clock.now());
+    let audit = Audit {
+        tenant: tenant.id.as_str(),
+        actor,
+        action: "event.replay",
+        subject: id.as_str(),
+        before: None,
+        after: None,
+    };
     deps.store.add_replay(&copy, deps.store.audit(audit, deps.clock.now())?).await?;
     if let Err(error) = deps.queue.send(&event_message(&tenant.id, &copy.id, None)?, Duration::ZERO).await {
-        tracing::warn!(event_id = copy.id, error = error_chain(&error), "the event waits for the sweeper");
+        tracing::warn!(event_id = copy.id.as_str(), error = error_chain(&error), "the event waits for the sweeper");
     }
-    Ok(Some(copy.id))
+    Ok(Some(copy.id.into()))
 }

@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
+use crate::ids::{ActorId, TenantId, UserId};
 use crate::manage::tenants::row::Tenant;
 use crate::manage::tenants::row::TenantStatus;
 use crate::table::SignalsTable;
@@ -15,7 +16,9 @@ use switchyard_core::{Clock, Env, EnvError, Secret};
 use switchyard_identity::Operator;
 use switchyard_identity::operators::{PasswordChange, SignIn};
 use switchyard_identity::users::{UserWrite, is_email, is_importable};
-use switchyard_identity::{Attempts, Claims, NewUser, Password, PasswordCheck, Role, Tokens, User, Users, account_of};
+use switchyard_identity::{
+    Attempts, Claims, NewUser, Password, PasswordCheck, Role, Subject, Tokens, User, Users, account_of,
+};
 use switchyard_io::{Aws, Table};
 
 /// What managing users needs.
@@ -90,7 +93,7 @@ pub async fn sign_in(
     {
         user = rehashed;
     }
-    Ok(SignIn::Token(deps.tokens.issue(&user.claims(deps.clock.new_id().to_string())).await?))
+    Ok(SignIn::Token(deps.tokens.issue(&user.claims(deps.clock.new_id().to_string().into())).await?))
 }
 
 /// The user with an address, if there is exactly one whose tenant is not deleted.
@@ -103,7 +106,7 @@ async fn find_user(deps: &UserDeps, slug: Option<&str>, email: &str) -> Result<O
         None => None,
     };
     let mut found = None;
-    for user in deps.users.by_email(tenant.as_deref(), email).await? {
+    for user in deps.users.by_email(tenant.as_ref(), email).await? {
         let tenant = deps.store.tenant(&user.tenant).await?;
         if tenant.is_some_and(|tenant| may_sign_in(&tenant)) && found.replace(user).is_some() {
             return Ok(None);
@@ -121,8 +124,9 @@ fn may_sign_in(tenant: &Tenant) -> bool {
 /// # Errors
 /// DynamoDB could not be reached.
 pub async fn session(deps: &UserDeps, claims: &Claims) -> Result<Option<Session>, SignalsError> {
-    let user = async { Ok(deps.users.get(&claims.tenant, &claims.subject).await?) };
-    let (user, tenant) = tokio::try_join!(user, deps.store.tenant(&claims.tenant))?;
+    let Subject::User { id, tenant, .. } = &claims.subject else { return Ok(None) };
+    let user = async { Ok(deps.users.get(tenant, id).await?) };
+    let (user, tenant) = tokio::try_join!(user, deps.store.tenant(tenant))?;
     let user = user.filter(|user| user.accepts(claims));
     let tenant = tenant.filter(may_sign_in);
     Ok(user.zip(tenant).map(|(user, tenant)| Session { user, tenant }))
@@ -151,7 +155,12 @@ pub enum Imported {
 ///
 /// # Errors
 /// DynamoDB could not be reached, or another request took an address since; the rows before it are created then.
-pub async fn import(deps: &UserDeps, actor: &str, tenant: &str, rows: &[Value]) -> Result<Imported, SignalsError> {
+pub async fn import(
+    deps: &UserDeps,
+    actor: &ActorId,
+    tenant: &TenantId,
+    rows: &[Value],
+) -> Result<Imported, SignalsError> {
     let known = deps.users.list(tenant).await?;
     let mut taken: HashSet<String> = known.iter().map(|user| user.email.to_lowercase()).collect();
     let (mut users, mut wrong) = (Vec::new(), Vec::new());
@@ -178,15 +187,12 @@ pub async fn import(deps: &UserDeps, actor: &str, tenant: &str, rows: &[Value]) 
 /// The user of a row, or why the row is invalid; the reason quotes nothing of it.
 fn imported(row: &Value) -> Result<NewUser, String> {
     let row = ImportedRow::deserialize(row)
-        .map_err(|_| "expected email, passwordHash and role, and no other field".to_owned())?;
+        .map_err(|_| "expected email, passwordHash and role (member, admin or owner), and no other field".to_owned())?;
     if !is_email(&row.email) {
         return Err("email must be an e-mail address".to_owned());
     }
     if !is_importable(&row.password_hash) {
         return Err("passwordHash must be a bcrypt hash ($2a$, $2b$ or $2y$) of a cost up to 14".to_owned());
-    }
-    if row.role == Role::Operator {
-        return Err("role must be member, admin or owner".to_owned());
     }
     Ok(NewUser { email: row.email, password: Password::Bcrypt(row.password_hash), role: row.role })
 }
@@ -212,8 +218,13 @@ pub enum UserChange {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn create(deps: &UserDeps, actor: &str, tenant: &str, new: &NewUser) -> Result<UserChange, SignalsError> {
-    let (id, now) = (deps.clock.new_id().to_string(), deps.clock.now());
+pub async fn create(
+    deps: &UserDeps,
+    actor: &ActorId,
+    tenant: &TenantId,
+    new: &NewUser,
+) -> Result<UserChange, SignalsError> {
+    let (id, now) = (UserId::from(deps.clock.new_id().to_string()), deps.clock.now());
     let user = User::new(tenant, &id, new, now).await?;
     let after = UserView::of(&user);
     let audit = audit(deps, actor, "user.create", &user, None, Some(&after))?;
@@ -227,7 +238,7 @@ pub async fn create(deps: &UserDeps, actor: &str, tenant: &str, new: &NewUser) -
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn list(deps: &UserDeps, tenant: &str) -> Result<Vec<UserView>, SignalsError> {
+pub async fn list(deps: &UserDeps, tenant: &TenantId) -> Result<Vec<UserView>, SignalsError> {
     Ok(deps.users.list(tenant).await?.iter().map(UserView::of).collect())
 }
 
@@ -237,9 +248,9 @@ pub async fn list(deps: &UserDeps, tenant: &str) -> Result<Vec<UserView>, Signal
 /// DynamoDB could not be reached.
 pub async fn change(
     deps: &UserDeps,
-    (actor, own): (&str, Role),
-    tenant: &str,
-    id: &str,
+    (actor, own): (&ActorId, Role),
+    tenant: &TenantId,
+    id: &UserId,
     role: Option<Role>,
     password: Option<&Secret<String>>,
 ) -> Result<UserChange, SignalsError> {
@@ -264,9 +275,9 @@ pub async fn change(
 /// DynamoDB could not be reached.
 pub async fn delete(
     deps: &UserDeps,
-    (actor, own): (&str, Role),
-    tenant: &str,
-    id: &str,
+    (actor, own): (&ActorId, Role),
+    tenant: &TenantId,
+    id: &UserId,
 ) -> Result<UserChange, SignalsError> {
     let Some(user) = deps.users.get(tenant, id).await? else { return Ok(UserChange::NotFound) };
     if user.role > own {
@@ -293,9 +304,8 @@ pub async fn change_password(
         PasswordCheck::Mismatch => return Ok(PasswordChange::Refused),
         PasswordCheck::Match => {}
     }
-    let actor = format!("user:{}", session.user.id);
-    let by = (&*actor, session.user.role);
-    match change(deps, by, &session.user.tenant, &session.user.id, None, Some(new)).await? {
+    let (id, role) = (&session.user.id, session.user.role);
+    match change(deps, (&id.actor(), role), &session.tenant.id, id, None, Some(new)).await? {
         UserChange::Done(_) => Ok(PasswordChange::Done),
         _ => Err(SignalsError::Contended { what: "the user" }),
     }
@@ -311,7 +321,7 @@ fn outcome(write: UserWrite, shown: UserView) -> UserChange {
 
 fn audit(
     deps: &UserDeps,
-    actor: &str,
+    actor: &ActorId,
     action: &str,
     user: &User,
     before: Option<&UserView>,
@@ -319,7 +329,7 @@ fn audit(
 ) -> Result<switchyard_io::dynamo::Write, SignalsError> {
     let (before, after) = (before.map(|view| json!(view)), after.map(|view| json!(view)));
     let (before, after) = (before.as_ref(), after.as_ref());
-    let audit = Audit { tenant: &user.tenant, actor, action, subject: &user.id, before, after };
+    let audit = Audit { tenant: user.tenant.as_str(), actor, action, subject: user.id.as_str(), before, after };
     Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
@@ -328,12 +338,12 @@ fn audit(
 #[schemars(rename = "User")]
 #[serde(rename_all = "camelCase")]
 pub struct UserView {
-    /// The user's id.
+    /// The user's or operator's id.
     pub id: String,
     /// The address that the user signs in with.
     pub email: String,
     /// What the user may do.
-    pub role: Role,
+    pub role: AccountRole,
     /// The tenant; null for an operator.
     pub tenant_id: Option<String>,
     /// RFC 3339.
@@ -342,14 +352,39 @@ pub struct UserView {
     pub updated_at: String,
 }
 
+/// A user's role, or that the account is an operator's.
+#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Serialize)]
+#[schemars(rename = "Role")]
+#[serde(rename_all = "lowercase")]
+pub enum AccountRole {
+    /// Reads what is the tenant's.
+    Member,
+    /// Changes what is the tenant's, except the tenant itself.
+    Admin,
+    /// Changes the tenant too.
+    Owner,
+    /// Runs the platform, for all tenants.
+    Operator,
+}
+
+impl From<Role> for AccountRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Member => Self::Member,
+            Role::Admin => Self::Admin,
+            Role::Owner => Self::Owner,
+        }
+    }
+}
+
 impl UserView {
     /// A tenant's user.
     pub fn of(user: &User) -> Self {
         Self {
-            id: user.id.clone(),
+            id: user.id.to_string(),
             email: user.email.clone(),
-            role: user.role,
-            tenant_id: Some(user.tenant.clone()),
+            role: user.role.into(),
+            tenant_id: Some(user.tenant.to_string()),
             created_at: iso_millis(user.created_at),
             updated_at: iso_millis(user.updated_at),
         }
@@ -358,9 +393,9 @@ impl UserView {
     /// An operator.
     pub fn of_operator(operator: &Operator) -> Self {
         Self {
-            id: operator.id.clone(),
+            id: operator.id.to_string(),
             email: operator.email.clone(),
-            role: Role::Operator,
+            role: AccountRole::Operator,
             tenant_id: None,
             created_at: iso_millis(operator.created_at),
             updated_at: iso_millis(operator.updated_at),

@@ -5,8 +5,8 @@
 //! transaction ([`given_up`]).
 
 use crate::error::SignalsError;
-use crate::ingest::event::event_key;
-use crate::notify::delivery::row::{DeliveryRow, delivery_key};
+use crate::notify::delivery::row::DeliveryRow;
+use crate::notify::source_keys::{delivery_key, event_key};
 use crate::queues::NOTIFY;
 use crate::table::SignalsTable;
 use jiff::Timestamp;

@@ -2,6 +2,7 @@
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
+use crate::ids::{ActorId, DeadLetterId};
 use crate::notify::delivery::row::DeliveryRow;
 use crate::notify::delivery::{RetryOutcome, restart_delivery, retry_row};
 use crate::queues::QueueDeps;
@@ -38,7 +39,11 @@ pub async fn list(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn get(deps: &QueueDeps, scope: Scope<'_>, id: &str) -> Result<Option<DeadLetterDetails>, SignalsError> {
+pub async fn get(
+    deps: &QueueDeps,
+    scope: Scope<'_>,
+    id: &DeadLetterId,
+) -> Result<Option<DeadLetterDetails>, SignalsError> {
     let Some(row) = find(deps, scope, id).await? else { return Ok(None) };
     let body = serde_json::from_str(&row.body).unwrap_or_else(|_| row.body.as_str().into());
     Ok(Some(DeadLetterDetails { letter: DeadLetterView::of(&row), body }))
@@ -48,13 +53,18 @@ pub async fn get(deps: &QueueDeps, scope: Scope<'_>, id: &str) -> Result<Option<
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn delete(deps: &QueueDeps, actor: &str, scope: Scope<'_>, id: &str) -> Result<bool, SignalsError> {
+pub async fn delete(
+    deps: &QueueDeps,
+    actor: &ActorId,
+    scope: Scope<'_>,
+    id: &DeadLetterId,
+) -> Result<bool, SignalsError> {
     let Some(row) = find(deps, scope, id).await? else { return Ok(false) };
     let record = deps.store.audit(audit(&row, actor, "dead_letter.remove"), deps.clock.now())?;
     Ok(deps.store.dead_letters().delete(&row, vec![record]).await?)
 }
 
-fn audit<'a>(row: &'a DeadLetter, actor: &'a str, action: &'a str) -> Audit<'a> {
+fn audit<'a>(row: &'a DeadLetter, actor: &'a ActorId, action: &'a str) -> Audit<'a> {
     Audit { tenant: row.tenant.as_deref().unwrap_or("-"), actor, action, subject: &row.id, before: None, after: None }
 }
 
@@ -64,9 +74,9 @@ fn audit<'a>(row: &'a DeadLetter, actor: &'a str, action: &'a str) -> Audit<'a> 
 /// DynamoDB could not be reached.
 pub async fn redrive(
     deps: &QueueDeps,
-    actor: &str,
+    actor: &ActorId,
     scope: Scope<'_>,
-    id: &str,
+    id: &DeadLetterId,
 ) -> Result<Option<RetryOutcome>, SignalsError> {
     match find(deps, scope, id).await? {
         Some(row) => redrive_row(deps, actor, &row).await.map(Some),
@@ -74,7 +84,7 @@ pub async fn redrive(
     }
 }
 
-async fn redrive_row(deps: &QueueDeps, actor: &str, row: &DeadLetter) -> Result<RetryOutcome, SignalsError> {
+async fn redrive_row(deps: &QueueDeps, actor: &ActorId, row: &DeadLetter) -> Result<RetryOutcome, SignalsError> {
     if row.redriven_at.is_some() {
         return Ok(RetryOutcome::Refused("it was redriven before"));
     }
@@ -108,8 +118,8 @@ pub(crate) async fn send_again(deps: &QueueDeps, row: &DeadLetter) -> Result<(),
     };
     match delivery {
         Some(delivery) if delivery.is_open() => {
-            let actor = row.redriven_by.as_deref().unwrap_or("sweep");
-            restart_delivery(deps, actor, &delivery, None).await?;
+            let actor = ActorId::from(row.redriven_by.as_deref().unwrap_or("sweep"));
+            restart_delivery(deps, &actor, &delivery, None).await?;
         }
         Some(_) => {}
         None => deps.send(&row.queue, &row.body).await?,
@@ -124,7 +134,7 @@ pub(crate) async fn send_again(deps: &QueueDeps, row: &DeadLetter) -> Result<(),
 /// DynamoDB could not be reached, or the cursor is not valid; those before were redriven.
 pub async fn redrive_all(
     deps: &QueueDeps,
-    actor: &str,
+    actor: &ActorId,
     scope: Scope<'_>,
     filter: &Filter,
     cursor: Option<&str>,
@@ -145,10 +155,10 @@ pub async fn redrive_all(
     Ok((matched, next))
 }
 
-async fn find(deps: &QueueDeps, scope: Scope<'_>, id: &str) -> Result<Option<DeadLetter>, SignalsError> {
+async fn find(deps: &QueueDeps, scope: Scope<'_>, id: &DeadLetterId) -> Result<Option<DeadLetter>, SignalsError> {
     let key = match scope {
-        Scope::Tenant(tenant) => Some(dead_letters::key(Some(tenant), id)),
-        Scope::All => deps.store.key_of(id).await?.filter(dead_letters::is_dead_letter),
+        Scope::Tenant(tenant) => Some(dead_letters::key(Some(tenant), id.as_str())),
+        Scope::All => deps.store.key_of(id.as_str()).await?.filter(dead_letters::is_dead_letter),
     };
     match key {
         Some(key) => Ok(deps.store.dead_letters().get(&key).await?),

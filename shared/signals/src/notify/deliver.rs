@@ -2,14 +2,14 @@
 
 use crate::error::SignalsError;
 use crate::evaluate::plan::{DELIVERY_KIND, DeliveryJob, distinct, message, queue_deliveries};
+use crate::ids::{ConfigId, TenantId};
 use crate::ingest::event::EventRow;
 use crate::manage::configs::row::{ConfigRow, ConfigStatus};
 use crate::manage::tenants::row::TenantStatus;
 use crate::notify::archive::{archive_if_permanent, given_up};
 use crate::notify::delivery::row::{
-    AttemptRecord, DeliveryRow, DeliveryStatus, FinalAttempt, NextAttempt, SENT, delivery_key,
+    AttemptRecord, DeliveryRow, DeliveryStatus, FinalAttempt, NextAttempt, Origin, SENT, delivery_key,
 };
-use crate::notify::trial::TRIAL;
 use crate::notify::webhook_health;
 use crate::queues::NOTIFY;
 use crate::table::SignalsTable;
@@ -89,7 +89,7 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     let envelope = Envelope::<DeliveryJob>::parse(text, DELIVERY_KIND).map_err(SignalsError::Envelope)?;
     let job = envelope.body;
     let now_ms = deps.clock.now().as_millisecond();
-    let key = delivery_key(&envelope.tenant, &job.event_id, &job.delivery_id);
+    let key = delivery_key(&TenantId::from(envelope.tenant), &job.event_id, &job.delivery_id);
     let by = Claimant { owner, attempts: job.attempts, now_ms, until_ms: now_ms + millis(LEASE) };
     let mut row = match deps.store.claim_delivery(&key, by).await? {
         Claim::Mine(row) => row,
@@ -99,19 +99,21 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
         }
         Claim::Settled(_) | Claim::Missing => return Ok(()),
     };
-    let config_id = row.intent.config.as_deref().unwrap_or_default();
+    let (tenant_id, event_id) = (row.tenant_id(), row.event_id());
+    // No config has the empty id.
+    let config_id = row.intent.config.clone().unwrap_or_else(|| ConfigId::from(""));
     let is_mail = row.intent.channel == Channel::Email;
     let is_webhook = row.intent.channel == Channel::Webhook;
     // Who tries a config wants to know how its provider is now.
-    let has_circuit = is_webhook && row.rule_id != TRIAL;
+    let has_circuit = is_webhook && !row.is_trial();
     let (tenant, event, config_row, is_suppressed, mut circuit) = tokio::try_join!(
-        deps.store.tenant(&row.tenant),
-        deps.store.event(&row.tenant, &row.event_id),
-        deps.store.config(&row.tenant, config_id),
-        async { Ok(is_mail && deps.store.is_suppressed(&row.tenant, &row.intent.recipient).await?) },
+        deps.store.tenant(&tenant_id),
+        deps.store.event(&tenant_id, &event_id),
+        deps.store.config(&tenant_id, &config_id),
+        async { Ok(is_mail && deps.store.is_suppressed(&tenant_id, &row.intent.recipient).await?) },
         async {
             match has_circuit {
-                true => deps.store.circuit(&row.tenant, config_id).await.map(Some),
+                true => deps.store.circuit(&tenant_id, &config_id).await.map(Some),
                 false => Ok(None),
             }
         },
@@ -130,7 +132,7 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     if is_suppressed {
         return end(deps, &row, untried(DeliveryStatus::Suppressed, "suppressed")).await;
     }
-    if is_webhook && event.is_none() && row.rule_id != TRIAL {
+    if is_webhook && event.is_none() && !row.is_trial() {
         // It would not be the message that it was.
         return end(deps, &row, untried(DeliveryStatus::Failed, "event_gone")).await;
     }
@@ -139,7 +141,7 @@ async fn take(deps: &NotifyDeps, text: &str, owner: &Owner) -> Result<(), Signal
     };
     let slot = match &mut circuit {
         Some(circuit) => {
-            webhook_health::kept_back_until(&deps.store, &config_row, &row.tenant, circuit, deps.clock.now()).await?
+            webhook_health::kept_back_until(&deps.store, &config_row, &tenant_id, circuit, deps.clock.now()).await?
         }
         None => hold_back(deps, &config, &row, now_ms).await?,
     };
@@ -167,7 +169,7 @@ async fn open_config(deps: &NotifyDeps, row: &ConfigRow) -> Result<Option<Config
     let open: Value = serde_json::from_str(&row.open).map_err(SignalsError::Json)?;
     let mut secrets = BTreeMap::new();
     for (field, sealed) in &row.sealed {
-        match deps.vault.open(&row.id, sealed).await {
+        match deps.vault.open(row.id.as_str(), sealed).await {
             Ok(opened) => drop(secrets.insert(field.clone(), opened.expose().clone())),
             Err(error) if error.disposition() == Disposition::Permanent => {
                 tracing::error!(error = error_chain(&error), "a config's secret does not open");
@@ -216,7 +218,7 @@ async fn attempt(
     event: Option<&EventRow>,
     row: &DeliveryRow,
 ) -> Result<(), SignalsError> {
-    let started = deps.clock.now();
+    let (started, tenant) = (deps.clock.now(), row.tenant_id());
     let to_send = compose(row, event);
     let meta = DeliveryMeta { delivery_id: &row.id, now: started };
     let Attempt { outcome, .. } = deps.senders.send(config, &to_send, meta).await;
@@ -238,7 +240,7 @@ async fn attempt(
         Outcome::Sent { provider_id } => {
             metric::count("notification.sent", 1);
             let sent = format!("sent_{}", channel.name());
-            let counted = SignalsTable::count_with(&row.tenant, now, &[("notifications_sent", 1), (&sent, 1)]);
+            let counted = SignalsTable::count_with(&tenant, now, &[("notifications_sent", 1), (&sent, 1)]);
             let mut with = vec![counted];
             // These two report later its outcome.
             if let (Channel::Email | Channel::Whatsapp, Some(id)) = (channel, &provider_id) {
@@ -246,15 +248,15 @@ async fn attempt(
             }
             write_down_sent(deps, row, provider_id, &tried, with).await?;
             match circuit {
-                Some(circuit) => webhook_health::succeeded(&deps.store, config_row, &row.tenant, circuit, now).await,
+                Some(circuit) => webhook_health::succeeded(&deps.store, config_row, &tenant, circuit, now).await,
                 None => Ok(()),
             }
         }
         // A user retries it by hand.
-        Outcome::Retry { .. } if row.rule_id == TRIAL => end(deps, row, given_up(DeliveryStatus::Failed)).await,
+        Outcome::Retry { .. } if row.is_trial() => end(deps, row, given_up(DeliveryStatus::Failed)).await,
         Outcome::Retry { after, holds_account, .. } => {
             if let Some(circuit) = circuit
-                && webhook_health::failed(&deps.store, config_row, &row.tenant, circuit, now).await?
+                && webhook_health::failed(&deps.store, config_row, &tenant, circuit, now).await?
             {
                 return end(deps, row, given_up(DeliveryStatus::Failed)).await;
             }
@@ -280,7 +282,7 @@ async fn attempt(
             end(deps, row, given_up(DeliveryStatus::Failed)).await
         }
         Outcome::TerminalConfig { code } => {
-            deps.store.config_failed(&row.tenant, config_row, &code).await?;
+            deps.store.config_failed(&tenant, config_row, &code).await?;
             end(deps, row, given_up(DeliveryStatus::Failed)).await
         }
     }
@@ -345,12 +347,14 @@ fn untried(status: DeliveryStatus, reason: &str) -> FinalAttempt<'_> {
 /// Ends a delivery that was not sent, and starts what stands in for it.
 async fn end(deps: &NotifyDeps, row: &DeliveryRow, end: FinalAttempt<'_>) -> Result<(), SignalsError> {
     let now = deps.clock.now();
-    let fallback = row.intent.fallback.iter().map(|intent| DeliveryRow::new(row.origin(), intent.clone(), now));
+    let (tenant, event_id) = (row.tenant_id(), row.event_id());
+    let of = Origin { tenant: &tenant, event_id: &event_id, rule_id: &row.rule_id, rule_version: row.rule_version };
+    let fallback = row.intent.fallback.iter().map(|intent| DeliveryRow::new(of, intent.clone(), now));
     let fallback = distinct(fallback.collect());
     // A suppressed recipient is not a failure to retry.
     let letter = match end.status {
         DeliveryStatus::Suppressed => None,
-        _ if row.rule_id == TRIAL => None,
+        _ if row.is_trial() => None,
         _ => Some(given_up(row, &message(row, row.attempts)?, end.reason, now)),
     };
     let started = deps.store.end_delivery(row, &end, letter.as_ref(), fallback, now).await?;

@@ -6,6 +6,7 @@ pub(crate) mod deliver;
 pub mod delivery;
 pub(crate) mod pace;
 pub mod receipts;
+mod source_keys;
 pub mod trial;
 pub(crate) mod webhook_health;
 

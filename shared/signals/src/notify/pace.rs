@@ -1,6 +1,7 @@
 //! The rate that a provider is sent at, as a row of the table.
 
 use crate::error::SignalsError;
+use crate::ids::TenantId;
 use crate::table::SignalsTable;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use switchyard_work::pace;
 impl SignalsTable {
     /// Takes one of the `rate` places that the tenant has in this second; `false` when none is left. One write, on a row of the
     /// second's own, so that there is nothing to begin anew.
-    pub(crate) async fn take_turn(&self, tenant: &str, rate: u32, at: Timestamp) -> Result<bool, SignalsError> {
+    pub(crate) async fn take_turn(&self, tenant: &TenantId, rate: u32, at: Timestamp) -> Result<bool, SignalsError> {
         let second = at.as_second();
-        let key = Key { pk: format!("P#{}", hex_sha256(&[tenant, &second.to_string()])), sk: "R".into() };
+        let key = Key { pk: format!("P#{}", hex_sha256(&[tenant.as_str(), &second.to_string()])), sk: "R".into() };
         let turn = Changes::new()
             .add("taken", 1)
             .set("expires_at", second + 60)

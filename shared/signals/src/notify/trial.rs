@@ -2,6 +2,7 @@
 
 use crate::error::SignalsError;
 use crate::evaluate::plan::queue_deliveries;
+use crate::ids::{ConfigId, EventId, TenantId};
 use crate::notify::delivery::row::{Content, DeliveryRow, DeliveryStatus, Intent, Origin};
 use crate::table::SignalsTable;
 use schemars::JsonSchema;
@@ -59,8 +60,8 @@ pub enum TrialOutcome {
 /// DynamoDB or SQS could not be reached.
 pub async fn send_test(
     deps: &TrialDeps,
-    tenant: &str,
-    config_id: &str,
+    tenant: &TenantId,
+    config_id: &ConfigId,
     to: Option<&str>,
 ) -> Result<TrialOutcome, SignalsError> {
     let Some(config) = deps.store.config(tenant, config_id).await? else { return Ok(TrialOutcome::Unknown) };
@@ -85,8 +86,8 @@ pub async fn send_test(
         failed: None,
         fallback: Vec::new(),
     };
-    let event_id = deps.clock.new_id().to_string();
-    let of = Origin { tenant, event_id: &event_id, rule_id: TRIAL, rule_version: 0 };
+    let event_id = EventId::from(deps.clock.new_id().to_string());
+    let of = Origin { tenant, event_id: &event_id, rule_id: &TRIAL.into(), rule_version: 0 };
     let row = DeliveryRow::new(of, intent, deps.clock.now());
     deps.store.add_deliveries(std::slice::from_ref(&row)).await?;
     queue_deliveries(&deps.queue, std::slice::from_ref(&row)).await?;
@@ -109,7 +110,7 @@ pub async fn send_test(
         }
     }
     let error = Some("still_under_way".to_owned());
-    Ok(TrialOutcome::Outcome(TestOutcome { error, event_id: Some(event_id), ..TestOutcome::default() }))
+    Ok(TrialOutcome::Outcome(TestOutcome { error, event_id: Some(event_id.into()), ..TestOutcome::default() }))
 }
 
 /// How a test message fared.

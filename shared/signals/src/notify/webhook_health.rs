@@ -1,6 +1,7 @@
 //! Tenants' webhooks: left alone while all they do is fail.
 
 use crate::error::SignalsError;
+use crate::ids::TenantId;
 use crate::manage::configs::row::ConfigRow;
 use crate::table::SignalsTable;
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ const CIRCUIT_JITTER_MS: u64 = 2_000;
 pub(crate) async fn kept_back_until(
     store: &SignalsTable,
     config: &ConfigRow,
-    tenant: &str,
+    tenant: &TenantId,
     circuit: &mut Circuit,
     now: Timestamp,
 ) -> Result<Option<i64>, SignalsError> {
@@ -40,7 +41,7 @@ pub(crate) async fn kept_back_until(
 pub(crate) async fn succeeded(
     store: &SignalsTable,
     config: &ConfigRow,
-    tenant: &str,
+    tenant: &TenantId,
     circuit: &Circuit,
     now: Timestamp,
 ) -> Result<(), SignalsError> {
@@ -54,7 +55,7 @@ pub(crate) async fn succeeded(
 pub(crate) async fn failed(
     store: &SignalsTable,
     config: &ConfigRow,
-    tenant: &str,
+    tenant: &TenantId,
     circuit: &Circuit,
     now: Timestamp,
 ) -> Result<bool, SignalsError> {

@@ -6,6 +6,7 @@
 //! of them is about 6 kB a row.
 
 use crate::error::SignalsError;
+use crate::ids::{EventId, TenantId};
 use crate::ingest::event::EventRow;
 use crate::manage::tenants::row::Tenant;
 use crate::period::{Hour, Month};
@@ -74,7 +75,7 @@ const NO_COUNTERS: [&str; 3] = ["cap", "shards", "held_until"];
 struct CrossingRow {
     pk: String,
     sk: &'static str,
-    event_id: String,
+    event_id: EventId,
 }
 
 /// Rows that the other counters are spread over: transactions that meet on one row stop each other.
@@ -86,21 +87,21 @@ pub(crate) fn month_partitions(tenant: &Tenant, month: &Month) -> Vec<String> {
     counters.chain([crossings(&tenant.id, month)]).collect()
 }
 
-fn crossings(tenant: &str, month: &Month) -> String {
+fn crossings(tenant: &TenantId, month: &Month) -> String {
     format!("U#{tenant}#{}", month.as_str())
 }
 
-fn spread_key(tenant: &str, month: &Month, shard: u32) -> Key {
+fn spread_key(tenant: &TenantId, month: &Month, shard: u32) -> Key {
     Key { sk: "N".into(), ..usage_key(tenant, month, shard) }
 }
 
-pub(crate) fn usage_key(tenant: &str, month: &Month, shard: u32) -> Key {
+pub(crate) fn usage_key(tenant: &TenantId, month: &Month, shard: u32) -> Key {
     Key { pk: format!("U#{tenant}#{}#{shard}", month.as_str()), sk: "C".into() }
 }
 
 impl SignalsTable {
     /// Adds to counters of a month other than the events', as a part of a transaction.
-    pub(crate) fn count_with(tenant: &str, at: Timestamp, amounts: &[(&str, i64)]) -> Write {
+    pub(crate) fn count_with(tenant: &TenantId, at: Timestamp, amounts: &[(&str, i64)]) -> Write {
         Write::Update(spread_key(tenant, &Month::of(at), random::below_u32(SPREAD)), amounts_of(at, amounts))
     }
 
@@ -108,7 +109,7 @@ impl SignalsTable {
     /// counted here.
     pub(crate) async fn count_apart(
         &self,
-        tenant: &str,
+        tenant: &TenantId,
         at: Timestamp,
         amounts: &[(&str, i64)],
     ) -> Result<(), SignalsError> {

@@ -1,6 +1,7 @@
 //! Telling a tenant's rules, once a month, that a limit was crossed: an event of the platform's own that is not counted.
 
 use crate::error::SignalsError;
+use crate::ids::EventId;
 use crate::ingest::event::EventRow;
 use crate::ingest::new_event::NewEvent;
 use crate::ingest::{IngestDeps, Unsent, send};
@@ -49,7 +50,7 @@ pub(crate) async fn tell(deps: &IngestDeps, tenant: &Tenant, now: Timestamp, cou
             Ok(()) => deps.known(&tenant.id, &month, |known| known.told.push(mark)),
             Err(error) => {
                 tracing::warn!(
-                    tenant_id = tenant.id,
+                    tenant_id = tenant.id.as_str(),
                     error = error_chain(&error),
                     "a limit's crossing is not told yet"
                 );
@@ -76,10 +77,15 @@ async fn tell_one(
         occurred_at: None,
         fingerprint: String::new(),
     };
-    let id = deps.clock.new_id().to_string();
+    let id = EventId::from(deps.clock.new_id().to_string());
     let event = EventRow::new(&tenant.id, id, &new, None, tenant.plan.kept_days(), now);
     if deps.store.add_crossing(&event, &month, mark.name()).await? {
-        tracing::info!(tenant_id = tenant.id, event_id = event.id, event_type = event.kind, "a limit was crossed");
+        tracing::info!(
+            tenant_id = tenant.id.as_str(),
+            event_id = event.id.as_str(),
+            event_type = event.kind,
+            "a limit was crossed"
+        );
         send(deps, &[Unsent::new(&event, None)]).await;
     }
     Ok(())

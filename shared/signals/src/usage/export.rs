@@ -148,7 +148,7 @@ fn csv(tenant: &Tenant, lines: &[Line]) -> String {
     let mut text = "tenant,slug,hour,metric,quantity,identifier\r\n".to_owned();
     for line in lines {
         let (hour, count, identifier) = (line.time(), line.count.to_string(), line.identifier(tenant));
-        let fields = [&tenant.id, &tenant.slug, &hour, line.meter.name(), &count, &identifier];
+        let fields = [tenant.id.as_str(), &tenant.slug, &hour, line.meter.name(), &count, &identifier];
         text.push_str(&fields.map(field).join(","));
         text.push_str("\r\n");
     }
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     fn tenant(metadata: Option<&str>) -> Tenant {
-        let mut tenant = Tenant::new("t-1", "acme", "Acme", "2026-01-05T10:00:00Z".parse().unwrap());
+        let mut tenant = Tenant::new(&"t-1".into(), "acme", "Acme", "2026-01-05T10:00:00Z".parse().unwrap());
         tenant.metadata = metadata.map(str::to_owned);
         tenant
     }

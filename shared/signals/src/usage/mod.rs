@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_period_is_a_whole_month() {
-        let tenant = Tenant::new("t", "acme", "Acme", "2026-01-05T10:00:00Z".parse().unwrap());
+        let tenant = Tenant::new(&"t".into(), "acme", "Acme", "2026-01-05T10:00:00Z".parse().unwrap());
         let mut used = Usage::default();
         used.counters.extend([("events_ingested".to_owned(), 100_001), ("sent_email".to_owned(), 3)]);
         let summary = json!(UsageView::of(&tenant, &Month::parse("2026-02").unwrap(), &used));

@@ -26,7 +26,7 @@ pub(crate) async fn nightly(deps: &TenantDeps, entry: &TenantEntry, deadline: In
         }
         TenantStatus::Deleted => {
             if deps.store.remove_tenant(&tenant, entry, now, deadline).await? {
-                tracing::info!(tenant_id = tenant.id, "a deleted tenant was removed");
+                tracing::info!(tenant_id = tenant.id.as_str(), "a deleted tenant was removed");
                 return Ok(());
             }
             deps.store.due_at(entry, now + NEXT_STEP).await

@@ -8,6 +8,7 @@
 use super::NO_MONTH;
 use crate::audit::Audit;
 use crate::error::SignalsError;
+use crate::ids::ActorId;
 use crate::ingest::quota::hour_counted;
 use crate::manage::tenants::TenantDeps;
 use crate::manage::tenants::row::Plan;
@@ -53,7 +54,7 @@ pub async fn reconcile(
     deps: &TenantDeps,
     tenant: &Tenant,
     month: Option<&str>,
-    actor: &str,
+    actor: &ActorId,
 ) -> Result<Vec<Correction>, SignalsError> {
     let now = deps.clock.now();
     let month = match month {
@@ -78,7 +79,7 @@ async fn correct(
     deps: &TenantDeps,
     tenant: &Tenant,
     hours: &[Hour],
-    actor: &str,
+    actor: &ActorId,
 ) -> Result<Vec<Correction>, SignalsError> {
     let (Some(first), Some(last)) = (hours.first(), hours.last()) else { return Ok(Vec::new()) };
     let kept = deps.store.kept_by_hour(&tenant.id, first.start(), last.end()).await?;
@@ -94,7 +95,7 @@ async fn correct_month(
     tenant: &Tenant,
     hours: &[Hour],
     kept: &BTreeMap<Hour, u64>,
-    actor: &str,
+    actor: &ActorId,
 ) -> Result<Vec<Correction>, SignalsError> {
     let (mut corrections, mut refused) = (Vec::new(), 0);
     let Some(month) = hours.first().map(|hour| hour.month()) else { return Ok(corrections) };
@@ -109,17 +110,17 @@ async fn correct_month(
         let at = hour.start();
         let (before, after) = (json!({"hour": at, "events": counted}), json!({"hour": at, "events": kept}));
         let about = Audit {
-            tenant: &tenant.id,
+            tenant: tenant.id.as_str(),
             actor,
             action: "usage.reconcile",
-            subject: &tenant.id,
+            subject: tenant.id.as_str(),
             before: Some(&before),
             after: Some(&after),
         };
         let note = deps.store.audit(about, deps.clock.now())?;
         if deps.store.correct_hour(tenant, &rows, hour, kept, note).await? {
             tracing::warn!(
-                tenant_id = tenant.id,
+                tenant_id = tenant.id.as_str(),
                 counted_events = counted,
                 kept_events = kept,
                 "a usage counter was corrected"
@@ -147,7 +148,7 @@ pub(crate) async fn reconcile_nightly(
         if Instant::now() >= deadline {
             return Ok(());
         }
-        correct(deps, tenant, std::slice::from_ref(hour), NIGHTLY).await?;
+        correct(deps, tenant, std::slice::from_ref(hour), &ActorId::from(NIGHTLY)).await?;
         deps.store.reconciled_to(entry, hour.end()).await?;
     }
     deps.store.due_next_night(entry, now).await

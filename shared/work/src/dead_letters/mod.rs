@@ -17,7 +17,7 @@ use crate::listing::{self, ListError, Rows};
 use crate::outbox::{self, Due, DueRow};
 use futures_util::future::try_join_all;
 use std::time::Duration;
-use switchyard_core::{Classify, Disposition, Timestamp, hex_sha256};
+use switchyard_core::{ActorId, Classify, Disposition, Timestamp, hex_sha256};
 use switchyard_io::dynamo::{Changes, Create, DynamoError, Item, Key, Page, Transact, Update, Write};
 use switchyard_io::{Queue, QueueError, Table};
 
@@ -202,7 +202,7 @@ impl DeadLetters {
     pub async fn redrive(
         &self,
         letter: &DeadLetter,
-        actor: &str,
+        actor: &ActorId,
         now: Timestamp,
         send_after: Duration,
         with: Vec<Write>,

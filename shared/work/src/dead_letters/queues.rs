@@ -2,7 +2,7 @@
 
 use super::{DeadLetter, DeadLetterError, DeadLetters, Filter, Scope};
 use std::time::Duration;
-use switchyard_core::{Clock, Env, EnvError};
+use switchyard_core::{ActorId, Clock, Env, EnvError};
 use switchyard_io::dlq::{DeadMessage, Dlq, Dlqs, Redrive};
 use switchyard_io::{Aws, Table};
 use tokio::time::Instant;
@@ -148,7 +148,7 @@ impl DeadLetterQueues {
     pub async fn redrive(
         &self,
         queue: &DeadLetterQueue,
-        actor: &str,
+        actor: &ActorId,
         deadline: Instant,
     ) -> Result<Redriven, DeadLetterError> {
         // Messages that fail again after the call began are left for the next one.
@@ -183,7 +183,7 @@ impl DeadLetterQueues {
         &self,
         queue: &DeadLetterQueue,
         id: &str,
-        actor: &str,
+        actor: &ActorId,
     ) -> Result<Option<RedriveOutcome>, DeadLetterError> {
         let letter = queue.letters.find(id).await?.filter(|letter| letter.queue == queue.dlq.name);
         let Some(letter) = letter else { return Ok(None) };

@@ -8,7 +8,7 @@ use crate::listing;
 use crate::outbox::Due;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use switchyard_core::{Timestamp, hex_sha256, shard_of, uuid_of};
+use switchyard_core::{ActorId, Timestamp, hex_sha256, shard_of, uuid_of};
 use switchyard_io::dlq::DeadMessage;
 use switchyard_io::dynamo::{Changes, Item, Key};
 
@@ -180,10 +180,10 @@ impl DeadLetter {
 }
 
 /// Marks the dead letter with an id as redriven, which happens once.
-pub fn redriven(id: &str, actor: &str, now: Timestamp) -> Changes {
+pub fn redriven(id: &str, actor: &ActorId, now: Timestamp) -> Changes {
     Changes::new()
         .set("redriven_at", now.to_string())
-        .set("redriven_by", actor)
+        .set("redriven_by", actor.as_str())
         .set("listed_pk", list_partition(CLOSED, shard(id)))
         .only_if("attribute_exists(#pk) AND attribute_not_exists(#redriven_at) AND attribute_not_exists(#is_cut)", [])
 }

@@ -54,10 +54,10 @@ async fn producer(client: &Client, slug: &str) -> Result<String> {
     let settings = client.settings_of("events-api").await?;
     let env = Env::from_lookup(move |name| settings[name].as_str().map(str::to_owned));
     let edit = TenantEdit { usage_shards: Some(8), monthly_hard_limit: Some(None), ..TenantEdit::default() };
-    let made = tenants::create(&TenantDeps::from_env(&aws, &env)?, "cli", slug, slug, &edit, None).await?;
+    let made = tenants::create(&TenantDeps::from_env(&aws, &env)?, &"cli".into(), slug, slug, &edit, None).await?;
     let tenant = made.context("the tenant is there already")?.id;
     let keys = ApiKeys::from_env(&aws, &env, "SIGNALS_TABLE")?;
-    Ok(keys.create(&NewKey { tenant, ..NewKey::default() }).await?.0.expose().to_owned())
+    Ok(keys.create(&NewKey::new(tenant)).await?.0.expose().to_owned())
 }
 
 async fn post(client: &Client, key: &str, number: usize) -> Result<()> {

@@ -79,7 +79,9 @@ pub async fn run(seed: u64, events: usize) -> Result<()> {
     let ended = poll(SETTLE, Duration::from_secs(5), async || {
         rows.clear();
         for event in &posted {
-            rows.extend(deliveries::of_event(&deps, &tenant.id, event).await?.iter().map(|row| json!(row)));
+            rows.extend(
+                deliveries::of_event(&deps, &tenant.id, &event.as_str().into()).await?.iter().map(|row| json!(row)),
+            );
         }
         let open = rows.iter().filter(|row| ["pending", "retry_wait"].contains(&text(row, "status"))).count();
         found = format!("{} of {} deliveries exist, {open} are open", rows.len(), events * RECEIVERS.len());
@@ -121,9 +123,10 @@ async fn prepare(client: &Client, port: u16) -> Result<(TenantDeps, Tenant, Stri
     let env = Env::from_lookup(move |name| settings[name].as_str().map(str::to_owned));
     let deps = TenantDeps::from_env(&aws, &env)?;
     let edit = TenantEdit { usage_shards: Some(4), ..TenantEdit::default() };
-    let tenant = tenants::create(&deps, "chaos", "chaos", "Chaos", &edit, None).await?.context("a new tenant")?;
+    let tenant =
+        tenants::create(&deps, &"chaos".into(), "chaos", "Chaos", &edit, None).await?.context("a new tenant")?;
     let keys = ApiKeys::from_env(&aws, &env, "SIGNALS_TABLE")?;
-    let (key, _) = keys.create(&NewKey { tenant: tenant.id.clone(), ..NewKey::default() }).await?;
+    let (key, _) = keys.create(&NewKey::new(tenant.id.clone())).await?;
     let config_deps = ConfigDeps::from_env(&aws, &env)?;
     for receiver in RECEIVERS {
         let secret = format!("whsec_{}", "QUJD".repeat(11));
@@ -135,14 +138,15 @@ async fn prepare(client: &Client, port: u16) -> Result<(TenantDeps, Tenant, Stri
             allow_override: true,
             status: None,
         };
-        let configs::ConfigWrite::Config(config, _) = configs::create(&config_deps, "chaos", &tenant.id, &new).await?
+        let configs::ConfigWrite::Config(config, _) =
+            configs::create(&config_deps, &"chaos".into(), &tenant.id, &new).await?
         else {
             anyhow::bail!("the config of {receiver} is refused");
         };
         let action = json!({"type": "notify", "channel": "webhook", "config": config.id, "text": receiver});
         let rule = json!({"name": receiver, "eventType": "chaos.*", "definition": {
             "schema": 2, "when": {"path": "payload.number", "op": "gte", "value": 0}, "actions": [action]}});
-        let written = rules::create(&deps, "chaos", &tenant.id, &rule.to_string()).await?;
+        let written = rules::create(&deps, &"chaos".into(), &tenant.id, &rule.to_string()).await?;
         ensure!(matches!(written, rules::RuleWrite::Rule(..)), "the rule of {receiver}: {written:?}");
     }
     Ok((deps, tenant, key.expose().to_owned()))

@@ -5,6 +5,7 @@ pub(crate) mod view;
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
+use crate::ids::{ActorId, ConfigId, TenantId};
 use crate::manage::configs::row::{ConfigRow, ConfigStatus};
 use crate::manage::tenants::may_send_from;
 use crate::table::SignalsTable;
@@ -86,8 +87,8 @@ pub enum ConfigWrite {
 /// DynamoDB or the data key could not be reached.
 pub async fn create(
     deps: &ConfigDeps,
-    actor: &str,
-    tenant: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
     new: &NewConfig,
 ) -> Result<ConfigWrite, SignalsError> {
     if let Err(issues) = check(deps, tenant, new.channel, &new.config).await? {
@@ -96,7 +97,7 @@ pub async fn create(
     if deps.store.configs(tenant).await?.len() >= MAX_CONFIGS {
         return Ok(ConfigWrite::TooMany);
     }
-    let id = deps.clock.new_id().to_string();
+    let id = ConfigId::from(deps.clock.new_id().to_string());
     let (open, sealed) = seal(deps, &id, new.channel, &new.config).await?;
     let row = ConfigRow {
         name: new.name.clone(),
@@ -119,9 +120,9 @@ pub async fn create(
 /// DynamoDB or the data key could not be reached.
 pub async fn replace(
     deps: &ConfigDeps,
-    actor: &str,
-    tenant: &str,
-    id: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
+    id: &ConfigId,
     new: &NewConfig,
     if_lock: Option<i64>,
 ) -> Result<ConfigWrite, SignalsError> {
@@ -160,9 +161,9 @@ pub async fn replace(
 /// DynamoDB or the data key could not be reached.
 pub async fn set_status(
     deps: &ConfigDeps,
-    actor: &str,
-    tenant: &str,
-    id: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
+    id: &ConfigId,
     status: ConfigStatus,
     if_lock: Option<i64>,
 ) -> Result<ConfigWrite, SignalsError> {
@@ -180,9 +181,9 @@ pub async fn set_status(
 /// DynamoDB or the data key could not be reached.
 pub async fn remove(
     deps: &ConfigDeps,
-    actor: &str,
-    tenant: &str,
-    id: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
+    id: &ConfigId,
     if_lock: Option<i64>,
 ) -> Result<ConfigWrite, SignalsError> {
     let Some(row) = deps.store.config(tenant, id).await? else { return Ok(ConfigWrite::Unknown) };
@@ -201,7 +202,11 @@ pub async fn remove(
 ///
 /// # Errors
 /// DynamoDB or the data key could not be reached.
-pub async fn config(deps: &ConfigDeps, tenant: &str, id: &str) -> Result<Option<(ConfigView, i64)>, SignalsError> {
+pub async fn config(
+    deps: &ConfigDeps,
+    tenant: &TenantId,
+    id: &ConfigId,
+) -> Result<Option<(ConfigView, i64)>, SignalsError> {
     match deps.store.config(tenant, id).await? {
         Some(row) => Ok(Some((show(deps, &row).await?, row.lock))),
         None => Ok(None),
@@ -211,7 +216,7 @@ pub async fn config(deps: &ConfigDeps, tenant: &str, id: &str) -> Result<Option<
 /// What is wrong with a channel's settings, in themselves and for this tenant.
 async fn check(
     deps: &ConfigDeps,
-    tenant: &str,
+    tenant: &TenantId,
     channel: Channel,
     config: &Value,
 ) -> Result<Result<(), Vec<Issue>>, SignalsError> {
@@ -230,8 +235,8 @@ async fn check(
 
 async fn write(
     deps: &ConfigDeps,
-    actor: &str,
-    tenant: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
     action: &str,
     before: &ConfigRow,
     after: ConfigRow,
@@ -246,29 +251,32 @@ async fn write(
 
 fn record(
     deps: &ConfigDeps,
-    actor: &str,
-    tenant: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
     action: &str,
-    subject: &str,
+    subject: &ConfigId,
     before: Option<&ConfigView>,
     after: Option<&ConfigView>,
 ) -> Result<Write, SignalsError> {
     let (before, after) = (before.map(|view| json!(view)), after.map(|view| json!(view)));
     let (before, after) = (before.as_ref(), after.as_ref());
-    Ok(deps.store.audit(Audit { tenant, actor, action, subject, before, after }, deps.clock.now())?)
+    Ok(deps.store.audit(
+        Audit { tenant: tenant.as_str(), actor, action, subject: subject.as_str(), before, after },
+        deps.clock.now(),
+    )?)
 }
 
 /// What may be shown, as JSON, and the secret fields, each sealed for the config's id.
 async fn seal(
     deps: &ConfigDeps,
-    id: &str,
+    id: &ConfigId,
     channel: Channel,
     config: &Value,
 ) -> Result<(String, BTreeMap<String, Sealed>), SignalsError> {
     let (open, secrets) = split(channel, config);
     let mut sealed = BTreeMap::new();
     for (field, secret) in secrets {
-        sealed.insert(field, deps.vault.seal(id, &secret).await.map_err(SignalsError::Vault)?);
+        sealed.insert(field, deps.vault.seal(id.as_str(), &secret).await.map_err(SignalsError::Vault)?);
     }
     Ok((open.to_string(), sealed))
 }
@@ -277,7 +285,7 @@ async fn seal(
 ///
 /// # Errors
 /// DynamoDB or the data key could not be reached.
-pub async fn list(deps: &ConfigDeps, tenant: &str) -> Result<Vec<ConfigView>, SignalsError> {
+pub async fn list(deps: &ConfigDeps, tenant: &TenantId) -> Result<Vec<ConfigView>, SignalsError> {
     let mut shown = Vec::new();
     for row in deps.store.configs(tenant).await? {
         shown.push(show(deps, &row).await?);
@@ -290,7 +298,7 @@ async fn whole(deps: &ConfigDeps, row: &ConfigRow) -> Result<Value, SignalsError
     let open: Value = serde_json::from_str(&row.open).map_err(SignalsError::Json)?;
     let mut secrets = BTreeMap::new();
     for (field, sealed) in &row.sealed {
-        let secret = deps.vault.open(&row.id, sealed).await.map_err(SignalsError::Vault)?;
+        let secret = deps.vault.open(row.id.as_str(), sealed).await.map_err(SignalsError::Vault)?;
         secrets.insert(field.clone(), secret.expose().clone());
     }
     Ok(merge(&open, &secrets))
@@ -298,7 +306,7 @@ async fn whole(deps: &ConfigDeps, row: &ConfigRow) -> Result<Value, SignalsError
 
 async fn show(deps: &ConfigDeps, row: &ConfigRow) -> Result<ConfigView, SignalsError> {
     Ok(ConfigView {
-        id: row.id.clone(),
+        id: row.id.to_string(),
         name: row.name.clone(),
         channel: row.channel,
         config: masked(row.channel, &whole(deps, row).await?),

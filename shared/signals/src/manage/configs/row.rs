@@ -1,6 +1,7 @@
 //! The row of a notification config.
 
 use crate::error::SignalsError;
+use crate::ids::{ConfigId, TenantId};
 use crate::table::{SignalsTable, tenant_partition};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -31,7 +32,7 @@ pub(crate) struct ConfigRow {
     pub(crate) pk: String,
     pub(crate) sk: String,
     pub(crate) lock: i64,
-    pub(crate) id: String,
+    pub(crate) id: ConfigId,
     pub(crate) name: String,
     pub(crate) channel: Channel,
     /// What may be shown, as JSON.
@@ -56,13 +57,13 @@ pub const SEALED: &[SealedColumn] = &[
 
 impl ConfigRow {
     /// A config that holds nothing yet.
-    pub(crate) fn new(tenant: &str, id: &str, channel: Channel, now: Timestamp) -> Self {
+    pub(crate) fn new(tenant: &TenantId, id: &ConfigId, channel: Channel, now: Timestamp) -> Self {
         let Key { pk, sk } = config_key(tenant, id);
         Self {
             pk,
             sk,
             lock: 1,
-            id: id.to_owned(),
+            id: id.clone(),
             name: String::new(),
             channel,
             open: "{}".to_owned(),
@@ -87,11 +88,11 @@ struct HealthRow {
 /// A record outlives the last change of it by this, in seconds: it is of no use to a config that is gone.
 const HEALTH_KEPT_S: i64 = 30 * 86_400;
 
-fn health_key(tenant: &str, id: &str) -> Key {
+fn health_key(tenant: &TenantId, id: &ConfigId) -> Key {
     Key { pk: tenant_partition(tenant), sk: format!("HEALTH#{id}") }
 }
 
-fn config_key(tenant: &str, id: &str) -> Key {
+fn config_key(tenant: &TenantId, id: &ConfigId) -> Key {
     Key { pk: tenant_partition(tenant), sk: format!("NCFG#{id}") }
 }
 
@@ -99,7 +100,7 @@ impl SignalsTable {
     /// Writes a config, new or replacing the one of its id that was read; `false` when another change came first.
     pub(crate) async fn put_config(
         &self,
-        tenant: &str,
+        tenant: &TenantId,
         row: &ConfigRow,
         replaces: Option<&ConfigRow>,
         record: Write,
@@ -121,7 +122,7 @@ impl SignalsTable {
     /// Removes a config as it was read; `false` when another change came first.
     pub(crate) async fn remove_config(
         &self,
-        tenant: &str,
+        tenant: &TenantId,
         row: &ConfigRow,
         record: Write,
     ) -> Result<bool, SignalsError> {
@@ -130,17 +131,17 @@ impl SignalsTable {
         Ok(matches!(self.table.transact(writes).await?, Transact::Done))
     }
 
-    pub(crate) async fn config(&self, tenant: &str, id: &str) -> Result<Option<ConfigRow>, SignalsError> {
+    pub(crate) async fn config(&self, tenant: &TenantId, id: &ConfigId) -> Result<Option<ConfigRow>, SignalsError> {
         self.get(&config_key(tenant, id)).await
     }
 
-    pub(crate) async fn configs(&self, tenant: &str) -> Result<Vec<ConfigRow>, SignalsError> {
+    pub(crate) async fn configs(&self, tenant: &TenantId) -> Result<Vec<ConfigRow>, SignalsError> {
         let items = self.table.rows(&tenant_partition(tenant), "NCFG#").await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
     /// How a webhook answered until now.
-    pub(crate) async fn circuit(&self, tenant: &str, config: &str) -> Result<Circuit, SignalsError> {
+    pub(crate) async fn circuit(&self, tenant: &TenantId, config: &ConfigId) -> Result<Circuit, SignalsError> {
         let row: Option<HealthRow> = self.get(&health_key(tenant, config)).await?;
         Ok(row.map(|row| row.circuit).unwrap_or_default())
     }
@@ -148,8 +149,8 @@ impl SignalsTable {
     /// Changes the health of a webhook, on the changes' condition; `None` when that does not hold.
     pub(crate) async fn change_circuit(
         &self,
-        tenant: &str,
-        config: &str,
+        tenant: &TenantId,
+        config: &ConfigId,
         changes: Changes,
         now: Timestamp,
     ) -> Result<Option<Circuit>, SignalsError> {
@@ -161,7 +162,12 @@ impl SignalsTable {
     }
 
     /// Marks an active config, as it was read, as refused by its provider. One that was changed since stays as it is.
-    pub(crate) async fn config_failed(&self, tenant: &str, row: &ConfigRow, reason: &str) -> Result<(), SignalsError> {
+    pub(crate) async fn config_failed(
+        &self,
+        tenant: &TenantId,
+        row: &ConfigRow,
+        reason: &str,
+    ) -> Result<(), SignalsError> {
         let failed = Changes::new()
             .set("status", "error")
             .set("reason", reason)

@@ -5,6 +5,7 @@ pub(crate) mod view;
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
+use crate::ids::{ActorId, RuleId, TenantId};
 use crate::manage::configs::row::ConfigStatus;
 use crate::manage::rules::row::{RuleChange, RuleRow, RuleStatus};
 use crate::manage::tenants::TenantDeps;
@@ -48,12 +49,18 @@ pub enum RuleWrite {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str) -> Result<RuleWrite, SignalsError> {
+pub async fn create(
+    deps: &TenantDeps,
+    actor: &ActorId,
+    tenant: &TenantId,
+    document: &str,
+) -> Result<RuleWrite, SignalsError> {
     let (parsed, warnings) = match check(deps, tenant, document).await? {
         Ok(checked) => checked,
         Err(issues) => return Ok(RuleWrite::Invalid(issues)),
     };
-    let (id, status) = (deps.clock.new_id().to_string(), status_of(&parsed).unwrap_or(RuleStatus::Active));
+    let (id, status) =
+        (RuleId::from(deps.clock.new_id().to_string()), status_of(&parsed).unwrap_or(RuleStatus::Active));
     let row = RuleRow {
         pattern_bytes: parsed.pattern_bytes(),
         ..RuleRow::new(tenant, &id, status, document, deps.clock.now())
@@ -82,9 +89,9 @@ pub async fn create(deps: &TenantDeps, actor: &str, tenant: &str, document: &str
 /// DynamoDB could not be reached.
 pub async fn replace(
     deps: &TenantDeps,
-    actor: &str,
-    tenant: &str,
-    id: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
+    id: &RuleId,
     document: &str,
     if_lock: Option<i64>,
 ) -> Result<RuleWrite, SignalsError> {
@@ -115,9 +122,9 @@ pub async fn replace(
 /// DynamoDB could not be reached.
 pub async fn activate(
     deps: &TenantDeps,
-    actor: &str,
-    tenant: &str,
-    id: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
+    id: &RuleId,
     version: u64,
     if_lock: Option<i64>,
 ) -> Result<RuleWrite, SignalsError> {
@@ -142,9 +149,9 @@ pub async fn activate(
 /// DynamoDB could not be reached.
 pub async fn set_status(
     deps: &TenantDeps,
-    actor: &str,
-    tenant: &str,
-    id: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
+    id: &RuleId,
     status: RuleStatus,
     if_lock: Option<i64>,
 ) -> Result<RuleWrite, SignalsError> {
@@ -158,8 +165,8 @@ pub async fn set_status(
 
 async fn change(
     deps: &TenantDeps,
-    actor: &str,
-    tenant: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
     before: &RuleRow,
     mut after: RuleRow,
 ) -> Result<RuleWrite, SignalsError> {
@@ -180,8 +187,8 @@ async fn change(
 /// these must not change until then.
 async fn write(
     deps: &TenantDeps,
-    (actor, action): (&str, &str),
-    tenant: &str,
+    (actor, action): (&ActorId, &str),
+    tenant: &TenantId,
     before: &RuleRow,
     after: RuleRow,
     parsed: Option<&Parsed>,
@@ -209,14 +216,21 @@ async fn write(
 /// The record of a change of a rule.
 fn record(
     deps: &TenantDeps,
-    actor: &str,
-    tenant: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
     action: &str,
     before: Option<&RuleRow>,
     after: &RuleRow,
 ) -> Result<Write, SignalsError> {
     let (before, now) = (before.map(|row| json!(RuleView::of(row))), json!(RuleView::of(after)));
-    let audit = Audit { tenant, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&now) };
+    let audit = Audit {
+        tenant: tenant.as_str(),
+        actor,
+        action,
+        subject: after.id.as_str(),
+        before: before.as_ref(),
+        after: Some(&now),
+    };
     Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
@@ -224,7 +238,7 @@ fn record(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn list(deps: &TenantDeps, tenant: &str) -> Result<Vec<RuleView>, SignalsError> {
+pub async fn list(deps: &TenantDeps, tenant: &TenantId) -> Result<Vec<RuleView>, SignalsError> {
     let rows = deps.store.rules(tenant).await?;
     Ok(rows.iter().filter(|row| row.status != RuleStatus::Archived).map(RuleView::of).collect())
 }
@@ -233,7 +247,7 @@ pub async fn list(deps: &TenantDeps, tenant: &str) -> Result<Vec<RuleView>, Sign
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn rule(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<(RuleView, i64)>, SignalsError> {
+pub async fn rule(deps: &TenantDeps, tenant: &TenantId, id: &RuleId) -> Result<Option<(RuleView, i64)>, SignalsError> {
     Ok(known(deps, tenant, id).await?.map(|row| (RuleView::of(&row), row.lock)))
 }
 
@@ -244,8 +258,8 @@ pub async fn rule(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<(R
 /// DynamoDB could not be reached.
 pub async fn versions(
     deps: &TenantDeps,
-    tenant: &str,
-    id: &str,
+    tenant: &TenantId,
+    id: &RuleId,
     before: Option<u64>,
     limit: usize,
 ) -> Result<(Vec<RuleVersionView>, Option<u64>), SignalsError> {
@@ -260,8 +274,8 @@ pub async fn versions(
 /// DynamoDB could not be reached.
 pub async fn version(
     deps: &TenantDeps,
-    tenant: &str,
-    id: &str,
+    tenant: &TenantId,
+    id: &RuleId,
     version: u64,
 ) -> Result<Option<RuleVersionView>, SignalsError> {
     deps.store.rule_version(tenant, id, version).await?.as_ref().map(RuleVersionView::of).transpose()
@@ -290,7 +304,7 @@ fn crowded(rows: &[RuleRow], rule: &RuleRow, parsed: &Parsed) -> Option<RuleWrit
     Some(RuleWrite::Invalid(vec![issue(beyond.pointer.clone(), Code::TooLarge, message.to_owned())]))
 }
 
-async fn known(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {
+async fn known(deps: &TenantDeps, tenant: &TenantId, id: &RuleId) -> Result<Option<RuleRow>, SignalsError> {
     Ok(deps.store.rule(tenant, id).await?.filter(|row| row.status != RuleStatus::Archived))
 }
 
@@ -300,7 +314,7 @@ async fn known(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<RuleR
 /// DynamoDB could not be reached.
 pub async fn validate(
     deps: &TenantDeps,
-    tenant: &str,
+    tenant: &TenantId,
     document: &str,
 ) -> Result<Result<Vec<Issue>, Vec<Issue>>, SignalsError> {
     Ok(check(deps, tenant, document).await?.map(|(_, warnings)| warnings))
@@ -309,7 +323,7 @@ pub async fn validate(
 /// Reads a document, and holds what it says of configs against those that there are.
 async fn check(
     deps: &TenantDeps,
-    tenant: &str,
+    tenant: &TenantId,
     document: &str,
 ) -> Result<Result<(Parsed, Vec<Issue>), Vec<Issue>>, SignalsError> {
     let parsed = match parse_text(document) {
@@ -321,7 +335,7 @@ async fn check(
     for action in parsed.rule.actions() {
         let of_channel = || configs.iter().filter(|config| config.channel == action.channel);
         match &action.config {
-            Some(id) if !of_channel().any(|config| config.id == *id) => {
+            Some(id) if !of_channel().any(|config| config.id.as_str() == id) => {
                 let message = format!("there is no {} config of this id", action.channel);
                 issues.push(issue(format!("{}/config", action.pointer), Code::UnknownConfig, message));
             }

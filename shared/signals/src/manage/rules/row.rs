@@ -1,6 +1,7 @@
 //! The row of a rule, and of its versions.
 
 use crate::error::SignalsError;
+use crate::ids::{RuleId, TenantId};
 use crate::table::{SignalsTable, tenant_partition};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -26,7 +27,7 @@ pub(crate) struct RuleRow {
     pub(crate) sk: String,
     /// Changes with every write.
     pub(crate) lock: i64,
-    pub(crate) id: String,
+    pub(crate) id: RuleId,
     pub(crate) status: RuleStatus,
     /// The version in force.
     pub(crate) version: u64,
@@ -42,13 +43,13 @@ pub(crate) struct RuleRow {
 }
 
 impl RuleRow {
-    pub(crate) fn new(tenant: &str, id: &str, status: RuleStatus, document: &str, now: Timestamp) -> Self {
+    pub(crate) fn new(tenant: &TenantId, id: &RuleId, status: RuleStatus, document: &str, now: Timestamp) -> Self {
         let Key { pk, sk } = rule_key(tenant, id);
         Self {
             pk,
             sk,
             lock: 1,
-            id: id.to_owned(),
+            id: id.clone(),
             status,
             version: 1,
             newest: 1,
@@ -87,32 +88,32 @@ pub(crate) enum RuleChange {
 /// The highest number that sorts as text.
 const LAST_VERSION: u64 = 99_999;
 
-fn rule_key(tenant: &str, id: &str) -> Key {
+fn rule_key(tenant: &TenantId, id: &RuleId) -> Key {
     Key { pk: tenant_partition(tenant), sk: format!("RULE#{id}") }
 }
 
-fn version_key(tenant: &str, id: &str, version: u64) -> Key {
+fn version_key(tenant: &TenantId, id: &RuleId, version: u64) -> Key {
     Key { pk: tenant_partition(tenant), sk: format!("RULEV#{id}#{version:05}") }
 }
 
-fn ruleset_key(tenant: &str) -> Key {
+fn ruleset_key(tenant: &TenantId) -> Key {
     Key { pk: tenant_partition(tenant), sk: "RULESET".into() }
 }
 
 impl SignalsTable {
-    pub(crate) async fn rule(&self, tenant: &str, id: &str) -> Result<Option<RuleRow>, SignalsError> {
+    pub(crate) async fn rule(&self, tenant: &TenantId, id: &RuleId) -> Result<Option<RuleRow>, SignalsError> {
         self.get(&rule_key(tenant, id)).await
     }
 
-    pub(crate) async fn rules(&self, tenant: &str) -> Result<Vec<RuleRow>, SignalsError> {
+    pub(crate) async fn rules(&self, tenant: &TenantId) -> Result<Vec<RuleRow>, SignalsError> {
         let items = self.table.rows(&tenant_partition(tenant), "RULE#").await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
     pub(crate) async fn rule_version(
         &self,
-        tenant: &str,
-        id: &str,
+        tenant: &TenantId,
+        id: &RuleId,
         version: u64,
     ) -> Result<Option<VersionRow>, SignalsError> {
         self.get(&version_key(tenant, id, version)).await
@@ -121,8 +122,8 @@ impl SignalsTable {
     /// At most `limit` of a rule's versions, newest first, from below `before` on, and whether there are more.
     pub(crate) async fn rule_versions(
         &self,
-        tenant: &str,
-        id: &str,
+        tenant: &TenantId,
+        id: &RuleId,
         before: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<VersionRow>, bool), SignalsError> {
@@ -143,17 +144,17 @@ impl SignalsTable {
     }
 
     /// A number that grows with every change of the tenant's rules and notification configs.
-    pub(crate) async fn ruleset_rev(&self, tenant: &str) -> Result<i64, SignalsError> {
+    pub(crate) async fn ruleset_rev(&self, tenant: &TenantId) -> Result<i64, SignalsError> {
         Ok(self.get::<RulesetRow>(&ruleset_key(tenant)).await?.map_or(0, |row| row.rev))
     }
 
     /// The write that says so.
-    pub(crate) fn touch_ruleset(tenant: &str) -> Write {
+    pub(crate) fn touch_ruleset(tenant: &TenantId) -> Write {
         Write::Update(ruleset_key(tenant), Changes::new().add("rev", 1))
     }
 
     /// The same, if nothing of that changed since `rev`.
-    fn touch_ruleset_at(tenant: &str, rev: i64) -> Write {
+    fn touch_ruleset_at(tenant: &TenantId, rev: i64) -> Write {
         let unchanged = match rev {
             0 => Changes::new().only_if("attribute_not_exists(#rev)", []),
             rev => Changes::new().only_if("#rev = ?", [rev.into_attribute()]),
@@ -165,7 +166,7 @@ impl SignalsTable {
     /// more as they were at `rev`.
     pub(crate) async fn add_rule(
         &self,
-        tenant: &str,
+        tenant: &TenantId,
         rule: &RuleRow,
         rev: i64,
         record: Write,
@@ -183,7 +184,7 @@ impl SignalsTable {
     /// document becomes the newest version.
     pub(crate) async fn change_rule(
         &self,
-        tenant: &str,
+        tenant: &TenantId,
         before: &RuleRow,
         after: &RuleRow,
         is_new_version: bool,
@@ -211,7 +212,7 @@ impl SignalsTable {
     }
 }
 
-fn version_row(tenant: &str, rule: &RuleRow, document: &str, version: u64) -> VersionRow {
+fn version_row(tenant: &TenantId, rule: &RuleRow, document: &str, version: u64) -> VersionRow {
     let Key { pk, sk } = version_key(tenant, &rule.id, version);
     VersionRow { pk, sk, version, document: document.to_owned(), created_at: rule.updated_at }
 }

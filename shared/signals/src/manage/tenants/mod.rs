@@ -6,6 +6,7 @@ pub(crate) mod view;
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
+use crate::ids::{ActorId, TenantId, UserId};
 use crate::manage::tenants::row::{Plan, TenantStatus};
 use crate::manage::tenants::row::{Tenant, TenantChange};
 use crate::table::SignalsTable;
@@ -97,14 +98,14 @@ pub struct TenantEdit {
 /// Limits that contradict each other, and paths that are none, are refused; DynamoDB could not be reached.
 pub async fn create(
     deps: &TenantDeps,
-    actor: &str,
+    actor: &ActorId,
     slug: &str,
     name: &str,
     edit: &TenantEdit,
     owner: Option<&NewUser>,
 ) -> Result<Option<Tenant>, SignalsError> {
     let now = deps.clock.now();
-    let mut tenant = Tenant::new(&deps.clock.new_id().to_string(), slug, name, now);
+    let mut tenant = Tenant::new(&deps.clock.new_id().to_string().into(), slug, name, now);
     apply(&mut tenant, edit)?;
     if let (None, Some(hard)) = (edit.monthly_soft_limit, tenant.monthly_hard_limit) {
         // The default soft limit must not exceed a hard limit that was set.
@@ -113,7 +114,7 @@ pub async fn create(
     check(&tenant)?;
     let mut writes = vec![record(deps, actor, "tenant.create", None, &tenant)?];
     if let Some(owner) = owner {
-        let user = User::new(&tenant.id, &deps.clock.new_id().to_string(), owner, now).await?;
+        let user = User::new(&tenant.id, &UserId::from(deps.clock.new_id().to_string()), owner, now).await?;
         writes.extend(Users::new(deps.store.table().clone()).creation(&user)?);
     }
     Ok(deps.store.add_tenant(&tenant, writes).await?.then_some(tenant))
@@ -124,23 +125,36 @@ impl TenantDeps {
     ///
     /// # Errors
     /// The record cannot be written as a row.
-    pub fn record_of_key(&self, actor: &str, action: &str, key: &ApiKeyRecord) -> Result<Vec<Write>, DynamoError> {
+    pub fn record_of_key(&self, actor: &ActorId, action: &str, key: &ApiKeyRecord) -> Result<Vec<Write>, DynamoError> {
         let after = json!({"label": key.label, "prefix": key.prefix, "scopes": key.scopes, "expiresAt": key.ends_at()});
-        let audit = Audit { tenant: &key.tenant, actor, action, subject: &key.id, before: None, after: Some(&after) };
+        let audit = Audit {
+            tenant: key.tenant.as_str(),
+            actor,
+            action,
+            subject: key.id.as_str(),
+            before: None,
+            after: Some(&after),
+        };
         Ok(vec![self.store.audit(audit, self.clock.now())?])
     }
 }
 
 fn record(
     deps: &TenantDeps,
-    actor: &str,
+    actor: &ActorId,
     action: &str,
     before: Option<&Tenant>,
     after: &Tenant,
 ) -> Result<Write, SignalsError> {
     let (before, shown) = (before.map(|tenant| json!(TenantView::of(tenant))), json!(TenantView::of(after)));
-    let audit =
-        Audit { tenant: &after.id, actor, action, subject: &after.id, before: before.as_ref(), after: Some(&shown) };
+    let audit = Audit {
+        tenant: after.id.as_str(),
+        actor,
+        action,
+        subject: after.id.as_str(),
+        before: before.as_ref(),
+        after: Some(&shown),
+    };
     Ok(deps.store.audit(audit, deps.clock.now())?)
 }
 
@@ -148,7 +162,7 @@ fn record(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn tenant(deps: &TenantDeps, id: &str) -> Result<Option<Tenant>, SignalsError> {
+pub async fn tenant(deps: &TenantDeps, id: &TenantId) -> Result<Option<Tenant>, SignalsError> {
     deps.store.tenant(id).await
 }
 
@@ -182,8 +196,8 @@ pub async fn list(
 /// DynamoDB could not be reached, or others kept changing it.
 pub async fn change(
     deps: &TenantDeps,
-    actor: &str,
-    id: &str,
+    actor: &ActorId,
+    id: &TenantId,
     edit: &TenantEdit,
 ) -> Result<Option<Tenant>, SignalsError> {
     for attempt in 0..ATTEMPTS {
@@ -304,7 +318,7 @@ mod tests {
 
     #[test]
     fn mail_is_sent_from_a_tenants_own_addresses_and_domains_alone() {
-        let mut tenant = Tenant::new("1", "acme", "Acme", Timestamp::UNIX_EPOCH);
+        let mut tenant = Tenant::new(&"1".into(), "acme", "Acme", Timestamp::UNIX_EPOCH);
         assert!(!may_send_from(&tenant, "a@acme.test"));
         tenant.metadata = Some(r#"{"sesIdentities": ["acme.test", "news@example.com", 7]}"#.to_owned());
         for (address, may) in [

@@ -3,6 +3,7 @@
 use crate::audit::Audit;
 use crate::audit::audit_partition;
 use crate::error::SignalsError;
+use crate::ids::ActorId;
 use crate::ingest::event::{day_partitions, days_of_events};
 use crate::manage::tenants::row::{Tenant, TenantEntry};
 use crate::manage::tenants::row::{slug_key, tenant_key};
@@ -37,7 +38,7 @@ impl SignalsTable {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<bool, SignalsError> {
-        let by_status = DeliveryStatus::ALL.map(|status| listing::partition(&tenant.id, status.name()));
+        let by_status = DeliveryStatus::ALL.map(|status| listing::partition(tenant.id.as_str(), status.name()));
         let by_status = by_status.map(|hash| (listing::INDEX, hash));
         let in_table = self.partitions_of(tenant, now).into_iter().map(|hash| (Index::Table, hash));
         let all: Vec<_> = by_status.into_iter().chain(in_table).collect();
@@ -50,7 +51,7 @@ impl SignalsTable {
         // Last of all the tenant itself, by which the rest is found.
         let rows = [tenant_key(&tenant.id), slug_key(&tenant.slug), entry.key()];
         let mut writes: Vec<_> = rows.into_iter().map(|key| Write::Delete(key, Changes::new())).collect();
-        let (actor, action, subject) = ("nightly-purge", "tenant.purge", tenant.id.as_str());
+        let (actor, action, subject) = (&ActorId::from("nightly-purge"), "tenant.purge", tenant.id.as_str());
         writes.push(self.audit(Audit { tenant: subject, actor, action, subject, before: None, after: None }, now)?);
         let (Transact::Done | Transact::Refused { .. }) = self.table.transact(writes).await?;
         Ok(true)
@@ -64,10 +65,10 @@ impl SignalsTable {
         let (mut month, last) = (Month::of(tenant.created_at), Month::of(now));
         while month <= last {
             all.extend(month_partitions(tenant, &month));
-            all.push(audit_partition(&tenant.id, &month));
+            all.push(audit_partition(tenant.id.as_str(), &month));
             month = month.next();
         }
-        all.push(dead_letters::partition(Some(&tenant.id)));
+        all.push(dead_letters::partition(Some(tenant.id.as_str())));
         all.extend(api_keys::owner_partitions(&tenant.id));
         all.push(tenant_partition(&tenant.id));
         all

@@ -1,6 +1,7 @@
 //! The row of a tenant, by id, by slug, and in the list of all.
 
 use crate::error::SignalsError;
+use crate::ids::TenantId;
 use crate::table::{SignalsTable, WORKFLOW, tenant_partition};
 
 use futures_util::future::try_join_all;
@@ -67,7 +68,7 @@ pub struct Tenant {
     /// Changes with every write.
     pub(crate) version: i64,
     /// UUID v7.
-    pub id: String,
+    pub id: TenantId,
     /// Its unique short name.
     pub slug: String,
     /// What people call it.
@@ -107,13 +108,13 @@ pub struct Tenant {
 
 impl Tenant {
     /// A tenant with the limits of the service this one replaces.
-    pub(crate) fn new(id: &str, slug: &str, name: &str, now: Timestamp) -> Self {
+    pub(crate) fn new(id: &TenantId, slug: &str, name: &str, now: Timestamp) -> Self {
         let Key { pk, sk } = tenant_key(id);
         Self {
             pk,
             sk,
             version: 1,
-            id: id.to_owned(),
+            id: id.clone(),
             slug: slug.to_owned(),
             name: name.to_owned(),
             status: TenantStatus::Active,
@@ -162,7 +163,7 @@ const NIGHT_SECONDS: u64 = 3_600;
 pub(crate) struct TenantEntry {
     pk: String,
     sk: String,
-    pub(crate) id: String,
+    pub(crate) id: TenantId,
     /// Until when its usage was compared.
     pub(crate) reconciled_to: Timestamp,
     #[serde(flatten)]
@@ -171,10 +172,10 @@ pub(crate) struct TenantEntry {
 
 impl TenantEntry {
     fn new(tenant: &Tenant) -> Self {
-        let digest = hex_sha256(&[&tenant.id]);
+        let digest = hex_sha256(&[tenant.id.as_str()]);
         Self {
             pk: list_partition(shard_of(&digest, LIST_SHARDS)),
-            sk: tenant.id.clone(),
+            sk: tenant.id.to_string(),
             id: tenant.id.clone(),
             reconciled_to: tenant.created_at,
             due: Due::at(WORKFLOW, &digest, next_night(tenant.created_at).as_millisecond()),
@@ -201,10 +202,10 @@ fn next_night(now: Timestamp) -> Timestamp {
 struct SlugRow {
     pk: String,
     sk: String,
-    tenant: String,
+    tenant: TenantId,
 }
 
-pub(crate) fn tenant_key(id: &str) -> Key {
+pub(crate) fn tenant_key(id: &TenantId) -> Key {
     Key { pk: tenant_partition(id), sk: "META".into() }
 }
 
@@ -213,7 +214,7 @@ pub(crate) fn slug_key(slug: &str) -> Key {
 }
 
 impl SignalsTable {
-    pub(crate) async fn tenant(&self, id: &str) -> Result<Option<Tenant>, SignalsError> {
+    pub(crate) async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, SignalsError> {
         self.get(&tenant_key(id)).await
     }
 
@@ -291,7 +292,7 @@ impl SignalsTable {
                 ids.push(self.table.read::<TenantEntry>(item)?.id);
             }
             match more {
-                Some(_) => last = ids.last().cloned(),
+                Some(_) => last = ids.last().map(TenantId::to_string),
                 None => (shard, last) = (shard + 1, None),
             }
         }
@@ -314,7 +315,7 @@ impl SignalsTable {
 
     /// Makes it due again at that time.
     pub(crate) async fn due_at(&self, entry: &TenantEntry, at: Timestamp) -> Result<(), SignalsError> {
-        let due = Due::at(WORKFLOW, &hex_sha256(&[&entry.id]), at.as_millisecond());
+        let due = Due::at(WORKFLOW, &hex_sha256(&[entry.id.as_str()]), at.as_millisecond());
         let changes = outbox::marked(Changes::new(), due).only_if("attribute_exists(#pk)", []);
         self.table.update(&entry.key(), changes).await?;
         Ok(())

@@ -43,7 +43,7 @@ impl TenantView {
     /// The tenant as it is shown.
     pub fn of(tenant: &Tenant) -> Self {
         Self {
-            id: tenant.id.clone(),
+            id: tenant.id.to_string(),
             slug: tenant.slug.clone(),
             name: tenant.name.clone(),
             status: tenant.status,

@@ -6,6 +6,7 @@ pub(crate) mod view;
 use crate::audit::Audit;
 use crate::error::SignalsError;
 use crate::evaluate::plan::message;
+use crate::ids::{ActorId, DeliveryId, EventId, RuleId, TenantId};
 use crate::manage::tenants::TenantDeps;
 use crate::notify::delivery::row::{DeliveryRow, DeliveryStatus, RestartWrite};
 use crate::notify::delivery::view::{DeliveryInFull, DeliveryView};
@@ -19,7 +20,7 @@ use switchyard_work::listing::{self, Rows};
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
     /// Of this rule.
-    pub rule_id: Option<String>,
+    pub rule_id: Option<RuleId>,
     /// In this state.
     pub status: Option<DeliveryStatus>,
 }
@@ -28,7 +29,11 @@ pub struct DeliveryFilter {
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn of_event(deps: &TenantDeps, tenant: &str, event_id: &str) -> Result<Vec<DeliveryView>, SignalsError> {
+pub async fn of_event(
+    deps: &TenantDeps,
+    tenant: &TenantId,
+    event_id: &EventId,
+) -> Result<Vec<DeliveryView>, SignalsError> {
     deps.store.deliveries(tenant, event_id).await
 }
 
@@ -39,14 +44,16 @@ pub async fn of_event(deps: &TenantDeps, tenant: &str, event_id: &str) -> Result
 /// DynamoDB could not be reached.
 pub async fn list(
     deps: &TenantDeps,
-    tenant: &str,
+    tenant: &TenantId,
     wanted: &DeliveryFilter,
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<DeliveryView>, Option<String>), SignalsError> {
     let statuses = wanted.status.map_or(DeliveryStatus::ALL.to_vec(), |status| vec![status]);
-    let partitions: Vec<_> = statuses.iter().map(|status| listing::partition(tenant, status.name())).collect();
-    let fits = |row: &Item| wanted.rule_id.as_deref().is_none_or(|rule| listing::text(row, "rule_id") == Some(rule));
+    let partitions: Vec<_> = statuses.iter().map(|status| listing::partition(tenant.as_str(), status.name())).collect();
+    let fits = |row: &Item| {
+        wanted.rule_id.as_ref().map(RuleId::as_str).is_none_or(|rule| listing::text(row, "rule_id") == Some(rule))
+    };
     let (items, next) = listing::page(deps.store.table(), &Rows::Listed(partitions), cursor, limit, &fits).await?;
     let views = items.into_iter().map(|item| deps.store.table().read(item)).collect::<Result<_, _>>()?;
     Ok((views, next))
@@ -56,8 +63,12 @@ pub async fn list(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn delivery(deps: &TenantDeps, tenant: &str, id: &str) -> Result<Option<DeliveryInFull>, SignalsError> {
-    deps.store.delivery(tenant, id).await
+pub async fn delivery(
+    deps: &TenantDeps,
+    tenant: &TenantId,
+    id: &DeliveryId,
+) -> Result<Option<DeliveryInFull>, SignalsError> {
+    deps.store.delivery(tenant.as_str(), id.as_str()).await
 }
 
 /// Outcome of a request to send something again.
@@ -76,17 +87,21 @@ pub enum RetryOutcome {
 /// DynamoDB could not be reached.
 pub async fn retry(
     deps: &QueueDeps,
-    actor: &str,
-    tenant: &str,
-    id: &str,
+    actor: &ActorId,
+    tenant: &TenantId,
+    id: &DeliveryId,
 ) -> Result<Option<RetryOutcome>, SignalsError> {
-    match deps.store.delivery::<DeliveryRow>(tenant, id).await? {
+    match deps.store.delivery::<DeliveryRow>(tenant.as_str(), id.as_str()).await? {
         Some(row) => retry_row(deps, actor, &row).await.map(Some),
         None => Ok(None),
     }
 }
 
-pub(crate) async fn retry_row(deps: &QueueDeps, actor: &str, row: &DeliveryRow) -> Result<RetryOutcome, SignalsError> {
+pub(crate) async fn retry_row(
+    deps: &QueueDeps,
+    actor: &ActorId,
+    row: &DeliveryRow,
+) -> Result<RetryOutcome, SignalsError> {
     if !matches!(row.status, DeliveryStatus::Failed | DeliveryStatus::Expired) {
         return Ok(RetryOutcome::Refused("it neither failed nor expired"));
     }
@@ -100,7 +115,7 @@ pub(crate) async fn retry_row(deps: &QueueDeps, actor: &str, row: &DeliveryRow) 
 /// Begins a delivery anew, with its dead letter if there is one, and sends its message.
 pub(crate) async fn restart_delivery(
     deps: &QueueDeps,
-    actor: &str,
+    actor: &ActorId,
     row: &DeliveryRow,
     mut letter: Option<Key>,
 ) -> Result<RetryOutcome, SignalsError> {

@@ -1,7 +1,9 @@
 //! Deliveries: one message to one recipient on one channel, attempted until it is settled.
 
 use crate::error::SignalsError;
+use crate::ids::{ActorId, ConfigId, DeliveryId, EventId, RuleId, TenantId};
 use crate::notify::delivery::view::{DeliveryView, as_iso_millis};
+use crate::notify::trial::TRIAL;
 use crate::table::{SignalsTable, WORKFLOW};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -104,7 +106,7 @@ pub(crate) struct Intent {
     pub(crate) channel: Channel,
     /// The config it goes out with; without one it has failed already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) config: Option<String>,
+    pub(crate) config: Option<ConfigId>,
     pub(crate) recipient: String,
     pub(crate) content: Content,
     /// Why it cannot even be tried.
@@ -119,10 +121,11 @@ pub(crate) struct Intent {
 pub(crate) struct DeliveryRow {
     pk: String,
     sk: String,
+    /// With the tenant and the event as text: dead letters read them so. Elsewhere they are read typed, by the methods below.
     pub(crate) id: String,
     pub(crate) tenant: String,
     pub(crate) event_id: String,
-    pub(crate) rule_id: String,
+    pub(crate) rule_id: RuleId,
     pub(crate) rule_version: u64,
     #[serde(flatten)]
     pub(crate) intent: Intent,
@@ -184,17 +187,23 @@ pub struct AttemptRecord {
 /// What a delivery belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
-    pub(crate) tenant: &'a str,
-    pub(crate) event_id: &'a str,
-    pub(crate) rule_id: &'a str,
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) event_id: &'a EventId,
+    pub(crate) rule_id: &'a RuleId,
     pub(crate) rule_version: u64,
 }
 
 impl DeliveryRow {
     /// Its id says what it is: the same message of the same event is the same delivery, however often it is worked out.
     pub(crate) fn new(of: Origin<'_>, intent: Intent, now: Timestamp) -> Self {
-        let id = hex_sha256(&[of.tenant, of.event_id, of.rule_id, &intent.action, &intent.recipient]);
-        let Key { pk, sk } = delivery_key(of.tenant, of.event_id, &id);
+        let id = hex_sha256(&[
+            of.tenant.as_str(),
+            of.event_id.as_str(),
+            of.rule_id.as_str(),
+            &intent.action,
+            &intent.recipient,
+        ]);
+        let Key { pk, sk } = delivery_key(of.tenant, of.event_id, &DeliveryId::from(id.as_str()));
         let failed = intent.failed.clone();
         let due = Due::at(WORKFLOW, &id, (now + outbox::GRACE).as_millisecond());
         let status = if failed.is_some() { DeliveryStatus::Failed } else { DeliveryStatus::Pending };
@@ -202,12 +211,12 @@ impl DeliveryRow {
             pk,
             sk,
             by_id_pk: id.clone(),
-            listed_pk: listing::partition(of.tenant, status.name()),
+            listed_pk: listing::partition(of.tenant.as_str(), status.name()),
             listed_sk: listing::place(now, &id),
             id,
-            tenant: of.tenant.to_owned(),
-            event_id: of.event_id.to_owned(),
-            rule_id: of.rule_id.to_owned(),
+            tenant: of.tenant.to_string(),
+            event_id: of.event_id.to_string(),
+            rule_id: of.rule_id.clone(),
             rule_version: of.rule_version,
             intent,
             status,
@@ -250,38 +259,52 @@ impl DeliveryRow {
 
     /// `changes` that give it another status, in its row and in the index.
     fn moved(&self, changes: Changes, status: DeliveryStatus, now: Timestamp) -> Changes {
-        moved(changes, &self.tenant, &self.id, status, now)
+        moved(changes, &self.tenant_id(), &self.delivery_id(), status, now)
     }
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.status, DeliveryStatus::Pending | DeliveryStatus::RetryWait)
     }
 
-    pub(crate) fn origin(&self) -> Origin<'_> {
-        Origin {
-            tenant: &self.tenant,
-            event_id: &self.event_id,
-            rule_id: &self.rule_id,
-            rule_version: self.rule_version,
-        }
+    /// Whether it tries a config, in place of being sent for a rule.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.rule_id.as_str() == TRIAL
+    }
+
+    pub(crate) fn tenant_id(&self) -> TenantId {
+        TenantId::from(self.tenant.as_str())
+    }
+
+    pub(crate) fn event_id(&self) -> EventId {
+        EventId::from(self.event_id.as_str())
+    }
+
+    pub(crate) fn delivery_id(&self) -> DeliveryId {
+        DeliveryId::from(self.id.as_str())
     }
 }
 
 /// `changes` that give a delivery another status, in its row and in the index.
-pub(crate) fn moved(changes: Changes, tenant: &str, id: &str, status: DeliveryStatus, now: Timestamp) -> Changes {
+pub(crate) fn moved(
+    changes: Changes,
+    tenant: &TenantId,
+    id: &DeliveryId,
+    status: DeliveryStatus,
+    now: Timestamp,
+) -> Changes {
     changes
         .set("status", status.name())
         .set("updated_at", now.to_string())
-        .set("listed_pk", listing::partition(tenant, status.name()))
-        .set("listed_sk", listing::place(now, id))
+        .set("listed_pk", listing::partition(tenant.as_str(), status.name()))
+        .set("listed_sk", listing::place(now, id.as_str()))
 }
 
-fn delivery_partition(tenant: &str, event_id: &str) -> String {
+fn delivery_partition(tenant: &TenantId, event_id: &EventId) -> String {
     format!("D#{tenant}#{event_id}")
 }
 
-pub(crate) fn delivery_key(tenant: &str, event_id: &str, id: &str) -> Key {
-    Key { pk: delivery_partition(tenant, event_id), sk: id.to_owned() }
+pub(crate) fn delivery_key(tenant: &TenantId, event_id: &EventId, id: &DeliveryId) -> Key {
+    Key { pk: delivery_partition(tenant, event_id), sk: id.to_string() }
 }
 
 /// Outcome of [`SignalsTable::restart`].
@@ -322,8 +345,8 @@ impl SignalsTable {
     /// An event's deliveries, as their rows or as what is shown of them.
     pub(crate) async fn deliveries<T: DeserializeOwned>(
         &self,
-        tenant: &str,
-        event_id: &str,
+        tenant: &TenantId,
+        event_id: &EventId,
     ) -> Result<Vec<T>, SignalsError> {
         let items = self.table.rows(&delivery_partition(tenant, event_id), "").await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
@@ -336,7 +359,7 @@ impl SignalsTable {
         id: &str,
     ) -> Result<Option<T>, SignalsError> {
         let key = self.key_of(id).await?;
-        match key.filter(|key| key.pk.starts_with(&delivery_partition(tenant, ""))) {
+        match key.filter(|key| key.pk.starts_with(&format!("D#{tenant}#"))) {
             Some(key) => self.get(&key).await,
             None => Ok(None),
         }
@@ -348,7 +371,7 @@ impl SignalsTable {
         &self,
         row: &DeliveryRow,
         letter: Option<&Key>,
-        actor: &str,
+        actor: &ActorId,
         record: Write,
         now: Timestamp,
     ) -> Result<RestartWrite, SignalsError> {
@@ -419,7 +442,7 @@ impl SignalsTable {
             for row in &fallback {
                 writes.push(Write::Create(self.table.to_item(row)?));
             }
-            writes.push(Self::count_with(&row.tenant, now, &[("notifications_failed", 1)]));
+            writes.push(Self::count_with(&row.tenant_id(), now, &[("notifications_failed", 1)]));
             if let Some(letter) = letter {
                 writes.push(Write::Create(self.table.to_item(letter)?));
             }
@@ -427,7 +450,7 @@ impl SignalsTable {
                 Transact::Done => return Ok(Some(fallback)),
                 Transact::Refused { index, .. } if (1..=fallback.len()).contains(&index) => {
                     // Another recipient's failure started some before, or the same one's, if it was retried since.
-                    let known: Vec<DeliveryView> = self.deliveries(&row.tenant, &row.event_id).await?;
+                    let known: Vec<DeliveryView> = self.deliveries(&row.tenant_id(), &row.event_id()).await?;
                     fallback.retain(|row| known.iter().all(|known| known.id != row.id));
                 }
                 Transact::Refused { .. } => return Ok(None),

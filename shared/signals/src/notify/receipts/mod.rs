@@ -4,6 +4,7 @@ pub(crate) mod row;
 
 use crate::audit::Audit;
 use crate::error::SignalsError;
+use crate::ids::{ActorId, SuppressionId, TenantId};
 use crate::notify::delivery::row::DeliveryStatus;
 use crate::notify::receipts::row::ReceiptRow;
 use crate::table::SignalsTable;
@@ -212,7 +213,7 @@ async fn find(
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn suppressions(deps: &ReceiptDeps, tenant: &str) -> Result<Vec<SuppressionView>, SignalsError> {
+pub async fn suppressions(deps: &ReceiptDeps, tenant: &TenantId) -> Result<Vec<SuppressionView>, SignalsError> {
     let rows = deps.store.suppressions(tenant).await?;
     Ok(rows.iter().map(SuppressionView::of).collect())
 }
@@ -221,8 +222,20 @@ pub async fn suppressions(deps: &ReceiptDeps, tenant: &str) -> Result<Vec<Suppre
 ///
 /// # Errors
 /// DynamoDB could not be reached.
-pub async fn unsuppress(deps: &ReceiptDeps, actor: &str, tenant: &str, id: &str) -> Result<bool, SignalsError> {
-    let audit = Audit { tenant, actor, action: "suppression.remove", subject: id, before: None, after: None };
+pub async fn unsuppress(
+    deps: &ReceiptDeps,
+    actor: &ActorId,
+    tenant: &TenantId,
+    id: &SuppressionId,
+) -> Result<bool, SignalsError> {
+    let audit = Audit {
+        tenant: tenant.as_str(),
+        actor,
+        action: "suppression.remove",
+        subject: id.as_str(),
+        before: None,
+        after: None,
+    };
     let record = deps.store.audit(audit, deps.clock.now())?;
     deps.store.unsuppress(tenant, id, record).await
 }

@@ -1,6 +1,7 @@
 //! Rows of what providers report: deliveries by the provider's id, and suppressions.
 
 use crate::error::SignalsError;
+use crate::ids::{DeliveryId, EventId, SuppressionId, TenantId};
 use crate::notify::delivery::row::moved;
 use crate::notify::delivery::row::{DeliveryRow, DeliveryStatus, delivery_key};
 use crate::table::{SignalsTable, tenant_partition};
@@ -21,9 +22,9 @@ const KEPT_S: i64 = 35 * 86_400;
 pub(crate) struct ReceiptRow {
     pk: String,
     sk: String,
-    pub(crate) tenant: String,
-    pub(crate) event_id: String,
-    pub(crate) delivery_id: String,
+    pub(crate) tenant: TenantId,
+    pub(crate) event_id: EventId,
+    pub(crate) delivery_id: DeliveryId,
     expires_at: i64,
 }
 
@@ -33,7 +34,7 @@ pub(crate) struct SuppressionRow {
     pk: String,
     sk: String,
     /// Digest of the address.
-    pub(crate) id: String,
+    pub(crate) id: SuppressionId,
     pub(crate) address: String,
     /// `bounced` or `complained`.
     pub(crate) reason: String,
@@ -51,7 +52,7 @@ fn receipt_key(channel: Channel, provider_id: &str) -> Key {
     Key { pk: format!("R#{}", hex_sha256(&[channel.name(), provider_id])), sk: "-".into() }
 }
 
-fn suppression_row_key(tenant: &str, id: &str) -> Key {
+fn suppression_row_key(tenant: &TenantId, id: &SuppressionId) -> Key {
     Key { pk: tenant_partition(tenant), sk: format!("SUP#{id}") }
 }
 
@@ -67,9 +68,9 @@ impl SignalsTable {
         let row = ReceiptRow {
             pk,
             sk,
-            tenant: delivery.tenant.clone(),
-            event_id: delivery.event_id.clone(),
-            delivery_id: delivery.id.clone(),
+            tenant: delivery.tenant_id(),
+            event_id: delivery.event_id(),
+            delivery_id: delivery.delivery_id(),
             expires_at: now.as_second() + KEPT_S,
         };
         Ok(Write::Put(self.table.to_item(&row)?))
@@ -127,30 +128,35 @@ impl SignalsTable {
     /// Puts an address on a tenant's list.
     pub(crate) async fn suppress(
         &self,
-        tenant: &str,
+        tenant: &TenantId,
         address: &str,
         reason: &str,
         at: Timestamp,
     ) -> Result<(), SignalsError> {
         let address = suppression_key(address);
-        let id = hex_sha256(&[&address]);
+        let id = SuppressionId::from(hex_sha256(&[&address]));
         let Key { pk, sk } = suppression_row_key(tenant, &id);
         Ok(self.table.put(&SuppressionRow { pk, sk, id, address, reason: reason.to_owned(), at }).await?)
     }
 
     /// Whether an address is on a tenant's list.
-    pub(crate) async fn is_suppressed(&self, tenant: &str, address: &str) -> Result<bool, SignalsError> {
-        let id = hex_sha256(&[&suppression_key(address)]);
+    pub(crate) async fn is_suppressed(&self, tenant: &TenantId, address: &str) -> Result<bool, SignalsError> {
+        let id = SuppressionId::from(hex_sha256(&[&suppression_key(address)]));
         Ok(self.table.get(&suppression_row_key(tenant, &id)).await?.is_some())
     }
 
-    pub(crate) async fn suppressions(&self, tenant: &str) -> Result<Vec<SuppressionRow>, SignalsError> {
+    pub(crate) async fn suppressions(&self, tenant: &TenantId) -> Result<Vec<SuppressionRow>, SignalsError> {
         let items = self.table.rows(&tenant_partition(tenant), "SUP#").await?;
         Ok(items.into_iter().map(|item| self.table.read(item)).collect::<Result<_, _>>()?)
     }
 
     /// Takes an address off a tenant's list, with the record of that; `false` when it is not on it.
-    pub(crate) async fn unsuppress(&self, tenant: &str, id: &str, record: Write) -> Result<bool, SignalsError> {
+    pub(crate) async fn unsuppress(
+        &self,
+        tenant: &TenantId,
+        id: &SuppressionId,
+        record: Write,
+    ) -> Result<bool, SignalsError> {
         let is_there = Changes::new().only_if("attribute_exists(#pk)", []);
         let writes = vec![Write::Delete(suppression_row_key(tenant, id), is_there), record];
         Ok(matches!(self.table.transact(writes).await?, switchyard_io::dynamo::Transact::Done))
@@ -175,7 +181,7 @@ pub struct SuppressionView {
 impl SuppressionView {
     pub(crate) fn of(row: &SuppressionRow) -> Self {
         Self {
-            id: row.id.clone(),
+            id: row.id.to_string(),
             address: row.address.clone(),
             reason: row.reason.clone(),
             created_at: iso_millis(row.at),
